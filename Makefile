@@ -1,0 +1,53 @@
+# The virtual environment is made when a target needs it, and brought up to date when pyproject.toml or
+# constraints.txt change. Nothing is needed beyond Debian's python3, python3-venv and make.
+
+PYTHON ?= /usr/bin/python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help run demo-serve test check clean
+.DELETE_ON_ERROR:
+
+help: ## this text
+	@echo "usage: make TARGET [PYTHON=/usr/bin/python3] [ARGS=...]"
+	@echo
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' $(firstword $(MAKEFILE_LIST)) | awk -F '|' '{ printf "%-12s %s\n", $$1, $$2 }'
+
+run: $(VENV)/product-installed ## the demo: a throw-away server and a real login against it
+	@$(BIN)/twofold demo $(ARGS)
+
+demo-serve: $(VENV)/product-installed ## the demo, kept running to try it with your own phone
+	@$(BIN)/twofold demo --serve $(ARGS)
+
+test: $(VENV)/dev-installed ## all tests; ARGS="-k totp" passes arguments to pytest
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/dev-installed ## lint, format, types and import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+clean: ## remove the virtual environment and everything else that was made
+	rm -rf $(VENV) build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# ensurepip is what Debian ships in python3-venv alone; without it `python3 -m venv` leaves a broken directory.
+$(BIN)/python:
+	@command -v $(PYTHON) >/dev/null || { echo "make: $(PYTHON) is missing: apt install python3, or set PYTHON=..." >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "make: $(PYTHON) cannot make a virtual environment: apt install python3-venv" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "make: $(PYTHON) is older than Python 3.11" >&2; exit 1; }
+	@echo "Making $(VENV) ..." >&2
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/product-installed: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing twofold into $(VENV) ..." >&2
+	@$(PIP_INSTALL) -e .
+	@touch $@
+
+$(VENV)/dev-installed: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing twofold and its development tools into $(VENV) ..." >&2
+	@$(PIP_INSTALL) -e '.[dev]'
+	@touch $(VENV)/product-installed $@

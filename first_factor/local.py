@@ -1,0 +1,61 @@
+"""Passwords kept here, as argon2id hashes.
+
+Rules: at most as many hashes at once as there are cores, since each takes 19 MiB and a whole core. Where there is
+no hash to check (unknown, locked or password-less user) a dummy of the same cost is checked, and the answer is no.
+An empty password never matches. The password is checked whole, whatever its length.
+"""
+
+import logging
+import os
+import threading
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError, VerifyMismatchError
+
+from validation.decisions import Look
+from validation.errors import BadInput
+from validation.requests import FirstFactor, FirstFactorResult
+
+_log = logging.getLogger("twofold.first_factor")
+
+# OWASP Password Storage: argon2id with m=19 MiB, t=2, p=1; about 22 ms.
+_HASHER = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
+
+
+def hash_password(password: str) -> str:
+    """The hash to store. Raises BadInput for an empty password."""
+    if not password:
+        raise BadInput("password: must not be empty")
+    return _HASHER.hash(password)
+
+
+class LocalPasswords:
+    def __init__(self, at_once: int | None = None) -> None:
+        self._slots = threading.BoundedSemaphore(at_once or os.cpu_count() or 1)
+        self._dummy = _HASHER.hash(os.urandom(16).hex())
+
+    def check(self, look: Look, password: str) -> FirstFactorResult:
+        with self._slots:
+            matches = _matches(look.password_hash or self._dummy, password)
+        if matches is None:
+            _log.error("a stored password hash is damaged; set the password anew with: twofold user set")
+            return FirstFactorResult(FirstFactor.UNAVAILABLE)
+        if not matches or look.password_hash is None or not password:
+            return FirstFactorResult(FirstFactor.WRONG, look.password_version)
+        return FirstFactorResult(FirstFactor.PROVED, look.password_version, self._rehash(look.password_hash, password))
+
+    def _rehash(self, password_hash: str, password: str) -> str | None:
+        if not _HASHER.check_needs_rehash(password_hash):
+            return None
+        with self._slots:
+            return _HASHER.hash(password)
+
+
+def _matches(password_hash: str, password: str) -> bool | None:
+    """None if the hash itself cannot be used."""
+    try:
+        return _HASHER.verify(password_hash, password)
+    except VerifyMismatchError:
+        return False
+    except (InvalidHashError, VerificationError):
+        return None

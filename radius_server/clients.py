@@ -1,0 +1,65 @@
+"""Which client a datagram comes from, and what its Message-Authenticator rule says. Pure.
+
+Rules: a client is found by the source address of the datagram alone (RFC 2865 3), longest prefix first; an IPv4
+address mapped into IPv6 is that IPv4 address. NAS-IP-Address and NAS-Identifier never choose a secret.
+"""
+
+from collections.abc import Iterable
+from ipaddress import IPv6Address, ip_address
+
+from radius_server.attributes import Attribute, Code
+from radius_server.packet import Malformed, Packet
+from validation.model import Address, Client, MessageAuthenticatorRule
+
+
+def source_address(text: str) -> Address:
+    """The address of a peer, without scope, IPv4 where it is IPv4 mapped into IPv6 (RFC 4291 2.5.5.2)."""
+    address = ip_address(text.partition("%")[0])
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+        return address.ipv4_mapped
+    return address
+
+
+class ClientTable:
+    """The clients of one moment, by address."""
+
+    def __init__(self, clients: Iterable[Client] = (), generation: int = -1) -> None:
+        self.generation = generation
+        self._by_prefix: dict[tuple[int, int], dict[int, Client]] = {}
+        for client in clients:
+            network = client.network
+            prefixes = self._by_prefix.setdefault((network.version, network.prefixlen), {})
+            prefixes[int(network.network_address)] = client
+        self._prefixes = sorted(self._by_prefix, key=lambda prefix: prefix[1], reverse=True)
+
+    def find(self, address: Address) -> Client | None:
+        """The client with the longest prefix that holds `address`."""
+        number = int(address)
+        for version, length in self._prefixes:
+            if version != address.version:
+                continue
+            client = self._by_prefix[version, length].get(number & _mask(address.max_prefixlen, length))
+            if client is not None:
+                return client
+        return None
+
+
+def _mask(bits: int, length: int) -> int:
+    return ((1 << length) - 1) << (bits - length)
+
+
+def check_signature_rule(packet: Packet, client: Client, signed: bool, must_sign: bool) -> None:
+    """Raise Malformed if the packet lacks a Message-Authenticator that it must have.
+
+    `must_sign`: an `auto` client has signed from this address before. Without a signature, Status-Server (RFC 5997 3),
+    EAP-Message (RFC 3579 3.1) and, for `auto` clients, Proxy-State (CVE-2024-3596, `limit_proxy_state`) are dropped.
+    """
+    if signed:
+        return
+    rule = client.message_authenticator
+    if rule is MessageAuthenticatorRule.REQUIRED or must_sign or packet.code == Code.STATUS_SERVER:
+        raise Malformed("message-authenticator-missing")
+    if packet.values(Attribute.EAP_MESSAGE):
+        raise Malformed("eap-without-message-authenticator")
+    if rule is MessageAuthenticatorRule.AUTO and packet.values(Attribute.PROXY_STATE):
+        raise Malformed("proxy-state-without-message-authenticator")

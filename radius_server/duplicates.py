@@ -1,0 +1,77 @@
+"""Retransmissions get the same reply (RFC 5080 2.2.2). Pure: time is handed in.
+
+Rules: a flow is where a request came from, where it arrived, and its Identifier. The same Request Authenticator
+again is a duplicate: silence while the first is being worked on, then the identical reply. Another authenticator is
+a new request; what is still being worked on for the old one is then answered to nobody. Entries live for `lifetime`
+after the reply.
+"""
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from enum import Enum
+from typing import TypeAlias
+
+Flow: TypeAlias = tuple[object, ...]
+
+LIFETIME = 30.0  # seconds after the reply; RFC 5080 2.2.2: 5 to 30
+MOST = 65_536  # entries
+
+
+class Seen(Enum):
+    NEW = "new"
+    IN_WORK = "in work"
+    FULL = "full"  # too much is in work; the request is shed
+
+
+@dataclass(slots=True)
+class _Entry:
+    fingerprint: bytes  # Request Authenticator and packet
+    reply: bytes | None = None
+    expires_at: float = 0.0
+
+
+class Duplicates:
+    def __init__(self, lifetime: float = LIFETIME, most: int = MOST) -> None:
+        self._lifetime = lifetime
+        self._most = most
+        self._in_work: dict[Flow, _Entry] = {}
+        self._replied: OrderedDict[Flow, _Entry] = OrderedDict()  # oldest reply first
+
+    def begin(self, flow: Flow, fingerprint: bytes, now: float) -> Seen | bytes:
+        """What to do with a request: work on it (and call `finish`), be silent, or send these reply octets again."""
+        self._sweep(now)
+        entry = self._in_work.get(flow) or self._replied.get(flow)
+        if entry is not None and entry.fingerprint == fingerprint:
+            return Seen.IN_WORK if entry.reply is None else entry.reply
+        if flow not in self._in_work and len(self._in_work) >= self._most:
+            return Seen.FULL
+        self._replied.pop(flow, None)
+        self._in_work[flow] = _Entry(fingerprint)
+        return Seen.NEW
+
+    def finish(self, flow: Flow, fingerprint: bytes, reply: bytes | None, now: float) -> bool:
+        """Keep `reply` for duplicates; None forgets the request, so that a retransmission is worked on again.
+
+        False if a newer request has taken the flow: then the reply must not be sent.
+        """
+        entry = self._in_work.get(flow)
+        if entry is None or entry.fingerprint != fingerprint:
+            return False
+        del self._in_work[flow]
+        if reply is not None:
+            entry.reply, entry.expires_at = reply, now + self._lifetime
+            self._replied[flow] = entry
+            if len(self._replied) > self._most:
+                self._replied.popitem(last=False)
+        return True
+
+    def _sweep(self, now: float) -> None:
+        while self._replied:
+            flow, entry = next(iter(self._replied.items()))
+            if entry.expires_at > now:
+                return
+            del self._replied[flow]
+
+    @property
+    def in_work(self) -> int:
+        return len(self._in_work)

@@ -1,0 +1,125 @@
+"""The hash-chained audit trail: every row carries an HMAC over itself and the row before it.
+
+Rules: one chain per host, numbered from 1 without gaps; the head is kept in its own row and moved in the same
+transaction. Whoever cannot read the audit key can neither change, swap nor remove a row unseen. Cutting off the
+newest rows *and* the head is shown only by an anchor kept elsewhere (`verify` against a `Head`).
+"""
+
+import hashlib
+import hmac
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from validation.changes import Audit
+
+GENESIS = b"\x00" * 32
+
+COLUMNS = (
+    "chain",
+    "seq",
+    "at",
+    "event",
+    "decision",
+    "reason",
+    "user",
+    "client",
+    "face",
+    "source",
+    "serial",
+    "actor",
+    "request_id",
+    "detail",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The newest row of a chain."""
+
+    chain: str
+    seq: int
+    mac: bytes
+
+
+def rows(key: bytes, head: Head, audits: Iterable[Audit]) -> tuple[list[dict[str, Any]], Head]:
+    """The rows that continue the chain after `head`, and the head after them."""
+    made: list[dict[str, Any]] = []
+    for audit in audits:
+        row: dict[str, Any] = {name: getattr(audit, name) for name in COLUMNS if name not in ("chain", "seq", "detail")}
+        row |= {"chain": head.chain, "seq": head.seq + 1}
+        row["detail"] = json.dumps(audit.detail, sort_keys=True, ensure_ascii=True)
+        row["mac"] = _mac(key, head.mac, row)
+        made.append(row)
+        head = Head(head.chain, row["seq"], row["mac"])
+    return made, head
+
+
+def _mac(key: bytes, previous: bytes, row: dict[str, Any]) -> bytes:
+    """HMAC-SHA256 over the previous MAC and the row as a JSON array, in which every value is delimited."""
+    text = json.dumps([row[name] for name in COLUMNS], ensure_ascii=True, separators=(",", ":"))
+    return hmac.digest(key, previous + text.encode(), hashlib.sha256)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something wrong with a chain, as a sentence."""
+
+    chain: str
+    seq: int
+    problem: str
+
+
+class Verifier:
+    """Walks one chain from its first row. Feed it every row in order of `seq`, then ask for the findings."""
+
+    def __init__(self, key: bytes, chain: str, anchor: Head | None = None) -> None:
+        self._key = key
+        self._head = Head(chain, 0, GENESIS)
+        self._anchor = anchor
+        self._anchor_seen = anchor is None or anchor.seq == 0
+        self.findings: list[Finding] = []
+
+    @property
+    def head(self) -> Head:
+        return self._head
+
+    def add(self, row: dict[str, Any]) -> None:
+        expected = self._head.seq + 1
+        if row["seq"] != expected:
+            self._found(expected, f"row {_span(expected, row['seq'] - 1)} is missing")
+            # What follows is judged by itself: the missing rows are one finding, not thousands.
+        elif not hmac.compare_digest(_mac(self._key, self._head.mac, row), row["mac"]):
+            self._found(row["seq"], f"row {row['seq']} was changed or does not follow the row before it")
+        if self._anchor is not None and row["seq"] == self._anchor.seq:
+            self._anchor_seen = True
+            if not hmac.compare_digest(self._anchor.mac, row["mac"]):
+                self._found(row["seq"], f"row {row['seq']} is not the row that was anchored")
+        self._head = Head(self._head.chain, row["seq"], row["mac"])
+
+    def finish(self, stored: Head | None) -> list[Finding]:
+        """Compare the end of the walk with the stored head and the anchor."""
+        last = self._head.seq
+        if last == 0:
+            self._found(0, "the trail is empty, though creating a store writes its first row")
+        elif stored is None or stored.seq != last:
+            shown = "is missing" if stored is None else f"names row {stored.seq}"
+            self._found(last, f"the trail ends at row {last}, but its head {shown}")
+        elif not hmac.compare_digest(stored.mac, self._head.mac):
+            self._found(last, f"the head does not fit row {last}")
+        if self._anchor is not None and not self._anchor_seen:
+            self._found(self._anchor.seq, f"the anchored row {self._anchor.seq} is missing: the trail was cut")
+        return self.findings
+
+    def _found(self, seq: int, problem: str) -> None:
+        self.findings.append(Finding(self._head.chain, seq, problem))
+
+
+def _span(first: int, last: int) -> str:
+    return str(first) if first >= last else f"{first} to {last}"
+
+
+def lines(findings: Iterable[Finding]) -> Iterator[str]:
+    for finding in findings:
+        yield f"chain {finding.chain}: {finding.problem}"

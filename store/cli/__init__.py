@@ -1,0 +1,1 @@
+"""The `twofold` command: one file per noun, loaded only when named."""

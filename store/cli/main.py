@@ -1,0 +1,84 @@
+"""`twofold`: the table of nouns, and how errors become one sentence and an exit status.
+
+Rules: a noun is loaded only when it is named, so `--help` stays quick and no face is imported by the store. Exit
+status: 0 done, 1 refused or not found, 2 usage or configuration, 3 store unavailable.
+"""
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+import click
+
+from validation.errors import BadInput, StoreUnavailable, TwofoldError
+
+# noun -> (module:command, help line), in the order people meet them
+NOUNS: dict[str, tuple[str, str]] = {
+    "init": ("store.cli.init:init", "Create configuration, key file and store. Safe to repeat."),
+    "demo": ("radius_server.demo:demo", "A throw-away server and a real login against it."),
+    "user": ("store.cli.user:user", "Users: add, set, list, show, lock, unlock, disable, enable, remove."),
+    "token": ("store.cli.token:token", "Tokens: enroll, list, show, revoke."),
+    "client": ("store.cli.client:client", "RADIUS clients: add, list, show, set, remove."),
+    "audit": ("store.cli.audit:audit", "The audit trail: list, verify."),
+    "radius": ("radius_server.command:radius", "The RADIUS server: serve."),
+}
+
+_EXIT_REFUSED, _EXIT_USAGE, _EXIT_STORE = 1, 2, 3
+
+
+class _Nouns(click.Group):
+    """A group whose commands are imported when they are called, and listed without importing any."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(NOUNS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in NOUNS:
+            return None
+        module, _, attribute = NOUNS[cmd_name][0].partition(":")
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in NOUNS.items()])
+
+
+@click.command(cls=_Nouns, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.option("--config", metavar="FILE", help="Configuration file [$TWOFOLD_CONFIG, /etc/twofold/twofold.toml].")
+@click.version_option(package_name="twofold", message="%(package)s %(version)s")
+@click.pass_context
+def twofold(ctx: click.Context, config: str | None) -> None:
+    """Twofold: a second factor for system logins."""
+    ctx.obj = config
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit with its status."""
+    sys.exit(run(arguments))
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    try:
+        status = twofold.main(args=None if arguments is None else list(arguments), standalone_mode=False)
+    except click.UsageError as error:
+        error.show()
+        return _EXIT_USAGE
+    except click.ClickException as error:
+        error.show()
+        return _EXIT_USAGE
+    except click.Abort:
+        return _EXIT_REFUSED
+    except TwofoldError as error:
+        click.echo(f"twofold: {error}", err=True)
+        return _status(error)
+    except BrokenPipeError:  # `twofold audit list | head`
+        sys.stderr.close()
+        return 0
+    return status if isinstance(status, int) else 0
+
+
+def _status(error: TwofoldError) -> int:
+    if isinstance(error, StoreUnavailable):
+        return _EXIT_STORE
+    return _EXIT_USAGE if isinstance(error, BadInput) else _EXIT_REFUSED

@@ -1,0 +1,135 @@
+"""What every noun needs: configuration, the gate, the actor, secrets from standard input, tables and JSON.
+
+Rules: a secret comes from standard input (a terminal asks without echo) or a file, never from argv or the
+environment; no command asks back. Tables fit a pipe and a terminal; colour carries no meaning. Nothing here imports
+the database until a command really opens the store.
+"""
+
+import json
+import os
+import pwd
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from store import config as configuration
+from validation.decisions import Done
+from validation.errors import BadInput
+from validation.messages import printable
+from validation.requests import Command
+
+if TYPE_CHECKING:
+    from store.database import Database
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+MAX_SECRET_OCTETS = 64 * 1024
+
+
+def load_config(ctx: click.Context) -> configuration.Config:
+    return configuration.load(configuration.config_path(ctx.find_root().obj))
+
+
+def open_store(ctx: click.Context) -> "Database":
+    from store import opening
+
+    return opening.open_store(load_config(ctx))
+
+
+def administer(ctx: click.Context, command: Command) -> Done:
+    """Carry out `command` and print its warnings on standard error."""
+    from store import opening
+
+    done = opening.open_gate(load_config(ctx)).administer(command)
+    warn(done)
+    return done
+
+
+def warn(done: Done) -> None:
+    for warning in done.warnings:
+        click.echo(f"note: {warning}", err=True)
+
+
+def actor() -> str:
+    """Who is at the keyboard: the login user, and whom sudo made him."""
+    name = _user_name(os.getuid())
+    login = _login_uid()
+    behind = os.environ.get("SUDO_USER") or (_user_name(login) if login is not None else "")
+    return f"{behind} as {name}" if behind and behind != name else name
+
+
+def _user_name(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"uid {uid}"
+
+
+def _login_uid() -> int | None:
+    """The uid that logged in, which su and sudo do not change; 2^32-1 where nobody did."""
+    try:
+        with open("/proc/self/loginuid") as file:
+            uid = int(file.read())
+    except (OSError, ValueError):
+        return None
+    return uid if uid != 0xFFFFFFFF else None
+
+
+def read_secret(what: str) -> str:
+    """One secret from standard input, without its final line break; a terminal is asked without echo."""
+    if sys.stdin.isatty():
+        return str(click.prompt(what, hide_input=True, prompt_suffix=": ", err=True))
+    octets = sys.stdin.buffer.read(MAX_SECRET_OCTETS + 1)
+    if len(octets) > MAX_SECRET_OCTETS:
+        raise BadInput(f"{what}: more than {MAX_SECRET_OCTETS} octets on standard input")
+    try:
+        text = octets.decode("utf-8")
+    except UnicodeDecodeError:
+        raise BadInput(f"{what}: standard input is not UTF-8") from None
+    return text.removesuffix("\n").removesuffix("\r")
+
+
+def json_option(function: F) -> F:
+    return click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")(function)
+
+
+def print_json(document: object) -> None:
+    click.echo(json.dumps(document, ensure_ascii=False, indent=2, default=str))
+
+
+def print_table(columns: Sequence[str], lines: Iterable[Sequence[object]]) -> None:
+    """A plain table, no wider than it must be; control characters in values are escaped."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for values in lines:
+        table.add_row(*(_cell(value) for value in values))
+    console = Console(highlight=False, markup=False, emoji=False)
+    if not console.is_terminal:
+        console.width = 200
+    console.print(table)
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return printable(str(value), 512)
+
+
+def local_time(at: float | None) -> str:
+    """Local time with its zone."""
+    if at is None:
+        return "never"
+    return datetime.fromtimestamp(at, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")
+
+
+def iso_time(at: float | None) -> str | None:
+    return None if at is None else datetime.fromtimestamp(at, UTC).isoformat()

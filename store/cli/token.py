@@ -1,0 +1,238 @@
+"""`twofold token`: what makes the PINs."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from store.cli.shared import (
+    actor,
+    administer,
+    iso_time,
+    json_option,
+    load_config,
+    local_time,
+    open_store,
+    print_json,
+    print_table,
+    read_secret,
+)
+from validation.errors import BadInput, Refused
+from validation.model import RevokeReason, Token
+from validation.requests import EnrollToken, RevokeToken, RevokeUserTokens
+from validation.tokens.kind import ALGORITHMS, DIGITS
+from validation.tokens.registry import KINDS
+from validation.tokens.uri import base32, grouped, key_from_text
+
+if TYPE_CHECKING:
+    pass
+
+
+@click.group()
+def token() -> None:
+    """Tokens: apps and devices that make the PINs."""
+
+
+@token.command()
+@click.argument("name")
+@click.option("--kind", type=click.Choice(list(KINDS)), default="totp", show_default=True)
+@click.option("--digits", type=click.Choice([str(d) for d in DIGITS]), default="6", show_default=True)
+@click.option("--period", type=int, default=30, show_default=True, metavar="SECONDS", help="TOTP only.")
+@click.option("--algorithm", type=click.Choice(ALGORITHMS), default="sha1", show_default=True)
+@click.option("--label", default="", metavar="T", help="A note for yourself, such as the model.")
+@click.option("--serial", metavar="S", help="Else one is made.")
+@click.option("--key-stdin", is_flag=True, help="Read the key in Base32 from standard input; else one is made.")
+@click.option("--allow-short-key", is_flag=True, help="Accept a key of 112 to 127 bits.")
+@click.option("--qr", default="terminal", metavar="terminal|FILE.png|FILE.svg", help="Where the QR code goes.")
+@json_option
+@click.pass_context
+def enroll(
+    ctx: click.Context,
+    name: str,
+    kind: str,
+    digits: str,
+    period: int,
+    algorithm: str,
+    label: str,
+    serial: str | None,
+    key_stdin: bool,
+    allow_short_key: bool,
+    qr: str,
+    as_json: bool,
+) -> None:
+    """Give user NAME a token. It works at once; its key is shown once."""
+    picture = _qr_target(qr)
+    issuer = load_config(ctx).issuer
+    command = EnrollToken(
+        actor=actor(),
+        user=name,
+        kind=kind,
+        digits=int(digits),
+        period=period,
+        algorithm=algorithm,
+        label=label,
+        serial=serial,
+        key=key_from_text(read_secret(f"Key for {name} in Base32")) if key_stdin else None,
+        allow_short_key=allow_short_key,
+    )
+    done = administer(ctx, command)
+    made = Token(
+        id=0,
+        serial=done.serials[0],
+        user_id=0,
+        kind=kind,
+        key=done.key or b"",
+        digits=command.digits,
+        period=period,
+        algorithm=algorithm,
+        moving_factor=command.moving_factor,
+    )
+    uri = KINDS[kind].uri(made, name, issuer)
+    if picture is not None:
+        _save_picture(uri, picture)
+    if as_json:
+        print_json(_enrolled(made, name, label, uri))
+    else:
+        _show_enrolled(made, name, uri, picture)
+
+
+def _enrolled(made: Token, name: str, label: str, uri: str) -> dict[str, Any]:
+    document: dict[str, Any] = {
+        "serial": made.serial,
+        "user": name,
+        "kind": made.kind,
+        "digits": made.digits,
+        "algorithm": made.algorithm,
+        "label": label,
+        "key": base32(made.key),
+        "uri": uri,
+    }
+    return document | ({"period": made.period} if made.kind == "totp" else {"counter": made.moving_factor})
+
+
+def _show_enrolled(made: Token, name: str, uri: str, picture: Path | None) -> None:
+    every = f", every {made.period} s" if made.kind == "totp" else ""
+    click.echo(f"Token {made.serial} for {name} ({made.kind.upper()}, {made.digits} digits{every}). It works at once.")
+    if picture is None:
+        click.echo(terminal_qr(uri))
+    else:
+        click.echo(f"QR    {picture} (mode 0600; it holds the key: delete it when it has been scanned)")
+    click.echo(f"Key   {grouped(made.key)}")
+    click.echo(f"Link  {uri}")
+    click.echo("Shown once. Hand it over in person.")
+
+
+def terminal_qr(uri: str) -> str:
+    """The QR code in half blocks, for a terminal; 37 columns for a usual key."""
+    import io
+
+    import segno
+
+    out = io.StringIO()
+    segno.make(uri, error="l", micro=False).terminal(out, compact=True, border=2)
+    return out.getvalue().rstrip("\n")
+
+
+def _qr_target(text: str) -> Path | None:
+    if text == "terminal":
+        return None
+    path = Path(text)
+    if path.suffix not in (".png", ".svg"):
+        raise BadInput(f"--qr: {text!r} must be `terminal` or end in .png or .svg")
+    if path.exists():
+        raise BadInput(f"--qr: {path} exists already; choose another name")
+    if not path.parent.is_dir():
+        raise BadInput(f"--qr: the directory {path.parent} does not exist")
+    return path
+
+
+def _save_picture(uri: str, path: Path) -> None:
+    import segno
+
+    code: segno.QRCode = segno.make(uri, error="m", micro=False)
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            code.save(file, kind=path.suffix[1:], scale=6)
+    except OSError as error:
+        raise Refused(f"the QR code could not be written to {path}: {error.strerror}; the token exists") from None
+
+
+@token.command("list")
+@click.option("--user", "name", metavar="NAME", help="Only this user's.")
+@json_option
+@click.pass_context
+def list_(ctx: click.Context, name: str | None, as_json: bool) -> None:
+    """Tokens, revoked ones included."""
+    from store import listings
+
+    with open_store(ctx).connections.reading() as connection:
+        if name is not None and not listings.user_rows(connection, name):
+            raise Refused(f"there is no user {name!r}; twofold user list shows all")
+        found = listings.token_rows(connection, user=name)
+    if as_json:
+        print_json([_document(row) for row in found])
+        return
+    columns = ("serial", "user", "kind", "state", "origin", "last used", "label")
+    names = ("serial", "user", "kind", "state", "origin")
+    print_table(columns, ((*(r[n] for n in names), local_time(r["last_used_at"]), r["label"]) for r in found))
+
+
+@token.command()
+@click.argument("serial")
+@json_option
+@click.pass_context
+def show(ctx: click.Context, serial: str, as_json: bool) -> None:
+    """One token. Its key is never shown again."""
+    from store import listings
+
+    with open_store(ctx).connections.reading() as connection:
+        found = listings.token_rows(connection, serial=serial)
+    if not found:
+        raise Refused(f"there is no token {serial!r}; twofold token list shows all")
+    document = _document(found[0])
+    if as_json:
+        print_json(document)
+        return
+    for field, value in document.items():
+        if value is not None:
+            click.echo(f"{field.replace('_', ' '):14} {value}")
+
+
+def _document(row: dict[str, Any]) -> dict[str, Any]:
+    document = {name: row[name] for name in ("serial", "user", "kind", "state", "origin", "label", "digits")}
+    document |= {"algorithm": row["algorithm"], "period": row["period"] if row["kind"] == "totp" else None}
+    if row["kind"] == "totp":
+        document |= {"next_step": row["moving_factor"], "drift": row["drift"], "window": "±1 step"}
+    else:
+        document |= {"counter": row["moving_factor"]}
+    return document | {
+        "failures": row["failures"],
+        "created_at": iso_time(row["created_at"]),
+        "last_used_at": iso_time(row["last_used_at"]),
+        "revoked_at": iso_time(row["revoked_at"]),
+        "revoke_reason": row["revoke_reason"],
+    }
+
+
+@token.command()
+@click.argument("serial", required=False)
+@click.option("--user", "name", metavar="NAME", help="Instead of a serial: this user's token.")
+@click.option("--all", "every", is_flag=True, help="With --user: all of them.")
+@click.option("--reason", type=click.Choice([str(r) for r in RevokeReason]), default="other", show_default=True)
+@click.pass_context
+def revoke(ctx: click.Context, serial: str | None, name: str | None, every: bool, reason: str) -> None:
+    """Revoke a token for good, at once, for open logins too."""
+    if (serial is None) == (name is None):
+        raise click.UsageError("name either one SERIAL or --user NAME")
+    if every and name is None:
+        raise click.UsageError("--all goes with --user NAME")
+    why = RevokeReason(reason)
+    command = (
+        RevokeToken(actor=actor(), serial=serial, reason=why)
+        if serial is not None
+        else RevokeUserTokens(actor=actor(), user=name or "", every=every, reason=why)
+    )
+    done = administer(ctx, command)
+    click.echo(f"Revoked: {', '.join(done.serials)}.")

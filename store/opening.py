@@ -1,0 +1,175 @@
+"""Where faces and commands come in: `open_gate(config)` gives a gate on the real store, clock and dice.
+
+Rules: opening refuses, with one clear sentence, a store that is missing, of another schema, sealed with another
+key, or readable by others; it never creates or changes anything. `create` is the only maker of stores, and safe to
+repeat.
+"""
+
+import logging
+import os
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sqlalchemy import Connection, insert, select
+
+from store import migrations
+from store.config import Config, template
+from store.database import Connections, Database, Keys, check_file, create_file
+from store.schema import meta, store_keys
+from store.sealing import MasterKey, Sealer, create_key_file, read_key_file
+from store.writing import CLIENTS_GENERATION, Writer
+from validation.changes import Audit
+from validation.errors import Damaged, StoreMismatch
+from validation.gate import Gate
+from validation.messages import printable
+from validation.model import MOMENT_RANDOM_OCTETS, Moment
+from validation.requests import LoginRequest
+
+_log = logging.getLogger("twofold.gate")
+
+
+class SystemMoments:
+    """The system's clock and randomness."""
+
+    def moment(self) -> Moment:
+        return Moment(time.time(), os.urandom(MOMENT_RANDOM_OCTETS))
+
+
+class LoggedFaults:
+    """Errors inside decisions go to the log. The message of a Damaged row is safe; other errors show their type."""
+
+    def decision_failed(self, request: LoginRequest, error: Exception) -> None:
+        what = str(error) if isinstance(error, Damaged) else type(error).__name__
+        _log.error(
+            "decision failed user=%s request=%s error=%s",
+            printable(request.user),
+            request.request_id,
+            printable(what),
+        )
+        _log.debug("decision failed, where it happened", exc_info=error)
+
+
+def open_gate(config: Config) -> Gate:
+    """The gate on the store of `config`. Raises StoreUnavailable or StoreMismatch."""
+    return Gate(open_store(config), SystemMoments(), LoggedFaults())
+
+
+def open_store(config: Config) -> Database:
+    """The store of `config`, checked. Raises StoreUnavailable or StoreMismatch."""
+    check_file(config.database)
+    master = read_key_file(config.key_file)
+    connections = Connections(config.database)
+    try:
+        with connections.reading() as connection:
+            _check_schema(connection, config.database)
+            keys = _read_keys(connection, master, config)
+    except BaseException:
+        connections.close()
+        raise
+    return Database(connections, keys, config.chain)
+
+
+def _check_schema(connection: Connection, path: Path) -> None:
+    here = migrations.current(connection)
+    if here is None:
+        raise StoreMismatch(f"{path} is no Twofold store; create one with: twofold init")
+    if here < migrations.HEAD:
+        raise StoreMismatch(f"the store {path} has schema {here}, this version needs {migrations.HEAD}: twofold init")
+    if here > migrations.HEAD:
+        raise StoreMismatch(
+            f"the store {path} has schema {here}, newer than this version's {migrations.HEAD}: upgrade Twofold"
+        )
+
+
+def _read_keys(connection: Connection, master: MasterKey, config: Config) -> Keys:
+    facts = {row.name: row.value for row in connection.execute(select(meta))}
+    expected = facts.get("key_id", "")
+    if expected != master.id.hex():
+        raise StoreMismatch(
+            f"the key in {config.key_file} does not fit the store {config.database}: "
+            f"it is key {master.id.hex()}, the store was sealed with {expected}. Nothing was changed"
+        )
+    sealer = Sealer(master, facts["store_id"])
+    sealed = {row.purpose: row.sealed for row in connection.execute(select(store_keys))}
+    try:
+        opened = {name: sealer.open("store-key", name, sealed[name]) for name in ("fingerprint", "audit")}
+    except (KeyError, Damaged) as error:
+        raise StoreMismatch(f"the store {config.database} is damaged: {error}; restore it from a backup") from None
+    return Keys(sealer, opened["fingerprint"], opened["audit"])
+
+
+# --- making a store ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    """What `create` made; what is not named was there already."""
+
+    made: tuple[str, ...] = field(default=())
+
+
+def create_config(path: Path, chain: str) -> bool:
+    """Write the configuration file if there is none. True if it was written."""
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o640)
+    except FileExistsError:
+        return False
+    with os.fdopen(descriptor, "w") as file:
+        file.write(template(chain))
+    return True
+
+
+def create(config: Config, actor: str) -> Created:
+    """Make key file and store where there are none, and bring an older schema forward. Changes nothing else.
+
+    Raises StoreMismatch rather than pairing an old store with a new key.
+    """
+    made: list[str] = []
+    if config.database.exists() and not config.key_file.exists() and config.database.stat().st_size > 0:
+        raise StoreMismatch(f"{config.database} exists, but its key {config.key_file} is missing. Restore the key file")
+    if not config.key_file.exists():
+        create_key_file(config.key_file)
+        made.append(f"key      {config.key_file}")
+    if not config.database.exists():
+        create_file(config.database)
+        made.append(f"store    {config.database}")
+    check_file(config.database)
+    master = read_key_file(config.key_file)
+    connections = Connections(config.database)
+    try:
+        with connections.writing() as connection:
+            made += _migrate(connection, master, config, actor)
+    finally:
+        connections.close()
+    return Created(tuple(made))
+
+
+def _migrate(connection: Connection, master: MasterKey, config: Config, actor: str) -> list[str]:
+    before = migrations.current(connection)
+    if before == migrations.HEAD:
+        _read_keys(connection, master, config)
+        return []
+    if before is not None and before > migrations.HEAD:
+        _check_schema(connection, config.database)
+    if before is not None:
+        _read_keys(connection, master, config)
+    migrations.upgrade(connection)
+    if before is None:
+        _fill(connection, master)
+    keys = _read_keys(connection, master, config)
+    event = "store-create" if before is None else "store-upgrade"
+    writer = Writer(connection, keys.sealer, keys.fingerprint, keys.audit, config.chain)
+    writer.apply([Audit(time.time(), event, "done", "", actor=actor, detail={"schema": migrations.HEAD})])
+    writer.finish()
+    return [f"schema   {before or 'none'} -> {migrations.HEAD}"]
+
+
+def _fill(connection: Connection, master: MasterKey) -> None:
+    store_id = os.urandom(16).hex()
+    facts = {"store_id": store_id, "key_id": master.id.hex(), CLIENTS_GENERATION: "0", "checked_at": ""}
+    connection.execute(insert(meta), [{"name": name, "value": value} for name, value in facts.items()])
+    sealer = Sealer(master, store_id)
+    for purpose in ("fingerprint", "audit"):
+        sealed = sealer.seal("store-key", purpose, os.urandom(32))
+        connection.execute(insert(store_keys).values(purpose=purpose, sealed=sealed))

@@ -1,0 +1,131 @@
+"""Secrets at rest: AES-256-GCM under keys derived from one master key.
+
+Rules: each purpose has its own key (HKDF-SHA256, RFC 5869). A sealed value is bound to where it stands: store,
+purpose, owner and column are associated data, so a value moved to another row does not open. Nothing here prints a
+key.
+
+A sealed value is: version (1 octet) | id of the master key (8) | nonce (12) | ciphertext and tag.
+"""
+
+import hashlib
+import hmac
+import os
+import stat
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from validation.errors import Damaged, StoreMismatch
+
+MASTER_KEY_OCTETS = 32
+_VERSION = b"\x01"
+_KEY_ID_OCTETS = 8
+_NONCE_OCTETS = 12
+_HEADER_OCTETS = 1 + _KEY_ID_OCTETS + _NONCE_OCTETS
+
+
+@dataclass(frozen=True, slots=True)
+class MasterKey:
+    octets: bytes = field(repr=False)
+
+    def derive(self, purpose: str) -> bytes:
+        """The 256-bit key for one purpose."""
+        hkdf = HKDF(algorithm=SHA256(), length=32, salt=None, info=b"twofold/1/" + purpose.encode())
+        return hkdf.derive(self.octets)
+
+    @property
+    def id(self) -> bytes:
+        """Names this key without telling anything about it."""
+        return self.derive("key-id")[:_KEY_ID_OCTETS]
+
+
+class Sealer:
+    """Seals and opens values of one store. Ciphers are made once and kept."""
+
+    def __init__(self, master: MasterKey, store_id: str) -> None:
+        self._key_id = master.id
+        self._store_id = store_id
+        self._master = master
+        self._ciphers: dict[str, AESGCM] = {}
+
+    def seal(self, purpose: str, owner: str, secret: bytes) -> bytes:
+        nonce = os.urandom(_NONCE_OCTETS)
+        sealed = self._cipher(purpose).encrypt(nonce, secret, self._place(purpose, owner))
+        return _VERSION + self._key_id + nonce + sealed
+
+    def open(self, purpose: str, owner: str, sealed: bytes) -> bytes:
+        """The secret. Raises Damaged if it was changed, moved here from another row, or sealed with another key."""
+        what = f"the sealed {purpose} of {owner}"
+        if len(sealed) < _HEADER_OCTETS or sealed[:1] != _VERSION:
+            raise Damaged(f"{what} is cut or not of this version; restore the row from a backup")
+        if sealed[1 : 1 + _KEY_ID_OCTETS] != self._key_id:
+            raise Damaged(f"{what} was sealed with another master key")
+        nonce, ciphertext = sealed[1 + _KEY_ID_OCTETS : _HEADER_OCTETS], sealed[_HEADER_OCTETS:]
+        try:
+            return self._cipher(purpose).decrypt(nonce, ciphertext, self._place(purpose, owner))
+        except InvalidTag:
+            raise Damaged(f"{what} has been changed or comes from another row") from None
+
+    def _cipher(self, purpose: str) -> AESGCM:
+        if purpose not in self._ciphers:
+            self._ciphers[purpose] = AESGCM(self._master.derive(purpose))
+        return self._ciphers[purpose]
+
+    def _place(self, purpose: str, owner: str) -> bytes:
+        """Associated data; the parts carry their length, so no two places are spelled alike."""
+        parts = [part.encode() for part in (self._store_id, purpose, owner)]
+        return b"".join(len(part).to_bytes(4, "big") + part for part in parts)
+
+
+def fingerprint(key: bytes, token_key: bytes) -> bytes:
+    """Recognises a token key for ever without keeping it; keyed, so that a guess cannot be tested without `key`."""
+    return hmac.digest(key, token_key, hashlib.sha256)
+
+
+# --- the key file -----------------------------------------------------------------------------------------------
+
+
+def create_key_file(path: Path) -> MasterKey:
+    """Write a fresh master key, mode 0600 whatever the umask, never over an existing file."""
+    octets = os.urandom(MASTER_KEY_OCTETS)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(octets.hex() + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    return MasterKey(octets)
+
+
+def read_key_file(path: Path) -> MasterKey:
+    """Read a master key: 64 hex characters. Raises StoreMismatch if it is missing, readable by others, or no key."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        raise StoreMismatch(
+            f"the key file {path} is missing; without it the store cannot be read. Restore it"
+        ) from None
+    except OSError as error:
+        raise StoreMismatch(f"the key file {path} cannot be opened: {error.strerror}") from None
+    with os.fdopen(descriptor) as file:
+        check_mode(path, os.fstat(file.fileno()))
+        text = file.read(4096).strip()
+    try:
+        octets = bytes.fromhex(text)
+    except ValueError:
+        octets = b""
+    if len(octets) != MASTER_KEY_OCTETS:
+        raise StoreMismatch(f"{path} is no key file: it should hold {MASTER_KEY_OCTETS * 2} hex characters")
+    return MasterKey(octets)
+
+
+def check_mode(path: Path, status: os.stat_result) -> None:
+    """Refuse a file with secrets that others may read or anybody but its owner may write (0600 or 0640)."""
+    if not stat.S_ISREG(status.st_mode):
+        raise StoreMismatch(f"{path} is not a regular file")
+    if status.st_mode & 0o027:
+        mode = stat.S_IMODE(status.st_mode)
+        raise StoreMismatch(f"{path} has mode {mode:04o}, so others can get at it; run: chmod 600 {path}")

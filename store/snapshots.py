@@ -1,0 +1,164 @@
+"""Reading what decisions may see: a batch of `Wanted` becomes a batch of `Snapshot`, in few statements.
+
+Rule: a row that cannot be read damages only the snapshots that need it.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, select
+
+from store import rows
+from store.schema import challenges, clients, known_keys, signed_sources, throttles, tokens, users
+from store.sealing import Sealer, fingerprint
+from validation.errors import Damaged
+from validation.model import Client, Factor, PendingChallenge, Snapshot, Throttle, Token, TokenState, User
+from validation.requests import Wanted
+
+_users_by_name = select(users).where(users.c.name.in_(bindparam("wanted", expanding=True)))
+_users_by_id = select(users).where(users.c.id.in_(bindparam("wanted", expanding=True)))
+_tokens_of = select(tokens).where(
+    tokens.c.user_id.in_(bindparam("wanted", expanding=True)), tokens.c.state != TokenState.REVOKED
+)
+_tokens_by_serial = select(tokens).where(tokens.c.serial.in_(bindparam("wanted", expanding=True)))
+_throttles_of = select(throttles).where(throttles.c.user_id.in_(bindparam("wanted", expanding=True)))
+_challenges_by_state = select(challenges).where(challenges.c.state.in_(bindparam("wanted", expanding=True)))
+_clients_by_name = select(clients).where(clients.c.name.in_(bindparam("wanted", expanding=True)))
+_known_keys = select(known_keys).where(known_keys.c.fingerprint.in_(bindparam("wanted", expanding=True)))
+
+
+class SnapshotReader:
+    def __init__(self, sealer: Sealer, fingerprint_key: bytes) -> None:
+        self._sealer = sealer
+        self._fingerprint_key = fingerprint_key
+
+    def read(self, connection: Connection, wanted: Sequence[Wanted]) -> list[Snapshot]:
+        return _Batch(connection, self._sealer, self._fingerprint_key, wanted).snapshots()
+
+
+def read_clients(connection: Connection, sealer: Sealer) -> tuple[dict[str, Client], dict[str, Damaged]]:
+    """All clients by name, and those whose secret does not open."""
+    return _clients(connection, sealer, connection.execute(select(clients)).mappings())
+
+
+def _clients(
+    connection: Connection, sealer: Sealer, found: Iterable[Any]
+) -> tuple[dict[str, Client], dict[str, Damaged]]:
+    signed: dict[str, set[str]] = defaultdict(set)
+    good: dict[str, Client] = {}
+    damaged: dict[str, Damaged] = {}
+    listed = list(found)
+    if any(row["message_authenticator"] == "auto" for row in listed):
+        for client, address in connection.execute(select(signed_sources.c.client, signed_sources.c.address)):
+            signed[client].add(address)
+    for row in listed:
+        try:
+            good[row["name"]] = rows.client_from(row, sealer, frozenset(signed[row["name"]]))
+        except (Damaged, ValueError) as error:
+            damaged[row["name"]] = Damaged(str(error))
+    return good, damaged
+
+
+class _Batch:
+    """The rows of one batch, each kind read once."""
+
+    def __init__(
+        self, connection: Connection, sealer: Sealer, fingerprint_key: bytes, wanted: Sequence[Wanted]
+    ) -> None:
+        self._connection = connection
+        self._sealer = sealer
+        self._fingerprint_key = fingerprint_key
+        self._wanted = wanted
+        self._damage_of_user: dict[int, Damaged] = {}
+        self._damage_of_serial: dict[str, Damaged] = {}
+        self._users = {u.name: u for u in map(rows.user_from, self._rows(_users_by_name, {w.user for w in wanted}))}
+        self._named_tokens = self._read_named_tokens()
+        self._owners = self._read_owners()
+        ids = {u.id for u in self._users.values()} | set(self._owners)
+        self._tokens = self._read_tokens(ids)
+        self._throttles = self._read_throttles(ids)
+        self._challenges = self._read_challenges()
+        self._clients, self._damaged_clients = self._read_clients()
+        self._known_keys = self._read_known_keys()
+
+    def snapshots(self) -> list[Snapshot]:
+        return [self._snapshot(wanted) for wanted in self._wanted]
+
+    def _snapshot(self, wanted: Wanted) -> Snapshot:
+        token = self._named_tokens.get(wanted.serial or "")
+        owner = self._owners.get(token.user_id) if token is not None else None
+        user = self._users.get(wanted.user) if wanted.user is not None else owner
+        return Snapshot(
+            user=user,
+            tokens=tuple(self._tokens[user.id]) if user is not None else (),
+            throttles=self._throttles[user.id] if user is not None else {},
+            challenge=self._challenges.get(wanted.state or ""),
+            client=self._clients.get(wanted.client or ""),
+            clients=tuple(self._clients.values()) if wanted.all_clients else (),
+            token=token,
+            token_owner=owner.name if owner is not None else None,
+            key_known_as=self._known_keys.get(self._fingerprint(wanted.key)) if wanted.key is not None else None,
+            damage=self._damage(wanted, user),
+        )
+
+    def _damage(self, wanted: Wanted, user: User | None) -> Damaged | None:
+        if user is not None and user.id in self._damage_of_user:
+            return self._damage_of_user[user.id]
+        if wanted.serial is not None and wanted.serial in self._damage_of_serial:
+            return self._damage_of_serial[wanted.serial]
+        return self._damaged_clients.get(wanted.client or "")
+
+    def _rows(self, statement: Any, wanted: Iterable[Any]) -> list[Any]:
+        values = [value for value in wanted if value is not None]
+        return list(self._connection.execute(statement, {"wanted": values}).mappings()) if values else []
+
+    def _read_named_tokens(self) -> dict[str, Token]:
+        found: dict[str, Token] = {}
+        for row in self._rows(_tokens_by_serial, {w.serial for w in self._wanted}):
+            found[row["serial"]] = self._token(row)
+        return found
+
+    def _read_owners(self) -> dict[int, User]:
+        ids = {token.user_id for token in self._named_tokens.values()}
+        return {user.id: user for user in map(rows.user_from, self._rows(_users_by_id, ids))}
+
+    def _read_tokens(self, user_ids: set[int]) -> dict[int, list[Token]]:
+        found: dict[int, list[Token]] = defaultdict(list)
+        for row in self._rows(_tokens_of, user_ids):
+            found[row["user_id"]].append(self._token(row))
+        for tokens_of_user in found.values():
+            tokens_of_user.sort(key=lambda token: token.id)
+        return found
+
+    def _token(self, row: Any) -> Token:
+        """The token; without its key, and with its damage noted, if the seal does not open."""
+        try:
+            return rows.token_from(row, self._sealer)
+        except (Damaged, ValueError) as error:
+            damage = error if isinstance(error, Damaged) else Damaged(f"token {row['serial']}: {error}")
+            self._damage_of_user[row["user_id"]] = damage
+            self._damage_of_serial[row["serial"]] = damage
+            return rows.token_from({**row, "sealed_key": None}, self._sealer)
+
+    def _read_throttles(self, user_ids: set[int]) -> dict[int, dict[Factor, Throttle]]:
+        found: dict[int, dict[Factor, Throttle]] = defaultdict(dict)
+        for row in self._rows(_throttles_of, user_ids):
+            found[row["user_id"]][Factor(row["factor"])] = Throttle(row["failures"], row["blocked_until"])
+        return found
+
+    def _read_challenges(self) -> dict[str, PendingChallenge]:
+        found = self._rows(_challenges_by_state, {w.state for w in self._wanted})
+        return {row["state"]: rows.challenge_from(row) for row in found}
+
+    def _read_clients(self) -> tuple[dict[str, Client], dict[str, Damaged]]:
+        if any(w.all_clients for w in self._wanted):
+            return read_clients(self._connection, self._sealer)
+        return _clients(self._connection, self._sealer, self._rows(_clients_by_name, {w.client for w in self._wanted}))
+
+    def _read_known_keys(self) -> dict[bytes, str]:
+        wanted = {self._fingerprint(w.key) for w in self._wanted if w.key is not None}
+        return {row["fingerprint"]: row["serial"] for row in self._rows(_known_keys, wanted)}
+
+    def _fingerprint(self, key: bytes) -> bytes:
+        return fingerprint(self._fingerprint_key, key)

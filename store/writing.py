@@ -1,0 +1,205 @@
+"""Writing what decisions want done: one function per change, each a conditional statement.
+
+Rules: a change that expects something and does not find it (`rowcount` 0, a constraint, a trigger) is a Conflict; the
+whole transaction is then undone. Audit rows of a transaction are written last, together, in the order of the changes.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Any
+
+from sqlalchemy import Connection, Integer, Text, cast, delete, insert, select, update
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.sql.dml import Delete, Update
+
+from store import audit as trail
+from store import rows
+from store.schema import (
+    audit,
+    audit_heads,
+    challenges,
+    clients,
+    floods,
+    known_keys,
+    meta,
+    signed_sources,
+    throttles,
+    tokens,
+    users,
+)
+from store.sealing import Sealer, fingerprint
+from validation import changes as c
+from validation.changes import Audit, Change
+from validation.model import TokenState
+from validation.ports import Conflict
+
+CLIENTS_GENERATION = "clients_generation"
+
+
+class Writer:
+    """Applies changes to one open transaction."""
+
+    def __init__(
+        self, connection: Connection, sealer: Sealer, fingerprint_key: bytes, audit_key: bytes, chain: str
+    ) -> None:
+        self._connection = connection
+        self._sealer = sealer
+        self._fingerprint_key = fingerprint_key
+        self._audit_key = audit_key
+        self._chain = chain
+        self._audits: list[Audit] = []
+        self._handlers: dict[type[Any], Callable[[Any], None]] = {
+            c.UseToken: self._use_token,
+            c.CountTokenFailure: self._count_token_failure,
+            c.SetThrottle: self._set_throttle,
+            c.OpenChallenge: self._open_challenge,
+            c.CloseChallenge: self._close_challenge,
+            c.CloseChallengesOf: self._close_challenges_of,
+            c.Rehash: self._rehash,
+            c.InsertUser: self._insert_user,
+            c.ReplaceUser: self._replace_user,
+            c.DeleteUser: self._delete_user,
+            c.InsertToken: self._insert_token,
+            c.SetTokenState: self._set_token_state,
+            c.InsertClient: self._insert_client,
+            c.ReplaceClient: self._replace_client,
+            c.DeleteClient: self._delete_client,
+            c.AddSignedSource: self._add_signed_source,
+            c.Audit: self._audits.append,
+            c.AuditFlood: self._audit_flood,
+        }
+
+    def apply(self, changes: Iterable[Change]) -> None:
+        for change in changes:
+            self._handlers[type(change)](change)
+
+    def finish(self) -> None:
+        """Write the audit rows of this transaction and move the head of the chain."""
+        if not self._audits:
+            return
+        head = read_head(self._connection, self._chain)
+        made, new = trail.rows(self._audit_key, head or trail.Head(self._chain, 0, trail.GENESIS), self._audits)
+        self._connection.execute(insert(audit), made)
+        if head is None:
+            self._connection.execute(insert(audit_heads).values(chain=new.chain, seq=new.seq, mac=new.mac))
+            return
+        here = (audit_heads.c.chain == head.chain) & (audit_heads.c.seq == head.seq)
+        self._one(update(audit_heads).where(here).values(seq=new.seq, mac=new.mac), "the audit head moved")
+
+    def _one(self, statement: Update | Delete, otherwise: str) -> None:
+        if self._connection.execute(statement).rowcount != 1:
+            raise Conflict(otherwise)
+
+    # --- logins ---------------------------------------------------------------------------------------------
+
+    def _use_token(self, change: c.UseToken) -> None:
+        here = (
+            (tokens.c.id == change.token_id)
+            & (tokens.c.moving_factor == change.from_)
+            & (tokens.c.moving_factor < change.to)
+            & (tokens.c.state == TokenState.ACTIVE)
+        )
+        values = {"moving_factor": change.to, "drift": change.drift, "failures": 0, "last_used_at": change.used_at}
+        self._one(update(tokens).where(here).values(values), "the passcode was used in the meantime")
+
+    def _count_token_failure(self, change: c.CountTokenFailure) -> None:
+        values: dict[str, Any] = {"failures": change.failures}
+        if change.disable:
+            values["state"] = TokenState.DISABLED
+        here = (tokens.c.id == change.token_id) & (tokens.c.state == TokenState.ACTIVE)
+        self._one(update(tokens).where(here).values(values), "the token's state changed")
+
+    def _set_throttle(self, change: c.SetThrottle) -> None:
+        key = {"user_id": change.user_id, "factor": str(change.factor)}
+        value = {"failures": change.throttle.failures, "blocked_until": change.throttle.blocked_until}
+        statement = sqlite.insert(throttles).values(key | value)
+        self._connection.execute(statement.on_conflict_do_update(index_elements=list(key), set_=value))
+
+    def _open_challenge(self, change: c.OpenChallenge) -> None:
+        self._connection.execute(delete(challenges).where(challenges.c.expires_at <= change.now))
+        self._connection.execute(insert(challenges).values(rows.challenge_columns(change.challenge)))
+
+    def _close_challenge(self, change: c.CloseChallenge) -> None:
+        here = challenges.c.state == change.state
+        self._one(delete(challenges).where(here), "the challenge was closed in the meantime")
+
+    def _close_challenges_of(self, change: c.CloseChallengesOf) -> None:
+        self._connection.execute(delete(challenges).where(challenges.c.user_id == change.user_id))
+
+    def _rehash(self, change: c.Rehash) -> None:
+        here = (users.c.id == change.user_id) & (users.c.password_version == change.version)
+        values = {"password_hash": change.password_hash, "password_version": change.version + 1}
+        self._one(update(users).where(here).values(values), "the password was changed in the meantime")
+
+    # --- users and tokens -----------------------------------------------------------------------------------
+
+    def _insert_user(self, change: c.InsertUser) -> None:
+        self._connection.execute(insert(users).values(rows.user_columns(change.user)))
+
+    def _replace_user(self, change: c.ReplaceUser) -> None:
+        here = users.c.id == change.user.id
+        self._one(update(users).where(here).values(rows.user_columns(change.user)), "the user was removed")
+
+    def _delete_user(self, change: c.DeleteUser) -> None:
+        self._connection.execute(delete(tokens).where(tokens.c.user_id == change.user_id))
+        self._one(delete(users).where(users.c.id == change.user_id), "the user was removed")
+
+    def _insert_token(self, change: c.InsertToken) -> None:
+        mark = fingerprint(self._fingerprint_key, change.token.key)
+        self._connection.execute(insert(known_keys).values(fingerprint=mark, serial=change.token.serial))
+        self._connection.execute(insert(tokens).values(rows.token_columns(change.token, self._sealer, mark)))
+
+    def _set_token_state(self, change: c.SetTokenState) -> None:
+        values: dict[str, Any] = {"state": change.state}
+        if change.state is TokenState.REVOKED:
+            values |= {"sealed_key": None, "revoked_at": change.at, "revoke_reason": change.reason}
+        here = (tokens.c.id == change.token_id) & (tokens.c.state != TokenState.REVOKED)
+        self._one(update(tokens).where(here).values(values), "the token was revoked in the meantime")
+
+    # --- clients --------------------------------------------------------------------------------------------
+
+    def _insert_client(self, change: c.InsertClient) -> None:
+        values = rows.client_columns(change.client, self._sealer) | {"version": self._next_generation()}
+        self._connection.execute(insert(clients).values(values))
+
+    def _replace_client(self, change: c.ReplaceClient) -> None:
+        values = rows.client_columns(change.client, self._sealer) | {"version": self._next_generation()}
+        here = (clients.c.name == change.client.name) & (clients.c.version == change.client.version)
+        self._one(update(clients).where(here).values(values), "the client was changed in the meantime")
+
+    def _delete_client(self, change: c.DeleteClient) -> None:
+        self._next_generation()
+        self._one(delete(clients).where(clients.c.name == change.name), "the client was removed in the meantime")
+
+    def _add_signed_source(self, change: c.AddSignedSource) -> None:
+        self._next_generation()
+        self._connection.execute(insert(signed_sources).values(client=change.client, address=change.address))
+
+    def _next_generation(self) -> int:
+        """Move the number that tells servers to read the clients anew. No client version is ever given twice."""
+        here = meta.c.name == CLIENTS_GENERATION
+        number = cast(cast(meta.c.value, Integer) + 1, Text)
+        self._connection.execute(update(meta).where(here).values(value=number))
+        return int(self._connection.execute(select(meta.c.value).where(here)).scalar_one())
+
+    # --- audit ----------------------------------------------------------------------------------------------
+
+    def _audit_flood(self, change: c.AuditFlood) -> None:
+        """A row at most every `every` seconds and key; in between they are counted."""
+        here = floods.c.key == change.key
+        now = change.audit.at
+        found = self._connection.execute(select(floods.c.since, floods.c.suppressed).where(here)).one_or_none()
+        if found is not None and found.since <= now < found.since + change.every:
+            self._connection.execute(update(floods).where(here).values(suppressed=floods.c.suppressed + 1))
+            return
+        suppressed = found.suppressed if found is not None else 0
+        detail = dict(change.audit.detail) | ({"suppressed": suppressed} if suppressed else {})
+        self._audits.append(replace(change.audit, detail=detail))
+        old = (floods.c.since < now - 86_400) & (floods.c.suppressed == 0)
+        self._connection.execute(delete(floods).where(here | old))
+        self._connection.execute(insert(floods).values(key=change.key, since=now, suppressed=0))
+
+
+def read_head(connection: Connection, chain: str) -> trail.Head | None:
+    found = connection.execute(select(audit_heads).where(audit_heads.c.chain == chain)).one_or_none()
+    return trail.Head(found.chain, found.seq, found.mac) if found is not None else None

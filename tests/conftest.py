@@ -1,0 +1,40 @@
+"""What holds for every test: marks are well formed, peers are there, and Hypothesis measures no time."""
+
+import re
+
+import pytest
+from hypothesis import settings
+
+from tests.peers import peers
+
+STATEMENT_ID = re.compile(r"[ROWPVC]-\d{3}")
+
+# A deadline would fail a test because the machine is busy.
+settings.register_profile("twofold", deadline=None)
+settings.load_profile("twofold")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A mark with a slip in it proves nothing, so the run does not start."""
+    slips = [f"{item.nodeid}: {slip}" for item in items for slip in _slips(item)]
+    if slips:
+        raise pytest.UsageError(*slips)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for mark in item.iter_markers("peer"):
+        for program in mark.args:
+            peers.require(program)
+
+
+def _slips(item: pytest.Item) -> list[str]:
+    slips = [f"mark {mark.name} without an argument" for mark in _our_marks(item) if not mark.args]
+    for mark in item.iter_markers("statement"):
+        slips += [f"no statement id: {name!r}" for name in mark.args if not STATEMENT_ID.fullmatch(str(name))]
+    for mark in item.iter_markers("peer"):
+        slips += [f"peer not in tests/peers/peers.py: {name!r}" for name in mark.args if name not in peers.PACKAGE_OF]
+    return slips
+
+
+def _our_marks(item: pytest.Item) -> list[pytest.Mark]:
+    return [*item.iter_markers("statement"), *item.iter_markers("peer")]

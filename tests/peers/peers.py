@@ -1,0 +1,47 @@
+"""The programs of other projects that tests drive, each with the Debian package that brings it.
+
+A missing program skips its tests by name; with TWOFOLD_REQUIRE_PEERS=1 it fails them. `python3 peers.py --packages`
+prints the packages for apt, and needs the standard library alone.
+"""
+
+import os
+import shutil
+import sys
+
+PACKAGE_OF = {
+    "mount": "mount",
+    "oathtool": "oathtool",
+    "radclient": "freeradius-utils",
+    "unshare": "util-linux",
+    "zbarimg": "zbar-tools",
+}
+
+
+def packages() -> list[str]:
+    return sorted(set(PACKAGE_OF.values()))
+
+
+def require(program: str) -> str:
+    """The path of a program in the table. Without it the running test is skipped, or fails where peers are required."""
+    import pytest
+
+    package = PACKAGE_OF[program]
+    path = shutil.which(program)
+    if path is not None:
+        return path
+    reason = f"{program} is not on the PATH (Debian package {package})"
+    if os.environ.get("TWOFOLD_REQUIRE_PEERS") == "1":
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)
+
+
+def main(arguments: list[str]) -> int:
+    if arguments != ["--packages"]:
+        print("usage: peers.py --packages", file=sys.stderr)
+        return 2
+    print("\n".join(packages()))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,174 @@
+"""What a decision does to the store, as data.
+
+Rules: a decision returns a tuple of these; the store applies them in order, inside the transaction in which the
+snapshot was read. A change that names what it expects (`from_`, `version`) must find it, or the transaction fails:
+check and update are one conditional write (C-004).
+"""
+
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from validation.model import Client, Factor, PendingChallenge, RevokeReason, Throttle, Token, TokenState, User
+
+
+@dataclass(frozen=True, slots=True)
+class UseToken:
+    """A passcode was accepted: the moving factor goes from `from_` to `to`, which is greater, and failures are 0."""
+
+    token_id: int
+    from_: int
+    to: int
+    drift: int
+    used_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class CountTokenFailure:
+    token_id: int
+    failures: int
+    disable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SetThrottle:
+    user_id: int
+    factor: Factor
+    throttle: Throttle
+
+
+@dataclass(frozen=True, slots=True)
+class OpenChallenge:
+    """Open `challenge`. Challenges that expired before `now` are swept out on the way."""
+
+    challenge: PendingChallenge
+    now: float
+
+
+@dataclass(frozen=True, slots=True)
+class CloseChallenge:
+    """Close an open challenge; it must still be open, so that one State ends one way."""
+
+    state: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class CloseChallengesOf:
+    user_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rehash:
+    """Store the same password under newer costs, if the hash is still version `version`."""
+
+    user_id: int
+    version: int
+    password_hash: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class InsertUser:
+    """Add a user; `user.id` is given by the store."""
+
+    user: User
+
+
+@dataclass(frozen=True, slots=True)
+class ReplaceUser:
+    user: User
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteUser:
+    """Delete a user whose tokens have been revoked. The fingerprints of their keys stay."""
+
+    user_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class InsertToken:
+    token: Token  # `token.id` is given by the store
+
+
+@dataclass(frozen=True, slots=True)
+class SetTokenState:
+    """Move a token to `state`; `REVOKED` is final and remembers the fingerprint of the key for ever."""
+
+    token_id: int
+    state: TokenState
+    reason: RevokeReason | None
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class InsertClient:
+    """Add a client. The store gives it a version that no client of any name ever had."""
+
+    client: Client
+
+
+@dataclass(frozen=True, slots=True)
+class ReplaceClient:
+    """Replace a client that is still of `client.version`; the store gives it the next version."""
+
+    client: Client
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteClient:
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class AddSignedSource:
+    client: str
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """One row of the audit trail."""
+
+    at: float
+    event: str  # "login", or the name of an admin command
+    decision: str  # accept, challenge, again, reject, done
+    reason: str
+    user: str = ""
+    client: str = ""
+    face: str = ""
+    source: str = ""
+    serial: str = ""
+    actor: str = ""
+    request_id: str = ""
+    detail: dict[str, str | int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class AuditFlood:
+    """An audit row of a kind that anybody can cause. One row at most every `every` seconds and `key` is written;
+    those in between are counted, and the next row says how many there were (field `suppressed`)."""
+
+    audit: Audit
+    key: str
+    every: float
+
+
+Change: TypeAlias = (
+    UseToken
+    | CountTokenFailure
+    | SetThrottle
+    | OpenChallenge
+    | CloseChallenge
+    | CloseChallengesOf
+    | Rehash
+    | InsertUser
+    | ReplaceUser
+    | DeleteUser
+    | InsertToken
+    | SetTokenState
+    | InsertClient
+    | ReplaceClient
+    | DeleteClient
+    | AddSignedSource
+    | Audit
+    | AuditFlood
+)

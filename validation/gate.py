@@ -1,0 +1,142 @@
+"""The one door: read, decide, commit, answer.
+
+Rules: a decision leaves `login` only after the transaction that recorded it has been committed. Two requests of one
+user, or with one State, never share a transaction. A request whose decision raises is refused alone; a batch that
+conflicts is replayed one by one. When the store cannot answer there is no decision at all: the outcome is the
+StoreUnavailable itself, and the face stays silent or refuses.
+"""
+
+from collections.abc import Sequence
+from typing import TypeAlias
+
+from validation import administer, decide
+from validation.decide import Verdict
+from validation.decisions import Decision, Done, Look, Reason, Reject
+from validation.errors import Damaged, StoreUnavailable
+from validation.model import Client, Snapshot
+from validation.policy import DEFAULTS, Settings
+from validation.ports import Conflict, Faults, Moments, Store
+from validation.requests import Command, LoginRequest, LookRequest
+
+Outcome: TypeAlias = Decision | StoreUnavailable
+
+_ADMIN_TRIES = 3  # a fresh serial may collide, another admin may have been quicker
+
+
+class Gate:
+    """`login` for faces, `administer` for the command line, `look` before a password check."""
+
+    def __init__(self, store: Store, moments: Moments, faults: Faults, settings: Settings = DEFAULTS) -> None:
+        self._store = store
+        self._moments = moments
+        self._faults = faults
+        self.settings = settings
+
+    def login(self, requests: Sequence[LoginRequest]) -> list[Outcome]:
+        """Decide `requests`; the outcomes come in their order, each already committed. Never raises."""
+        outcomes: dict[int, Outcome] = {}
+        waiting = list(enumerate(requests))
+        while waiting:
+            batch, waiting = _without_companions(waiting)
+            decided = self._decide_batch([request for _, request in batch])
+            outcomes.update((index, outcome) for (index, _), outcome in zip(batch, decided, strict=True))
+        return [outcomes[index] for index in range(len(requests))]
+
+    def _decide_batch(self, batch: Sequence[LoginRequest]) -> Sequence[Outcome]:
+        try:
+            return self._transact(batch)
+        except StoreUnavailable as error:
+            return [error] * len(batch)
+        except Exception as error:
+            if len(batch) > 1:
+                return [outcome for request in batch for outcome in self._decide_batch([request])]
+            return [self._record_failure(batch[0], error)]
+
+    def _transact(self, batch: Sequence[LoginRequest]) -> list[Decision]:
+        with self._store.transaction() as transaction:
+            snapshots = transaction.snapshots([request.wanted for request in batch])
+            verdicts = [self._verdict(s, r) for s, r in zip(snapshots, batch, strict=True)]
+            transaction.apply(change for verdict in verdicts for change in verdict.changes)
+        return [verdict.decision for verdict in verdicts]
+
+    def _verdict(self, snapshot: Snapshot, request: LoginRequest) -> Verdict:
+        moment = self._moments.moment()
+        try:
+            return decide.login(snapshot, request, moment, self.settings)
+        except Exception as error:  # refused alone: one bad row must not silence a batch
+            self._faults.decision_failed(request, error)
+            return decide.failed(request, moment)
+
+    def _record_failure(self, request: LoginRequest, error: Exception) -> Outcome:
+        """The changes of this request could not be written: refuse it, and write that down."""
+        self._faults.decision_failed(request, error)
+        verdict = decide.failed(request, self._moments.moment())
+        try:
+            with self._store.transaction() as transaction:
+                transaction.apply(verdict.changes)
+        except StoreUnavailable as unavailable:
+            return unavailable
+        except Exception as second:
+            self._faults.decision_failed(request, second)
+            return Reject(Reason.DECISION_FAILED)
+        return verdict.decision
+
+    def look(self, requests: Sequence[LookRequest]) -> list[Look]:
+        """Read-only. Raises StoreUnavailable. A damaged row gives a look that proves nothing."""
+        snapshots = self._store.look([request.wanted for request in requests])
+        return [self._look(s, r) for s, r in zip(snapshots, requests, strict=True)]
+
+    def _look(self, snapshot: Snapshot, request: LookRequest) -> Look:
+        try:
+            return decide.look(snapshot, request, self._moments.moment(), self.settings)
+        except Damaged:  # the gate will say so when it decides
+            return Look(first_factor="local", password_version=-1)
+
+    def administer(self, command: Command) -> Done:
+        """Carry out an admin's command. Raises Refused, BadInput, Damaged or StoreUnavailable; then nothing changed."""
+        for _ in range(_ADMIN_TRIES - 1):
+            try:
+                return self._administer_once(command)
+            except Conflict:
+                continue
+        try:
+            return self._administer_once(command)
+        except Conflict as error:
+            raise StoreUnavailable(f"somebody else is changing the same rows ({error}); try again") from error
+
+    def _administer_once(self, command: Command) -> Done:
+        with self._store.transaction() as transaction:
+            (snapshot,) = transaction.snapshots([command.wanted])
+            done, changes = administer.run(snapshot, command, self._moments.moment())
+            transaction.apply(changes)
+        return done
+
+    def clients(self) -> tuple[Client, ...]:
+        return self._store.clients()
+
+    def clients_generation(self) -> int:
+        return self._store.clients_generation()
+
+    def check(self) -> None:
+        """Raises StoreUnavailable if no login could be recorded now."""
+        self._store.check()
+
+
+_Indexed: TypeAlias = list[tuple[int, LoginRequest]]
+
+
+def _without_companions(waiting: _Indexed) -> tuple[_Indexed, _Indexed]:
+    """Split off a batch in which no user and no State appears twice; the rest keeps its order."""
+    batch: _Indexed = []
+    later: _Indexed = []
+    users: set[str] = set()
+    states: set[str] = set()
+    for index, request in waiting:
+        if request.user in users or request.state in states:
+            later.append((index, request))
+            continue
+        batch.append((index, request))
+        users.add(request.user)
+        if request.state is not None:
+            states.add(request.state)
+    return batch, later

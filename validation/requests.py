@@ -1,0 +1,248 @@
+"""What the engine is asked: a login, or an admin command.
+
+Rules: a face turns its input into one of these and nothing more. Each names, as `Wanted`, the rows its decision
+must see. Passwords never come this far: a face hands in the result of the check.
+"""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from validation.model import (
+    FirstFactorKind,
+    MessageAuthenticatorRule,
+    Mode,
+    Network,
+    Origin,
+    RevokeReason,
+)
+
+
+class Face(StrEnum):
+    RADIUS = "radius"
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """What the way in can do. Built from our own configuration, never from what a client says."""
+
+    face: Face
+    can_challenge: bool  # a second screen can be shown
+    proves_password: bool  # False: the client has checked the password itself (passcode-only)
+
+    @classmethod
+    def for_mode(cls, mode: Mode) -> "Channel":
+        return cls(Face.RADIUS, mode is Mode.CHALLENGE, mode is not Mode.PASSCODE_ONLY)
+
+
+class FirstFactor(StrEnum):
+    """What became of the password."""
+
+    PROVED = "proved"
+    WRONG = "wrong"
+    UNAVAILABLE = "unavailable"  # the back end did not answer: neither right nor wrong
+    NOT_CHECKED = "not-checked"
+
+
+@dataclass(frozen=True, slots=True)
+class FirstFactorResult:
+    status: FirstFactor
+    password_version: int | None = None  # of the stored hash that was checked; None where we store none
+    rehash: str | None = field(default=None, repr=False)  # a fresh hash, if the stored one uses old costs
+
+
+NOT_CHECKED = FirstFactorResult(FirstFactor.NOT_CHECKED)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The rows a decision must see."""
+
+    user: str | None = None
+    state: str | None = field(default=None, repr=False)
+    client: str | None = None
+    serial: str | None = None
+    key: bytes | None = field(default=None, repr=False)
+    all_clients: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LoginRequest:
+    """One step of one login."""
+
+    user: str
+    channel: Channel
+    client: str
+    client_version: int
+    first_factor: FirstFactorResult = NOT_CHECKED
+    passcode: str | None = field(default=None, repr=False)
+    state: str | None = field(default=None, repr=False)
+    source: str | None = None  # address of the person, only if the client's word was signed
+    request_id: str = ""
+    unsupported: str = ""  # why the face could make nothing of the request; it is then refused, and nothing counts
+
+    @property
+    def wanted(self) -> Wanted:
+        return Wanted(user=self.user, state=self.state, client=self.client)
+
+
+@dataclass(frozen=True, slots=True)
+class LookRequest:
+    """A read-only question before the slow password check. `typed` is what the client sent."""
+
+    user: str
+    client: str
+    mode: Mode
+    typed: str = field(default="", repr=False)
+
+    @property
+    def wanted(self) -> Wanted:
+        return Wanted(user=self.user, client=self.client)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """An admin's order. `actor` goes into the audit trail."""
+
+    actor: str
+
+    @property
+    def wanted(self) -> Wanted:
+        raise TypeError(f"{type(self).__name__} does not say what it needs to see")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserCommand(Command):
+    name: str
+
+    @property
+    def wanted(self) -> Wanted:
+        return Wanted(user=self.name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AddUser(UserCommand):
+    first_factor: FirstFactorKind = FirstFactorKind.LOCAL
+    groups: tuple[str, ...] = ()
+    password_hash: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetUser(UserCommand):
+    """Change what is not None."""
+
+    first_factor: FirstFactorKind | None = None
+    groups: tuple[str, ...] | None = None
+    password_hash: str | None = field(default=None, repr=False)
+
+
+class UserAct(StrEnum):
+    LOCK = "lock"
+    UNLOCK = "unlock"
+    DISABLE = "disable"
+    ENABLE = "enable"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangeUserState(UserCommand):
+    act: UserAct
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoveUser(UserCommand):
+    pass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnrollToken(Command):
+    """Give a user a token. Without `key` a fresh one of 160 bits is made."""
+
+    user: str
+    kind: str = "totp"
+    digits: int = 6
+    period: int = 30
+    algorithm: str = "sha1"
+    label: str = ""
+    serial: str | None = None
+    key: bytes | None = field(default=None, repr=False)
+    moving_factor: int = 0
+    origin: Origin = Origin.SELF
+    allow_short_key: bool = False
+
+    @property
+    def wanted(self) -> Wanted:
+        return Wanted(user=self.user, serial=self.serial, key=self.key)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RevokeToken(Command):
+    serial: str
+    reason: RevokeReason = RevokeReason.OTHER
+
+    @property
+    def wanted(self) -> Wanted:
+        return Wanted(serial=self.serial)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RevokeUserTokens(Command):
+    """Revoke a user's only token, or with `every` all of them."""
+
+    user: str
+    every: bool = False
+    reason: RevokeReason = RevokeReason.OTHER
+
+    @property
+    def wanted(self) -> Wanted:
+        return Wanted(user=self.user)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientCommand(Command):
+    name: str
+
+    @property
+    def wanted(self) -> Wanted:
+        return Wanted(client=self.name, all_clients=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AddClient(ClientCommand):
+    network: Network
+    secret: bytes = field(repr=False)
+    mode: Mode = Mode.CHALLENGE
+    message_authenticator: MessageAuthenticatorRule = MessageAuthenticatorRule.REQUIRED
+    status_server: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetClient(ClientCommand):
+    """Change what is not None."""
+
+    network: Network | None = None
+    secret: bytes | None = field(default=None, repr=False)
+    mode: Mode | None = None
+    message_authenticator: MessageAuthenticatorRule | None = None
+    status_server: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoveClient(ClientCommand):
+    pass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RememberSigner(ClientCommand):
+    """An `auto` client has signed a request from `address`: from now on it must always sign from there."""
+
+    address: str
+
+
+def typed_alone(text: str) -> str:
+    """A PIN as apps show it and people copy it, without blanks and dashes: `755 224` is `755224`.
+
+    Only for a PIN that was asked for on its own; in a one-field entry every blank belongs to the password.
+    """
+    return text.translate(_PIN_DECORATION)
+
+
+_PIN_DECORATION = {ord(" "): None, ord("-"): None, ord("\u00a0"): None}

@@ -1,0 +1,1 @@
+"""Kinds of tokens: `registry.py` lists them, one file each does the arithmetic."""

@@ -1,0 +1,69 @@
+"""HOTP, RFC 4226: a counter that moves on both sides.
+
+Rules: success at counter c sets the next counter to c+1 (7.2); c … c+look_ahead are compared (7.4); failures move
+nothing. The value itself is pyotp's; keys reach it as octets, because its Base32 door refuses short imported keys.
+"""
+
+import hashlib
+
+import pyotp
+
+from validation.errors import BadInput
+from validation.model import Token
+from validation.tokens.kind import (
+    NOTHING,
+    Comparison,
+    Match,
+    Window,
+    check_common,
+    first_equal,
+    well_formed,
+)
+from validation.tokens.uri import otpauth
+
+# The counter is 8 octets (5.1); the store's integers are signed. A token is spent when its next counter would not fit.
+MAX_COUNTER = 2**63 - 1
+
+_DIGESTS = {"sha1": hashlib.sha1, "sha256": hashlib.sha256, "sha512": hashlib.sha512}
+
+
+class _Generator(pyotp.HOTP):
+    """pyotp's HOTP over raw octets. How short a key may be is decided when a token is made (`check_common`)."""
+
+    min_secret_length_bits = 0
+
+    def __init__(self, key: bytes, digits: int, algorithm: str) -> None:
+        self._key = key
+        super().__init__("", digits=digits, digest=_DIGESTS[algorithm])
+
+    def byte_secret(self) -> bytes:
+        return self._key
+
+
+def value_at(token: Token, counter: int) -> str:
+    """The HOTP value of `token` at `counter`, with its leading zeros."""
+    return _Generator(token.key, token.digits, token.algorithm).at(counter)
+
+
+class Hotp:
+    name = "hotp"
+
+    def check(self, token: Token) -> None:
+        check_common(token)
+        if not 0 <= token.moving_factor < MAX_COUNTER:
+            raise BadInput(f"counter: {token.moving_factor} is outside 0 … 2^63-2")
+
+    def compare(self, token: Token, passcode: str, now: float, window: Window) -> Comparison:
+        if not well_formed(passcode, token.digits):
+            return NOTHING
+        value = _Generator(token.key, token.digits, token.algorithm).at
+        counter = token.moving_factor
+        ahead = range(counter, min(counter + window.look_ahead + 1, MAX_COUNTER))
+        found = first_equal(passcode, ahead, value)
+        if found is not None:
+            return Comparison(Match(found + 1, token.drift))
+        behind = range(max(0, counter - window.look_ahead - 1), counter)
+        return Comparison(used=first_equal(passcode, behind, value) is not None)
+
+    def uri(self, token: Token, account: str, issuer: str) -> str:
+        return otpauth(token, account, issuer, counter=token.moving_factor)

@@ -1,0 +1,86 @@
+"""What every kind of OTP token must be able to do.
+
+Rules: a kind is stateless and knows one algorithm. It compares in constant time, never changes anything, and only
+looks at passcodes of exactly the right shape, so that no text reaches `int()`.
+"""
+
+import hmac
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+from validation.errors import BadInput
+from validation.model import Token
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """How far from the expected value a passcode may be. From the policy keys of the same names."""
+
+    totp_window: int  # steps to either side
+    drift_limit: int  # steps
+    look_ahead: int  # HOTP counters beyond the next
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """The passcode is right: what the token's moving factor and drift become."""
+
+    moving_factor: int
+    drift: int
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Outcome of holding one passcode against one token: a match, a value used up before, or neither."""
+
+    match: Match | None = None
+    used: bool = False
+
+
+NOTHING = Comparison()
+
+
+class Kind(Protocol):
+    name: str
+
+    def check(self, token: Token) -> None:
+        """Refuse settings this kind cannot work with (BadInput, naming the field)."""
+
+    def compare(self, token: Token, passcode: str, now: float, window: Window) -> Comparison: ...
+
+    def uri(self, token: Token, account: str, issuer: str) -> str:
+        """The `otpauth://` address an authenticator app scans."""
+
+
+def well_formed(passcode: str, digits: int) -> bool:
+    """Exactly `digits` ASCII digits (O-012). `isdigit` alone is true for `²` and Arabic-Indic digits."""
+    return len(passcode) == digits and passcode.isascii() and passcode.isdigit()
+
+
+def first_equal(passcode: str, moving_factors: Iterable[int], value: Callable[[int], str]) -> int | None:
+    """The first of `moving_factors` whose value is `passcode`. All are computed, so time tells nothing."""
+    found: int | None = None
+    for moving_factor in moving_factors:
+        equal = hmac.compare_digest(value(moving_factor), passcode)
+        if equal and found is None:
+            found = moving_factor
+    return found
+
+
+DIGITS = (6, 7, 8)  # RFC 4226 5.3: at least 6; 7 and 8 possible
+ALGORITHMS = ("sha1", "sha256", "sha512")  # RFC 6238 1.2
+KEY_OCTETS_NEVER_BELOW = 14  # 112 bits, SP 800-63B-4
+KEY_OCTETS_LEAST = 16  # 128 bits, RFC 4226 4 R6
+
+
+def check_common(token: Token) -> None:
+    """Settings that HOTP and TOTP share. Raises BadInput."""
+    if token.digits not in DIGITS:
+        raise BadInput(f"digits: {token.digits} is not possible; choose 6, 7 or 8")
+    if token.algorithm not in ALGORITHMS:
+        raise BadInput(f"algorithm: {token.algorithm} is not known; choose one of {', '.join(ALGORITHMS)}")
+    if len(token.key) < KEY_OCTETS_NEVER_BELOW:
+        raise BadInput(
+            f"key: {len(token.key) * 8} bits are too few; at least 112 are needed, 160 are usual. Make a new key"
+        )
