@@ -37,7 +37,7 @@ class Duplicates:
         self._in_work: dict[Flow, _Entry] = {}
         self._replied: OrderedDict[Flow, _Entry] = OrderedDict()  # oldest reply first
 
-    def begin(self, flow: Flow, fingerprint: bytes, now: float) -> Seen | bytes:
+    def take(self, flow: Flow, fingerprint: bytes, now: float) -> Seen | bytes:
         """What to do with a request: work on it (and call `finish`), be silent, or send these reply octets again."""
         self._sweep(now)
         entry = self._in_work.get(flow) or self._replied.get(flow)

@@ -200,7 +200,7 @@ class RadiusServer:
         if self._duplicates.in_work >= IN_WORK_MOST:
             self.drops.drop(now, "overload", source, client.name)
             return
-        seen = self._duplicates.begin(flow, packet.data, now)  # 4
+        seen = self._duplicates.take(flow, packet.data, now)  # 4
         if isinstance(seen, bytes):
             self._send(sock, seen, peer)
         elif seen is Seen.NEW:

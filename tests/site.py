@@ -1,0 +1,235 @@
+"""A real site for tests: a store of its own in a folder, and real server processes on it.
+
+Rule: everything here goes through the product's own doors (gate, command line); nothing is written past them.
+"""
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from ipaddress import ip_network
+from pathlib import Path
+
+from first_factor.local import hash_password
+from store import config as configuration
+from store import opening
+from store.database import Database
+from tests.wire import Nas
+from validation.gate import Gate
+from validation.model import MessageAuthenticatorRule, Mode, Token
+from validation.requests import AddClient, AddUser, EnrollToken
+from validation.tokens import hotp, totp
+
+SECRET = b"a-secret-of-24-characters"
+PASSWORD = "geheim"
+TWOFOLD = [sys.executable, "-c", "from store.cli.main import main; main()"]
+
+hashed = lru_cache(hash_password)
+
+
+def eventually(condition: Callable[[], object], seconds: float = 15.0, what: str = "it") -> None:
+    """Poll until `condition` holds; never a fixed sleep."""
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until, f"{what} did not happen within {seconds} s"
+        time.sleep(0.01)
+
+
+class Site:
+    """`Site(tmp_path)` makes configuration, key and store; methods add what a test needs."""
+
+    def __init__(self, folder: Path, config: str | None = None) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        self.config_file = folder / "twofold.toml"
+        self.config_file.write_text(config or '[store]\nchain = "test"\n[radius]\nlisten = ["127.0.0.1:0"]\n')
+        opening.create(self.config, "test")
+
+    @property
+    def config(self) -> configuration.Config:
+        return configuration.load(self.config_file)
+
+    @cached_property
+    def database(self) -> Database:
+        return opening.open_store(self.config)
+
+    @cached_property
+    def gate(self) -> Gate:
+        return Gate(self.database, opening.SystemMoments(), opening.LoggedFaults())
+
+    def add_user(self, name: str, password: str | None = PASSWORD, groups: tuple[str, ...] = ()) -> None:
+        password_hash = hashed(password) if password else None
+        self.gate.administer(AddUser(actor="test", name=name, groups=groups, password_hash=password_hash))
+
+    def enroll(self, user: str, **options: object) -> Token:
+        """Give `user` a token; what comes back can compute its PINs (`pin`)."""
+        command = EnrollToken(actor="test", user=user, **options)  # type: ignore[arg-type]
+        done = self.gate.administer(command)
+        return Token(
+            id=0,
+            serial=done.serials[0],
+            user_id=0,
+            kind=command.kind,
+            key=done.key or b"",
+            digits=command.digits,
+            period=command.period,
+            algorithm=command.algorithm,
+            moving_factor=command.moving_factor,
+        )
+
+    def add_client(
+        self,
+        name: str = "vpn",
+        network: str = "127.0.0.1/32",
+        secret: bytes = SECRET,
+        mode: Mode = Mode.CHALLENGE,
+        rule: MessageAuthenticatorRule = MessageAuthenticatorRule.REQUIRED,
+        status_server: bool = True,
+    ) -> None:
+        self.gate.administer(
+            AddClient(
+                actor="test",
+                name=name,
+                network=ip_network(network),
+                secret=secret,
+                mode=mode,
+                message_authenticator=rule,
+                status_server=status_server,
+            )
+        )
+
+    def audit(self) -> list[dict[str, object]]:
+        from store import listings
+
+        with self.database.connections.reading() as connection:
+            return list(listings.audit_rows(connection))
+
+    def logins(self) -> list[tuple[object, object]]:
+        """(decision, reason) of every login in the trail, from old to new."""
+        return [(row["decision"], row["reason"]) for row in self.audit() if row["event"] == "login"]
+
+    def token_row(self, serial: str) -> dict[str, object]:
+        from store import listings
+
+        with self.database.connections.reading() as connection:
+            (row,) = listings.token_rows(connection, serial=serial)
+        return row
+
+    def failures(self, user: str) -> dict[str, int]:
+        """Failure counts of a user by factor."""
+        from store import listings
+
+        with self.database.connections.reading() as connection:
+            (row,) = listings.user_rows(connection, user)
+            return {r["factor"]: r["failures"] for r in listings.throttle_rows(connection, row["id"])}
+
+    def command(
+        self, *arguments: str, stdin: str | bytes = b"", env: dict[str, str] | None = None
+    ) -> "subprocess.CompletedProcess[str]":
+        """Run `twofold ARGUMENTS` as a process of its own."""
+        octets = stdin.encode() if isinstance(stdin, str) else stdin
+        done = subprocess.run(
+            [*TWOFOLD, "--config", str(self.config_file), *arguments],
+            input=octets,
+            capture_output=True,
+            env=os.environ | (env or {}),
+            timeout=60,
+        )
+        return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
+
+    @contextlib.contextmanager
+    def server(self, *arguments: str, program: Sequence[str] = TWOFOLD) -> "Iterator[ServerProcess]":
+        """A real server process, ready to answer; ended on the way out."""
+        server = ServerProcess([*program, "--config", str(self.config_file), "radius", "serve", *arguments])
+        try:
+            server.wait_until_listening()
+            yield server
+        finally:
+            server.end()
+
+
+_LISTENING = re.compile(r"listening on=(\S+)")
+
+
+@dataclass
+class _Lines:
+    text: str = ""
+
+
+class ServerProcess:
+    """A `twofold radius serve` and everything it has logged so far."""
+
+    def __init__(self, arguments: Sequence[str]) -> None:
+        self._log = _Lines()
+        self.process = subprocess.Popen(arguments, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            self._log.text += line
+
+    @property
+    def log(self) -> str:
+        return self._log.text
+
+    def wait_until_listening(self) -> None:
+        eventually(
+            lambda: self.addresses or self.process.poll() is not None, 30, f"a server that listens; its log: {self.log}"
+        )
+        assert self.process.poll() is None, self.log
+
+    @property
+    def addresses(self) -> list[tuple[str, int]]:
+        """Where it listens, in the order of --listen."""
+        found = []
+        for text in _LISTENING.findall(self.log):
+            address, _, port = text.rpartition(":")
+            found.append((address.strip("[]"), int(port)))
+        return found
+
+    @property
+    def address(self) -> tuple[str, int]:
+        return self.addresses[0]
+
+    def nas(self, secret: bytes = SECRET, source: str | None = None) -> Nas:
+        return Nas(self.address, secret, source)
+
+    def resident_kib(self) -> int:
+        """Resident memory now."""
+        text = Path(f"/proc/{self.process.pid}/status").read_text()
+        (kib,) = re.findall(r"VmRSS:\s+(\d+) kB", text)
+        return int(kib)
+
+    def kill(self) -> None:
+        """SIGKILL: nothing gets a chance to be tidied up."""
+        self.process.kill()
+        self.process.wait()
+
+    def end(self) -> None:
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(15)
+            except subprocess.TimeoutExpired:
+                self.kill()
+                raise AssertionError(f"the server did not end; its log: {self.log}") from None
+        self._reader.join(5)
+        if self.process.stderr is not None:
+            self.process.stderr.close()
+
+
+def pin(token: Token, ahead: int = 0, now: float | None = None) -> str:
+    """The PIN `token` shows now, or `ahead` steps or counters later."""
+    if token.kind == "totp":
+        step = totp.step_at(time.time() if now is None else now, token.period)
+        return hotp.value_at(token, step + ahead)
+    return hotp.value_at(token, token.moving_factor + ahead)
