@@ -1,7 +1,7 @@
 """Read-only views for people: lists of users, tokens and audit rows. Nothing here decides or unseals a token key."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sqlalchemy import Connection, func, select
@@ -74,16 +74,27 @@ def chain_heads(connection: Connection) -> dict[str, Head]:
     return {row.chain: Head(row.chain, row.seq, row.mac) for row in connection.execute(select(audit_heads))}
 
 
-def verify_chain(connection: Connection, key: bytes, chain: str, anchor: Head | None) -> tuple[list[Finding], Head]:
-    """Walk one chain from its first row: what is wrong, and where it ends."""
+def verify(
+    connection: Connection, key: bytes, own_chain: str, anchors: Mapping[str, Head]
+) -> tuple[list[Finding], list[Head]]:
+    """Walk every chain from its first row: what is wrong, and where each ends.
+
+    A host whose chain has not begun yet is no fault, but a chain that is anchored, or the only one, must be there.
+    """
+    findings: list[Finding] = []
+    heads: list[Head] = []
+    named = {*connection.execute(select(audit.c.chain).distinct()).scalars(), *chain_heads(connection), *anchors}
+    for chain in sorted(named | {own_chain}):
+        found, head = _verify_chain(connection, key, chain, anchors.get(chain))
+        if chain in named or not named:
+            findings += found
+            heads.append(head)
+    return findings, heads
+
+
+def _verify_chain(connection: Connection, key: bytes, chain: str, anchor: Head | None) -> tuple[list[Finding], Head]:
     verifier = Verifier(key, chain, anchor)
     statement = select(audit).where(audit.c.chain == chain).order_by(audit.c.seq)
     for row in connection.execute(statement.execution_options(yield_per=1000)).mappings():
         verifier.add(dict(row))
     return verifier.finish(read_head(connection, chain)), verifier.head
-
-
-def chains(connection: Connection) -> list[str]:
-    """Every chain that has a row or a head."""
-    named = set(connection.execute(select(audit.c.chain).distinct()).scalars())
-    return sorted(named | set(chain_heads(connection)))

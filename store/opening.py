@@ -13,7 +13,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, insert, select
 
-from store import migrations
+from store import audit, listings, migrations
 from store.config import Config, template
 from store.database import Connections, Database, Keys, check_file, create_file
 from store.schema import meta, store_keys
@@ -97,6 +97,26 @@ def _read_keys(connection: Connection, master: MasterKey, config: Config) -> Key
     except (KeyError, Damaged) as error:
         raise StoreMismatch(f"the store {config.database} is damaged: {error}; restore it from a backup") from None
     return Keys(sealer, opened["fingerprint"], opened["audit"])
+
+
+@dataclass(frozen=True, slots=True)
+class Trail:
+    """The whole audit trail, and what is wrong with it, as sentences."""
+
+    rows: tuple[listings.Row, ...]
+    problems: tuple[str, ...]
+
+
+def read_trail(config: Config) -> Trail:
+    """Read and verify the audit trail. Raises StoreUnavailable or StoreMismatch."""
+    store = open_store(config)
+    try:
+        with store.connections.reading() as connection:
+            rows = tuple(listings.audit_rows(connection))
+            findings, _ = listings.verify(connection, store.keys.audit, store.chain, {})
+    finally:
+        store.close()
+    return Trail(rows, tuple(audit.lines(findings)))
 
 
 # --- making a store ---------------------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from store.cli.shared import (
 from validation.errors import BadInput, Refused
 from validation.model import RevokeReason, Token
 from validation.requests import EnrollToken, RevokeToken, RevokeUserTokens
+from validation.tokens import qr
 from validation.tokens.kind import ALGORITHMS, DIGITS
 from validation.tokens.registry import KINDS
 from validation.tokens.uri import base32, grouped, key_from_text
@@ -44,7 +45,9 @@ def token() -> None:
 @click.option("--serial", metavar="S", help="Else one is made.")
 @click.option("--key-stdin", is_flag=True, help="Read the key in Base32 from standard input; else one is made.")
 @click.option("--allow-short-key", is_flag=True, help="Accept a key of 112 to 127 bits.")
-@click.option("--qr", default="terminal", metavar="terminal|FILE.png|FILE.svg", help="Where the QR code goes.")
+@click.option(
+    "--qr", "qr_target", default="terminal", metavar="terminal|FILE.png|FILE.svg", help="Where the QR code goes."
+)
 @json_option
 @click.pass_context
 def enroll(
@@ -58,11 +61,11 @@ def enroll(
     serial: str | None,
     key_stdin: bool,
     allow_short_key: bool,
-    qr: str,
+    qr_target: str,
     as_json: bool,
 ) -> None:
     """Give user NAME a token. It works at once; its key is shown once."""
-    picture = _qr_target(qr)
+    picture = _qr_target(qr_target)
     issuer = load_config(ctx).issuer
     command = EnrollToken(
         actor=actor(),
@@ -115,23 +118,12 @@ def _show_enrolled(made: Token, name: str, uri: str, picture: Path | None) -> No
     every = f", every {made.period} s" if made.kind == "totp" else ""
     click.echo(f"Token {made.serial} for {name} ({made.kind.upper()}, {made.digits} digits{every}). It works at once.")
     if picture is None:
-        click.echo(terminal_qr(uri))
+        click.echo(qr.picture(uri))
     else:
         click.echo(f"QR    {picture} (mode 0600; it holds the key: delete it when it has been scanned)")
     click.echo(f"Key   {grouped(made.key)}")
     click.echo(f"Link  {uri}")
     click.echo("Shown once. Hand it over in person.")
-
-
-def terminal_qr(uri: str) -> str:
-    """The QR code in half blocks, for a terminal; 37 columns for a usual key."""
-    import io
-
-    import segno
-
-    out = io.StringIO()
-    segno.make(uri, error="l", micro=False).terminal(out, compact=True, border=2)
-    return out.getvalue().rstrip("\n")
 
 
 def _qr_target(text: str) -> Path | None:
