@@ -8,6 +8,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
+from radius_server.log import line, log
+
 T = TypeVar("T")
 
 MOST = 64  # items a batch may hold
@@ -45,4 +47,8 @@ class Batches(Generic[T]):
                 if not self._waiting:
                     return
                 batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), self._most))]
-            self._work(batch)
+            try:
+                self._work(batch)
+            except Exception as error:  # this thread serves every login: it must not end
+                log.error(line("batch-failed", thread=self._thread.name, error=type(error).__name__))
+                log.debug("batch failed, where it happened", exc_info=error)

@@ -6,6 +6,7 @@ refuses it and writes it down. A reply names no reason; every refusal has the sa
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 
 from radius_server.attributes import MICROSOFT, MS_CHAP2_RESPONSE, MS_CHAP_RESPONSE, Attribute, Code
 from radius_server.packet import MAX_VALUE, BadPassword, Packet, unhide
@@ -72,9 +73,18 @@ def _state(packet: Packet) -> str | None:
 
 
 def _source(packet: Packet) -> str | None:
-    """Calling-Station-Id, of a signed request only: anybody can write it."""
+    """The address in Calling-Station-Id, of a signed request only: anybody can write one.
+
+    Some clients add the port (`192.0.2.2[4500]`). What is no address (a MAC, a telephone number) is no source.
+    """
     values = packet.values(Attribute.CALLING_STATION_ID)
-    return values[0].decode("utf-8", "replace") if values else None
+    if not values:
+        return None
+    text = values[0].decode("ascii", "replace").partition("[")[0].strip()
+    try:
+        return str(ip_address(text))
+    except ValueError:
+        return None
 
 
 def _password(packet: Packet, secret: bytes) -> str:

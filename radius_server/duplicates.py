@@ -25,7 +25,7 @@ class Seen(Enum):
 
 @dataclass(slots=True)
 class _Entry:
-    fingerprint: bytes  # Request Authenticator and packet
+    fingerprint: bytes  # of the whole packet, the Request Authenticator included
     reply: bytes | None = None
     expires_at: float = 0.0
 

@@ -17,6 +17,7 @@ elsewhere.
 
 import asyncio
 import contextlib
+import hashlib
 import os
 import secrets
 import socket
@@ -70,6 +71,7 @@ class _Job:
     arrival: float  # monotonic
     flow: Flow
     entry: Entry
+    fingerprint: bytes
     request_id: str
     look: Look | None = None
     result: FirstFactorResult = NOT_CHECKED
@@ -139,7 +141,7 @@ class RadiusServer:
 
     def _leave_work(self, job: _Job, reply: bytes | None) -> bool:
         """The request is done with; False if a newer one has taken its place. None: no reply, nothing is kept."""
-        valid = self._duplicates.finish(job.flow, job.packet.data, reply, time.monotonic())
+        valid = self._duplicates.finish(job.flow, job.fingerprint, reply, time.monotonic())
         if self._nothing_in_work is not None and not self._duplicates.in_work:
             self._nothing_in_work.set()
         return valid
@@ -161,7 +163,10 @@ class RadiusServer:
             except OSError as error:
                 log.error(line("receive-failed", error=error.strerror))
                 return
-            self._receive(data, peer, sock)
+            try:
+                self._receive(data, peer, sock)
+            except Exception as error:  # one packet must never keep others from being read
+                self._failed("receive", error)
 
     def _receive(self, data: bytes, peer: tuple[object, ...], sock: socket.socket) -> None:
         now = time.monotonic()
@@ -200,12 +205,13 @@ class RadiusServer:
         if self._duplicates.in_work >= IN_WORK_MOST:
             self.drops.drop(now, "overload", source, client.name)
             return
-        seen = self._duplicates.take(flow, packet.data, now)  # 4
+        fingerprint = hashlib.sha256(packet.data).digest()
+        seen = self._duplicates.take(flow, fingerprint, now)  # 4
         if isinstance(seen, bytes):
             self._send(sock, seen, peer)
         elif seen is Seen.NEW:
             entry = conversation.read(packet, client, is_signed)
-            job = _Job(packet, client, sock, peer, source, now, flow, entry, secrets.token_hex(8))
+            job = _Job(packet, client, sock, peer, source, now, flow, entry, fingerprint, secrets.token_hex(8))
             self._start(job)
         else:
             self.drops.drop(now, f"duplicate-{seen.name.lower().replace('_', '-')}", source, client.name)
@@ -219,6 +225,12 @@ class RadiusServer:
     @staticmethod
     def _needs_look(job: _Job) -> bool:
         return job.entry.needs_password_check and Channel.for_mode(job.client.mode).proves_password
+
+    def _failed(self, where: str, error: Exception) -> None:
+        """A defect of ours: it is seen, and the request gets no answer."""
+        self.drops.counters["internal-error"] += 1
+        log.error(line("internal-error", where=where, error=type(error).__name__))
+        log.debug("internal error, where it happened", exc_info=error)
 
     # --- auto clients ---------------------------------------------------------------------------------------
 
@@ -309,20 +321,24 @@ class RadiusServer:
         for job, outcome in outcomes:
             if isinstance(outcome, StoreUnavailable):
                 self._no_answer([job], outcome)
-            elif isinstance(outcome, Reject) and outcome.reason is Reason.FIRST_FACTOR_UNAVAILABLE:
-                self._log_decision(job, outcome)
-                self._forget(job)
+                continue
+            self._store_answers()
+            self._log_decision(job, outcome)
+            if isinstance(outcome, Reject) and outcome.reason is Reason.FIRST_FACTOR_UNAVAILABLE:
+                self._forget(job)  # neither right nor wrong: silence
             else:
-                self._store_answers()
-                self._log_decision(job, outcome)
                 self._answer(job, outcome)
 
     def _answer(self, job: _Job, decision: Decision) -> None:
-        code, attributes = conversation.reply_to(decision, job.entry)
         try:
+            code, attributes = conversation.reply_to(decision, job.entry)
             reply = encode_reply(job.packet, job.client.secret, code, attributes)
         except ReplyTooLong as error:
             log.error(line("reply-too-long", client=job.client.name, request=job.request_id, error=error))
+            self._forget(job)
+            return
+        except Exception as error:
+            self._failed("reply", error)
             self._forget(job)
             return
         if isinstance(decision, Reject):

@@ -24,8 +24,8 @@ class WriteLock:
     def __init__(self, database: Path, deadline: float) -> None:
         self._deadline = deadline
         self._threads = threading.Lock()
-        self._queue = _open(database.with_name(database.name + ".queue"))
-        self._lock = _open(database.with_name(database.name + ".lock"))
+        self._queue = _open(database.with_name(database.name + ".queue"), database)
+        self._lock = _open(database.with_name(database.name + ".lock"), database)
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -67,9 +67,13 @@ def _wait(descriptor: int, until: float, deadline: float) -> None:
             time.sleep(_POLL)
 
 
-def _open(path: Path) -> int:
+def _open(path: Path, database: Path) -> int:
     try:
-        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        if os.geteuid() == 0:  # a command of root's must not lock the server's own user out
+            owner = os.stat(database)
+            os.fchown(descriptor, owner.st_uid, owner.st_gid)
+        return descriptor
     except OSError as error:
         raise StoreUnavailable(f"the lock file {path} cannot be opened: {error.strerror}") from None
 

@@ -21,9 +21,12 @@ def current(connection: Connection) -> str | None:
 
 def upgrade(connection: Connection) -> None:
     """Bring the schema to HEAD, inside the caller's transaction."""
+    import logging
+
     from alembic import command  # 0.4 s to import: only for whoever really migrates
     from alembic.config import Config
 
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent))
     config.attributes["connection"] = connection
