@@ -5,6 +5,7 @@ BEGIN IMMEDIATE, so what it reads stays true until it commits. Every trouble wit
 every broken expectation a Conflict; both undo the transaction. A commit that fails lets no decision out.
 """
 
+import contextlib
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,7 +18,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, select, update
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.pool import QueuePool
 
-from store.locking import WriteLock
+from store.locking import WriteLock, lock_files
 from store.schema import meta
 from store.sealing import Sealer, check_mode
 from store.snapshots import SnapshotReader, read_clients
@@ -86,14 +87,16 @@ def create_file(path: Path) -> None:
 
 
 def check_file(path: Path) -> None:
-    """Raises StoreMismatch if there is no database, or others may read it."""
+    """Raises StoreMismatch if there is no database, or others may get at it or at a file that belongs to it."""
     try:
-        status = os.lstat(path)
+        check_mode(path, os.lstat(path))
     except FileNotFoundError:
         raise StoreMismatch(f"there is no store at {path}; create one with: twofold init") from None
     except OSError as error:
         raise StoreUnavailable(f"the store {path} cannot be opened: {error.strerror}") from None
-    check_mode(path, status)
+    for beside in (path.with_name(path.name + "-wal"), path.with_name(path.name + "-shm"), *lock_files(path)):
+        with contextlib.suppress(FileNotFoundError):  # SQLite removes its two when the last connection closes
+            check_mode(beside, os.lstat(beside))
 
 
 def _engine(path: Path, deadline: float) -> Engine:
@@ -104,7 +107,10 @@ def _engine(path: Path, deadline: float) -> Engine:
         # isolation_level None: the driver begins nothing by itself, or updates would be lost silently.
         return sqlite3.connect(uri, uri=True, timeout=deadline, isolation_level=None, check_same_thread=False)
 
-    engine = create_engine("sqlite://", creator=connect, poolclass=QueuePool, pool_size=4, max_overflow=12)
+    # hide_parameters: what a statement was given (hashes, States) must not stand in an error's text.
+    engine = create_engine(
+        "sqlite://", creator=connect, poolclass=QueuePool, pool_size=4, max_overflow=12, hide_parameters=True
+    )
     event.listen(engine, "connect", _configure)
     event.listen(engine, "begin", _begin)
     return engine

@@ -22,10 +22,10 @@ class WriteLock:
     """`with lock.held():` around every writing transaction. Raises StoreUnavailable after `deadline` seconds."""
 
     def __init__(self, database: Path, deadline: float) -> None:
+        self._database = database
         self._deadline = deadline
         self._threads = threading.Lock()
-        self._queue = _open(database.with_name(database.name + ".queue"), database)
-        self._lock = _open(database.with_name(database.name + ".lock"), database)
+        self._files: tuple[int, int] | None = None  # opened by the first write: reading leaves nothing behind
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -33,18 +33,36 @@ class WriteLock:
         if not self._threads.acquire(timeout=self._deadline):
             raise _busy(self._deadline)
         try:
-            with _locked(self._queue, until, self._deadline):
-                _wait(self._lock, until, self._deadline)
+            queue, lock = self._opened()
+            with _locked(queue, until, self._deadline):
+                _wait(lock, until, self._deadline)
             try:
                 yield
             finally:
-                fcntl.flock(self._lock, fcntl.LOCK_UN)
+                fcntl.flock(lock, fcntl.LOCK_UN)
         finally:
             self._threads.release()
 
+    def _opened(self) -> tuple[int, int]:
+        if self._files is None:
+            queue_file, lock_file = lock_files(self._database)
+            queue = _open(queue_file, self._database)
+            try:
+                self._files = queue, _open(lock_file, self._database)
+            except StoreUnavailable:
+                os.close(queue)
+                raise
+        return self._files
+
     def close(self) -> None:
-        os.close(self._queue)
-        os.close(self._lock)
+        for descriptor in self._files or ():
+            os.close(descriptor)
+        self._files = None
+
+
+def lock_files(database: Path) -> tuple[Path, Path]:
+    """`.queue` and `.lock` of a store. Whoever may open them can stop all writers."""
+    return database.with_name(database.name + ".queue"), database.with_name(database.name + ".lock")
 
 
 @contextmanager

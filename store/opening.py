@@ -90,9 +90,9 @@ def _read_keys(connection: Connection, master: MasterKey, config: Config) -> Key
             f"the key in {config.key_file} does not fit the store {config.database}: "
             f"it is key {master.id.hex()}, the store was sealed with {expected}. Nothing was changed"
         )
-    sealer = Sealer(master, facts["store_id"])
     sealed = {row.purpose: row.sealed for row in connection.execute(select(store_keys))}
     try:
+        sealer = Sealer(master, facts["store_id"])
         opened = {name: sealer.open("store-key", name, sealed[name]) for name in ("fingerprint", "audit")}
     except (KeyError, Damaged) as error:
         raise StoreMismatch(f"the store {config.database} is damaged: {error}; restore it from a backup") from None

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Connection, Integer, Text, cast, delete, insert, select, update
+from sqlalchemy import BigInteger, Connection, Integer, Text, bindparam, cast, delete, insert, select, update
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.sql.dml import Delete, Update
 
@@ -34,6 +34,48 @@ from validation.model import TokenState
 from validation.ports import Conflict
 
 CLIENTS_GENERATION = "clients_generation"
+
+# The statements on the road of a login, built once: building them costs more than running them.
+_USE_TOKEN = (
+    update(tokens)
+    .where(
+        tokens.c.id == bindparam("id_"),
+        tokens.c.moving_factor == bindparam("from_"),
+        tokens.c.moving_factor < bindparam("to", type_=BigInteger),
+        tokens.c.state == TokenState.ACTIVE,
+    )
+    .values(
+        moving_factor=bindparam("to", type_=BigInteger),
+        drift=bindparam("drift_"),
+        failures=0,
+        last_used_at=bindparam("at"),
+    )
+)
+_COUNT_TOKEN_FAILURE = (
+    update(tokens)
+    .where(tokens.c.id == bindparam("id_"), tokens.c.state == TokenState.ACTIVE)
+    .values(failures=bindparam("count"), state=bindparam("new"))
+)
+_insert_throttle = sqlite.insert(throttles)
+_SET_THROTTLE = _insert_throttle.on_conflict_do_update(
+    index_elements=["user_id", "factor"],
+    set_={name: _insert_throttle.excluded[name] for name in ("failures", "blocked_until")},
+)
+_SWEEP_CHALLENGES = delete(challenges).where(challenges.c.expires_at <= bindparam("now"))
+_INSERT_CHALLENGE = insert(challenges)
+_CLOSE_CHALLENGE = delete(challenges).where(challenges.c.state == bindparam("state_"))
+_CLOSE_CHALLENGES_OF = delete(challenges).where(challenges.c.user_id == bindparam("id_"))
+_REHASH = (
+    update(users)
+    .where(users.c.id == bindparam("id_"), users.c.password_version == bindparam("version"))
+    .values(password_hash=bindparam("hash"), password_version=users.c.password_version + 1)
+)
+_INSERT_AUDIT = insert(audit)
+_MOVE_HEAD = (
+    update(audit_heads)
+    .where(audit_heads.c.chain == bindparam("chain_"), audit_heads.c.seq == bindparam("seq_"))
+    .values(seq=bindparam("new_seq"), mac=bindparam("new_mac"))
+)
 
 
 class Writer:
@@ -79,57 +121,47 @@ class Writer:
             return
         head = read_head(self._connection, self._chain)
         made, new = trail.rows(self._audit_key, head or trail.Head(self._chain, 0, trail.GENESIS), self._audits)
-        self._connection.execute(insert(audit), made)
+        self._connection.execute(_INSERT_AUDIT, made)
         if head is None:
             self._connection.execute(insert(audit_heads).values(chain=new.chain, seq=new.seq, mac=new.mac))
             return
-        here = (audit_heads.c.chain == head.chain) & (audit_heads.c.seq == head.seq)
-        self._one(update(audit_heads).where(here).values(seq=new.seq, mac=new.mac), "the audit head moved")
+        values = {"chain_": head.chain, "seq_": head.seq, "new_seq": new.seq, "new_mac": new.mac}
+        self._one(_MOVE_HEAD, values, "the audit head moved")
 
-    def _one(self, statement: Update | Delete, otherwise: str) -> None:
-        if self._connection.execute(statement).rowcount != 1:
+    def _one(self, statement: Update | Delete, values: dict[str, Any], otherwise: str) -> None:
+        if self._connection.execute(statement, values).rowcount != 1:
             raise Conflict(otherwise)
 
     # --- logins ---------------------------------------------------------------------------------------------
 
     def _use_token(self, change: c.UseToken) -> None:
-        here = (
-            (tokens.c.id == change.token_id)
-            & (tokens.c.moving_factor == change.from_)
-            & (tokens.c.moving_factor < change.to)
-            & (tokens.c.state == TokenState.ACTIVE)
-        )
-        values = {"moving_factor": change.to, "drift": change.drift, "failures": 0, "last_used_at": change.used_at}
-        self._one(update(tokens).where(here).values(values), "the passcode was used in the meantime")
+        moved = {"from_": change.from_, "to": change.to, "drift_": change.drift}
+        values = {"id_": change.token_id, "at": change.used_at, **moved}
+        self._one(_USE_TOKEN, values, "the passcode was used in the meantime")
 
     def _count_token_failure(self, change: c.CountTokenFailure) -> None:
-        values: dict[str, Any] = {"failures": change.failures}
-        if change.disable:
-            values["state"] = TokenState.DISABLED
-        here = (tokens.c.id == change.token_id) & (tokens.c.state == TokenState.ACTIVE)
-        self._one(update(tokens).where(here).values(values), "the token's state changed")
+        state = TokenState.DISABLED if change.disable else TokenState.ACTIVE
+        values = {"id_": change.token_id, "count": change.failures, "new": str(state)}
+        self._one(_COUNT_TOKEN_FAILURE, values, "the token's state changed")
 
     def _set_throttle(self, change: c.SetThrottle) -> None:
-        key = {"user_id": change.user_id, "factor": str(change.factor)}
-        value = {"failures": change.throttle.failures, "blocked_until": change.throttle.blocked_until}
-        statement = sqlite.insert(throttles).values(key | value)
-        self._connection.execute(statement.on_conflict_do_update(index_elements=list(key), set_=value))
+        values: dict[str, Any] = {"user_id": change.user_id, "factor": str(change.factor)}
+        values |= {"failures": change.throttle.failures, "blocked_until": change.throttle.blocked_until}
+        self._connection.execute(_SET_THROTTLE, values)
 
     def _open_challenge(self, change: c.OpenChallenge) -> None:
-        self._connection.execute(delete(challenges).where(challenges.c.expires_at <= change.now))
-        self._connection.execute(insert(challenges).values(rows.challenge_columns(change.challenge)))
+        self._connection.execute(_SWEEP_CHALLENGES, {"now": change.now})
+        self._connection.execute(_INSERT_CHALLENGE, rows.challenge_columns(change.challenge))
 
     def _close_challenge(self, change: c.CloseChallenge) -> None:
-        here = challenges.c.state == change.state
-        self._one(delete(challenges).where(here), "the challenge was closed in the meantime")
+        self._one(_CLOSE_CHALLENGE, {"state_": change.state}, "the challenge was closed in the meantime")
 
     def _close_challenges_of(self, change: c.CloseChallengesOf) -> None:
-        self._connection.execute(delete(challenges).where(challenges.c.user_id == change.user_id))
+        self._connection.execute(_CLOSE_CHALLENGES_OF, {"id_": change.user_id})
 
     def _rehash(self, change: c.Rehash) -> None:
-        here = (users.c.id == change.user_id) & (users.c.password_version == change.version)
-        values = {"password_hash": change.password_hash, "password_version": change.version + 1}
-        self._one(update(users).where(here).values(values), "the password was changed in the meantime")
+        values = {"id_": change.user_id, "version": change.version, "hash": change.password_hash}
+        self._one(_REHASH, values, "the password was changed in the meantime")
 
     # --- users and tokens -----------------------------------------------------------------------------------
 
@@ -137,12 +169,12 @@ class Writer:
         self._connection.execute(insert(users).values(rows.user_columns(change.user)))
 
     def _replace_user(self, change: c.ReplaceUser) -> None:
-        here = users.c.id == change.user.id
-        self._one(update(users).where(here).values(rows.user_columns(change.user)), "the user was removed")
+        statement = update(users).where(users.c.id == change.user.id).values(rows.user_columns(change.user))
+        self._one(statement, {}, "the user was removed")
 
     def _delete_user(self, change: c.DeleteUser) -> None:
         self._connection.execute(delete(tokens).where(tokens.c.user_id == change.user_id))
-        self._one(delete(users).where(users.c.id == change.user_id), "the user was removed")
+        self._one(delete(users).where(users.c.id == change.user_id), {}, "the user was removed")
 
     def _insert_token(self, change: c.InsertToken) -> None:
         mark = fingerprint(self._fingerprint_key, change.token.key)
@@ -154,7 +186,7 @@ class Writer:
         if change.state is TokenState.REVOKED:
             values |= {"sealed_key": None, "revoked_at": change.at, "revoke_reason": change.reason}
         here = (tokens.c.id == change.token_id) & (tokens.c.state != TokenState.REVOKED)
-        self._one(update(tokens).where(here).values(values), "the token was revoked in the meantime")
+        self._one(update(tokens).where(here).values(values), {}, "the token was revoked in the meantime")
 
     # --- clients --------------------------------------------------------------------------------------------
 
@@ -165,11 +197,11 @@ class Writer:
     def _replace_client(self, change: c.ReplaceClient) -> None:
         values = rows.client_columns(change.client, self._sealer) | {"version": self._next_generation()}
         here = (clients.c.name == change.client.name) & (clients.c.version == change.client.version)
-        self._one(update(clients).where(here).values(values), "the client was changed in the meantime")
+        self._one(update(clients).where(here).values(values), {}, "the client was changed in the meantime")
 
     def _delete_client(self, change: c.DeleteClient) -> None:
         self._next_generation()
-        self._one(delete(clients).where(clients.c.name == change.name), "the client was removed in the meantime")
+        self._one(delete(clients).where(clients.c.name == change.name), {}, "the client was removed in the meantime")
 
     def _add_signed_source(self, change: c.AddSignedSource) -> None:
         self._next_generation()

@@ -97,7 +97,8 @@ def json_option(function: F) -> F:
 
 
 def print_json(document: object) -> None:
-    click.echo(json.dumps(document, ensure_ascii=False, indent=2, default=str))
+    """In ASCII, so that no name can steer the terminal or break a line (C-032)."""
+    click.echo(json.dumps(document, indent=2, default=str))
 
 
 def print_table(columns: Sequence[str], lines: Iterable[Sequence[object]]) -> None:
