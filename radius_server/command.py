@@ -53,7 +53,7 @@ async def _serve(config: Config, listen: tuple[Listen, ...]) -> None:
 
     if os.geteuid() == 0:
         _log.warning("running as root; a user of its own that may read the store is enough")
-    server = RadiusServer(open_gate(config), checker(config), listen, config.status_server)
+    server = RadiusServer(open_gate(config), checker(config), listen, config.status_server, config.names)
     bound = server.bind()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()

@@ -4,15 +4,16 @@ Rules: what cannot be read as a PAP login with one name and one password is hand
 refuses it and writes it down. A reply names no reason; every refusal has the same text.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 
 from radius_server.attributes import MICROSOFT, MS_CHAP2_RESPONSE, MS_CHAP_RESPONSE, Attribute, Code
 from radius_server.packet import MAX_VALUE, BadPassword, Packet, unhide
 from validation.decisions import Accept, Challenge, Decision, Look, Reject
-from validation.messages import Message, MessageKey, without_controls
+from validation.messages import without_controls
 from validation.model import Client, Mode
+from validation.names import EXACT, Spelling
 from validation.requests import (
     NOT_CHECKED,
     Channel,
@@ -43,25 +44,27 @@ class _Unsupported(Exception):
     """A phrase for the log and the audit trail."""
 
 
-def read(packet: Packet, client: Client, signed: bool) -> Entry:
+def read(packet: Packet, client: Client, signed: bool, names: Spelling = EXACT) -> Entry:
     """Read a well-formed Access-Request. Never raises for what a client sends."""
     user, eap = "", _eap_identifier(packet)
     try:
-        user = _user(packet)
+        user = _user(packet, names)
         state = _state(packet)
         source = _source(packet) if signed else None
-        return Entry(user, _password(packet, client.secret), state, source, "", eap)
+        return Entry(user, _password(packet, client.secret, state is not None), state, source, "", eap)
     except _Unsupported as why:
         return Entry(user, unsupported=str(why), eap_identifier=eap)
 
 
-def _user(packet: Packet) -> str:
-    names = packet.values(Attribute.USER_NAME)
-    if not names:
+def _user(packet: Packet, names: Spelling) -> str:
+    """The canonical spelling. What cannot be a name stays as it came: it is nobody, and refused like nobody."""
+    found = packet.values(Attribute.USER_NAME)
+    if not found:
         raise _Unsupported("no User-Name")
-    if len(names) > 1:  # RFC 2865 5.44
+    if len(found) > 1:  # RFC 2865 5.44
         raise _Unsupported("more than one User-Name")
-    return _text(names[0], "User-Name")
+    text = _text(found[0], "User-Name")
+    return names.canonical(text) or text
 
 
 def _state(packet: Packet) -> str | None:
@@ -87,12 +90,15 @@ def _source(packet: Packet) -> str | None:
         return None
 
 
-def _password(packet: Packet, secret: bytes) -> str:
+def _password(packet: Packet, secret: bytes, answers: bool) -> str:
+    """What was typed. Only the answer to a challenge may be empty: that is how one goes on to the next page."""
     if method := _other_method(packet):
         raise _Unsupported(f"{method}, only PAP is supported")
     # Looked for with its empty form: a User-Password of no octets is a wrong length, not an absent one (R-051).
     hidden = [value for kind, _, value in packet.attributes if kind == Attribute.USER_PASSWORD]
     if not hidden:
+        if answers:
+            return ""
         raise _Unsupported("no User-Password")
     if len(hidden) > 1:
         raise _Unsupported("more than one User-Password")
@@ -100,7 +106,7 @@ def _password(packet: Packet, secret: bytes) -> str:
         clear = unhide(hidden[0], secret, packet.authenticator)
     except BadPassword as error:
         raise _Unsupported(error.reason) from None
-    if not clear:
+    if not clear and not answers:
         raise _Unsupported("an empty password")
     if b"\0" in clear:
         raise _Unsupported("the password holds a NUL octet, or the shared secret is wrong")
@@ -138,7 +144,7 @@ def _text(octets: bytes, what: str) -> str:
 
 
 def look_request(entry: Entry, client: Client) -> LookRequest:
-    return LookRequest(entry.user, client.name, client.mode, entry.typed)
+    return LookRequest(entry.user, client.name, client.mode, entry.typed, entry.source)
 
 
 def password_of(entry: Entry, client: Client, look: Look) -> str:
@@ -182,14 +188,14 @@ def reply_to(decision: Decision, entry: Entry) -> tuple[Code, list[tuple[int, by
     """The reply code and attributes that tell `decision` to the client."""
     match decision:
         case Accept():
-            return Code.ACCESS_ACCEPT, []
+            return Code.ACCESS_ACCEPT, list(_reply_messages(decision.texts))
         case Challenge():
             # Reply-Message first: pam_radius and ocserv fail without one. Exactly one State (RFC 2865 5.44).
-            attributes = list(_reply_messages(decision.message))
+            attributes = list(_reply_messages(decision.texts))
             return Code.ACCESS_CHALLENGE, [*attributes, (Attribute.STATE, decision.state.encode())]
         case Reject():
             failure = _eap_failure(entry)
-            return Code.ACCESS_REJECT, [*_reply_messages(Message(MessageKey.REFUSED)), *failure]
+            return Code.ACCESS_REJECT, [*_reply_messages([decision.text]), *failure]
 
 
 def _eap_failure(entry: Entry) -> list[tuple[int, bytes]]:
@@ -199,9 +205,12 @@ def _eap_failure(entry: Entry) -> list[tuple[int, bytes]]:
     return [(Attribute.EAP_MESSAGE, bytes([4, entry.eap_identifier, 0, 4]))]
 
 
-def _reply_messages(message: Message) -> Iterator[tuple[int, bytes]]:
-    for chunk in chunks(without_controls(message.text())):
-        yield Attribute.REPLY_MESSAGE, chunk
+def _reply_messages(texts: Iterable[str]) -> Iterator[tuple[int, bytes]]:
+    """Each text in attributes of its own; line breaks begin a new one."""
+    for text in texts:
+        for line in text.split("\n"):
+            for chunk in chunks(without_controls(line)):
+                yield Attribute.REPLY_MESSAGE, chunk
 
 
 def chunks(text: str, most: int = MAX_VALUE) -> Iterator[bytes]:

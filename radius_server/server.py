@@ -40,6 +40,7 @@ from validation.decisions import Accept, Challenge, Decision, Look, Reason, Reje
 from validation.errors import BadInput, StoreUnavailable, TwofoldError
 from validation.gate import Gate
 from validation.model import Client, MessageAuthenticatorRule
+from validation.names import EXACT, Spelling
 from validation.requests import (
     NOT_CHECKED,
     Channel,
@@ -84,12 +85,19 @@ class RadiusServer:
     """`bind`, then `await run(stop)`. One object serves all its sockets."""
 
     def __init__(
-        self, gate: Gate, checker: Checker, listen: Iterable[Listen], status_server: bool = True, threads: int = 0
+        self,
+        gate: Gate,
+        checker: Checker,
+        listen: Iterable[Listen],
+        status_server: bool = True,
+        names: Spelling = EXACT,
+        threads: int = 0,
     ) -> None:
         self._gate = gate
         self._checker = checker
         self._listen = tuple(listen)
         self._status_server = status_server
+        self._names = names
         self._threads = threads or os.cpu_count() or 1
         self._table = ClientTable()
         self._signed: set[tuple[str, str]] = set()
@@ -210,7 +218,7 @@ class RadiusServer:
         if isinstance(seen, bytes):
             self._send(sock, seen, peer)
         elif seen is Seen.NEW:
-            entry = conversation.read(packet, client, is_signed)
+            entry = conversation.read(packet, client, is_signed, self._names)
             job = _Job(packet, client, sock, peer, source, now, flow, entry, fingerprint, secrets.token_hex(8))
             self._start(job)
         else:
@@ -342,7 +350,7 @@ class RadiusServer:
             self._forget(job)
             return
         if isinstance(decision, Reject):
-            delay = self._gate.settings.reject_delay * (1 + self._jitter.uniform(0, JITTER))
+            delay = decision.delay * (1 + self._jitter.uniform(0, JITTER))
             self._loop.call_later(max(0.0, job.arrival + delay - time.monotonic()), self._reply, job, reply)
         else:
             self._reply(job, reply)
@@ -438,7 +446,7 @@ def _word(decision: Decision) -> str:
         case Accept():
             return "accept"
         case Challenge():
-            return "challenge" if decision.reason is Reason.PASSWORD_RIGHT else "again"
+            return "challenge" if decision.reason in (Reason.PASSWORD_RIGHT, Reason.ONBOARDING) else "again"
         case Reject():
             return "reject"
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import msgspec
 
 from validation.errors import BadInput
+from validation.names import EXACT, Spelling
 
 DEFAULT_PATH = Path("/etc/twofold/twofold.toml")
 ENVIRONMENT = "TWOFOLD_CONFIG"
@@ -42,10 +43,25 @@ class RadiusSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     status_server: bool = True
 
 
+class NotifySection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[notify]`: a program and its arguments; it gets each event as JSON on standard input."""
+
+    command: tuple[str, ...] = ()
+
+
+class NamesSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[names]`: realms that are taken off a user name, and whether case matters for them and for bare names."""
+
+    realms: tuple[str, ...] = ()
+    case_insensitive: bool = False
+
+
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     store: StoreSection = StoreSection()
     key: KeySection = KeySection()
     radius: RadiusSection = RadiusSection()
+    notify: NotifySection = NotifySection()
+    names: NamesSection = NamesSection()
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +86,8 @@ class Config:
     issuer: str
     listen: tuple[Listen, ...]
     status_server: bool
+    notify: tuple[str, ...] = ()
+    names: Spelling = EXACT
 
 
 def config_path(option: str | None) -> Path:
@@ -104,6 +122,8 @@ def parse(text: str, path: Path) -> Config:
         issuer=_issuer(file.store.issuer, path),
         listen=tuple(parse_listen(entry, f"{path}: radius.listen") for entry in file.radius.listen),
         status_server=file.radius.status_server,
+        notify=file.notify.command,
+        names=Spelling(file.names.realms, file.names.case_insensitive),
     )
 
 

@@ -28,6 +28,7 @@ from validation.errors import StoreMismatch, StoreUnavailable
 from validation.model import Client, Snapshot
 from validation.ports import Conflict, Transaction
 from validation.requests import Wanted
+from validation.settings import Book
 
 DEADLINE = 5.0  # seconds a transaction may wait for other writers; NAS time-outs are 3 to 15 s
 
@@ -190,6 +191,11 @@ class Database:
         with self.connections.reading() as connection:
             good, _ = read_clients(connection, self.keys.sealer)
         return tuple(good.values())
+
+    def book(self) -> Book:
+        """Policies and texts as they are now."""
+        with self.connections.reading() as connection:
+            return self._reader.book(connection)
 
     def clients_generation(self) -> int:
         with self.connections.reading() as connection:

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, func, select
 
 from store.audit import Finding, Head, Verifier
-from store.schema import audit, audit_heads, challenges, clients, throttles, tokens, users
+from store.schema import audit, audit_heads, challenges, clients, policies, texts, throttles, tokens, users
 from store.writing import read_head
 
 Row = dict[str, Any]
@@ -44,6 +44,14 @@ def token_rows(connection: Connection, user: str | None = None, serial: str | No
     if serial is not None:
         statement = statement.where(tokens.c.serial == serial)
     return [dict(row) for row in connection.execute(statement.order_by(users.c.name, tokens.c.id)).mappings()]
+
+
+def policy_rows(connection: Connection) -> list[Row]:
+    return [dict(row) for row in connection.execute(select(policies).order_by(policies.c.id)).mappings()]
+
+
+def text_rows(connection: Connection) -> list[Row]:
+    return [dict(row) for row in connection.execute(select(texts).order_by(texts.c.key)).mappings()]
 
 
 def client_rows(connection: Connection) -> list[Row]:

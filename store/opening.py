@@ -16,8 +16,10 @@ from sqlalchemy import Connection, insert, select
 from store import audit, listings, migrations
 from store.config import Config, template
 from store.database import Connections, Database, Keys, check_file, create_file
+from store.notices import notices_for
 from store.schema import meta, store_keys
 from store.sealing import MasterKey, Sealer, create_key_file, read_key_file
+from store.snapshots import BOOK_GENERATION
 from store.writing import CLIENTS_GENERATION, Writer
 from validation.changes import Audit
 from validation.errors import Damaged, StoreMismatch
@@ -52,7 +54,7 @@ class LoggedFaults:
 
 def open_gate(config: Config) -> Gate:
     """The gate on the store of `config`. Raises StoreUnavailable or StoreMismatch."""
-    return Gate(open_store(config), SystemMoments(), LoggedFaults())
+    return Gate(open_store(config), SystemMoments(), LoggedFaults(), notices_for(config.notify), config.issuer)
 
 
 def open_store(config: Config) -> Database:
@@ -187,7 +189,13 @@ def _migrate(connection: Connection, master: MasterKey, config: Config, actor: s
 
 def _fill(connection: Connection, master: MasterKey) -> None:
     store_id = os.urandom(16).hex()
-    facts = {"store_id": store_id, "key_id": master.id.hex(), CLIENTS_GENERATION: "0", "checked_at": ""}
+    facts = {
+        "store_id": store_id,
+        "key_id": master.id.hex(),
+        CLIENTS_GENERATION: "0",
+        BOOK_GENERATION: "0",
+        "checked_at": "",
+    }
     connection.execute(insert(meta), [{"name": name, "value": value} for name, value in facts.items()])
     sealer = Sealer(master, store_id)
     for purpose in ("fingerprint", "audit"):

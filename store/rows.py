@@ -5,6 +5,7 @@ Rule: a token or client whose seal does not open raises Damaged; the caller deci
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from ipaddress import ip_network
 from typing import Any
 
@@ -15,11 +16,17 @@ from validation.model import (
     MessageAuthenticatorRule,
     Mode,
     Origin,
+    Pairing,
     PendingChallenge,
+    Purpose,
+    ReuseWindow,
+    Stage,
+    Ticket,
     Token,
     TokenState,
     User,
 )
+from validation.settings import Rule, Scope, Text
 
 
 def user_from(row: Mapping[str, Any]) -> User:
@@ -33,6 +40,10 @@ def user_from(row: Mapping[str, Any]) -> User:
         locked=row["locked"],
         password_hash=row["password_hash"],
         password_version=row["password_version"],
+        pairing=Pairing(row["pairing"]),
+        pairing_since=row["pairing_since"],
+        first_registered_at=row["first_registered_at"],
+        bypass_until=row["bypass_until"],
     )
 
 
@@ -46,6 +57,10 @@ def user_columns(user: User) -> dict[str, Any]:
         "locked": user.locked,
         "password_hash": user.password_hash,
         "password_version": user.password_version,
+        "pairing": str(user.pairing),
+        "pairing_since": user.pairing_since,
+        "first_registered_at": user.first_registered_at,
+        "bypass_until": user.bypass_until,
     }
 
 
@@ -73,6 +88,7 @@ def token_from(row: Mapping[str, Any], sealer: Sealer) -> Token:
         drift=row["drift"],
         failures=row["failures"],
         last_used_at=row["last_used_at"],
+        public_id=row["public_id"],
     )
 
 
@@ -92,16 +108,32 @@ def token_columns(token: Token, sealer: Sealer, fingerprint: bytes) -> dict[str,
         "drift": token.drift,
         "failures": token.failures,
         "created_at": token.created_at,
+        "last_used_at": token.last_used_at,
+        "public_id": token.public_id,
     }
     columns["sealed_key"] = sealer.seal("token-key", token_owner(columns), token.key)
     return columns
 
 
-def challenge_from(row: Mapping[str, Any]) -> PendingChallenge:
-    return PendingChallenge(**row)
+def challenge_from(row: Mapping[str, Any], sealer: Sealer) -> PendingChallenge:
+    sealed = row["sealed_candidate"]
+    return PendingChallenge(
+        state=row["state"],
+        user_id=row["user_id"],
+        client=row["client"],
+        face=row["face"],
+        tries_left=row["tries_left"],
+        expires_at=row["expires_at"],
+        stage=Stage(row["stage"]),
+        purpose=Purpose(row["purpose"]),
+        candidate=_candidate_from(sealer.open("candidate", row["state"], sealed)) if sealed is not None else None,
+        replaces=row["replaces"],
+        ticket=row["ticket"],
+    )
 
 
-def challenge_columns(challenge: PendingChallenge) -> dict[str, Any]:
+def challenge_columns(challenge: PendingChallenge, sealer: Sealer) -> dict[str, Any]:
+    candidate = challenge.candidate
     return {
         "state": challenge.state,
         "user_id": challenge.user_id,
@@ -109,7 +141,24 @@ def challenge_columns(challenge: PendingChallenge) -> dict[str, Any]:
         "face": challenge.face,
         "tries_left": challenge.tries_left,
         "expires_at": challenge.expires_at,
+        "stage": str(challenge.stage),
+        "purpose": str(challenge.purpose),
+        "sealed_candidate": _sealed_candidate(candidate, challenge.state, sealer) if candidate is not None else None,
+        "replaces": challenge.replaces,
+        "ticket": challenge.ticket,
     }
+
+
+def _sealed_candidate(token: Token, state: str, sealer: Sealer) -> bytes:
+    """The whole candidate is sealed, to the State of its challenge: outside it, it does not exist."""
+    facts = asdict(token) | {"key": token.key.hex()}
+    return sealer.seal("candidate", state, json.dumps(facts).encode())
+
+
+def _candidate_from(opened: bytes) -> Token:
+    facts = json.loads(opened)
+    facts |= {"key": bytes.fromhex(facts["key"]), "origin": Origin(facts["origin"])}
+    return Token(**facts | {"state": TokenState(facts["state"])})
 
 
 def client_from(row: Mapping[str, Any], sealer: Sealer, signed_sources: frozenset[str]) -> Client:
@@ -134,3 +183,36 @@ def client_columns(client: Client, sealer: Sealer) -> dict[str, Any]:
         "message_authenticator": str(client.message_authenticator),
         "status_server": client.status_server,
     }
+
+
+def scope_columns(scope: Scope) -> dict[str, str]:
+    return {"group": scope.group or "", "client": scope.client or "", "service": scope.service or ""}
+
+
+def network_column(scope: Scope) -> str:
+    return str(scope.network) if scope.network is not None else ""
+
+
+def rule_from(row: Mapping[str, Any]) -> Rule:
+    return Rule(row["id"], row["key"], row["value"], _scope_from(row, row["network"]))
+
+
+def text_from(row: Mapping[str, Any]) -> Text:
+    return Text(row["key"], row["language"], row["text"], _scope_from(row, ""))
+
+
+def _scope_from(row: Mapping[str, Any], network: str) -> Scope:
+    return Scope(
+        row["group"] or None,
+        row["client"] or None,
+        row["service"] or None,
+        ip_network(network) if network else None,
+    )
+
+
+def reuse_from(row: Mapping[str, Any]) -> ReuseWindow:
+    return ReuseWindow(row["client"], row["source"], row["expires_at"], row["length"], row["passcode_mark"])
+
+
+def ticket_from(row: Mapping[str, Any]) -> Ticket:
+    return Ticket(row["digest"], row["user_id"], row["expires_at"], row["by_admin"])

@@ -33,7 +33,7 @@ metadata = MetaData(
 # SQLite gives ids by itself only to a column of type INTEGER.
 _Id = BigInteger().with_variant(Integer, "sqlite")
 
-# store_id, key_id, clients_generation, checked_at
+# store_id, key_id, clients_generation, book_generation, checked_at
 meta = Table(
     "meta",
     metadata,
@@ -61,7 +61,12 @@ users = Table(
     Column("locked", Boolean, nullable=False),
     Column("password_hash", Text),
     Column("password_version", Integer, nullable=False),
+    Column("pairing", Text, nullable=False),
+    Column("pairing_since", Float, nullable=False),
+    Column("first_registered_at", Float),
+    Column("bypass_until", Float, nullable=False),
     UniqueConstraint("name"),
+    CheckConstraint("pairing IN ('new', 'reopened', 'closed')", name="pairing"),
     CheckConstraint("length(name) > 0", name="name_not_empty"),
     CheckConstraint("password_version >= 0", name="password_version"),
     sqlite_autoincrement=True,
@@ -94,6 +99,7 @@ tokens = Table(
     Column("drift", Integer, nullable=False),
     Column("failures", Integer, nullable=False),
     Column("created_at", Float, nullable=False),
+    Column("public_id", Text, nullable=False),
     Column("last_used_at", Float),
     Column("revoked_at", Float),
     Column("revoke_reason", Text),
@@ -117,6 +123,7 @@ throttles = Table(
     Column("factor", Text, primary_key=True),
     Column("failures", Integer, nullable=False),
     Column("blocked_until", Float, nullable=False),
+    Column("last_guess", LargeBinary, nullable=False),
     CheckConstraint("failures >= 0", name="failures"),
     CheckConstraint("factor IN ('password', 'passcode')", name="factor"),
     sqlite_with_rowid=False,
@@ -131,8 +138,72 @@ challenges = Table(
     Column("face", Text, nullable=False),
     Column("tries_left", Integer, nullable=False),
     Column("expires_at", Float, nullable=False, index=True),
+    Column("stage", Text, nullable=False),
+    Column("purpose", Text, nullable=False),
+    Column("sealed_candidate", LargeBinary),  # the token being paired, with its key
+    Column("replaces", Text, nullable=False),
+    Column("ticket", LargeBinary, nullable=False),
     CheckConstraint("tries_left >= 1", name="tries_left"),
+    CheckConstraint("(stage = 'first-pin') = (sealed_candidate IS NOT NULL)", name="candidate"),
     sqlite_with_rowid=False,
+)
+
+# How many codes wrong PINs were held against, by user and day: the budget of 30 days.
+guesses = Table(
+    "guesses",
+    metadata,
+    Column("user_id", _Id, ForeignKey("users.id", ondelete="CASCADE"), primary_key=True),
+    Column("day", Integer, primary_key=True),
+    Column("compared", Integer, nullable=False),
+    CheckConstraint("compared >= 0", name="compared"),
+    sqlite_with_rowid=False,
+)
+
+reuse_windows = Table(
+    "reuse_windows",
+    metadata,
+    Column("user_id", _Id, ForeignKey("users.id", ondelete="CASCADE"), primary_key=True),
+    Column("client", Text, primary_key=True),
+    Column("source", Text, primary_key=True),
+    Column("expires_at", Float, nullable=False),
+    Column("length", Float, nullable=False),
+    Column("passcode_mark", LargeBinary, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+tickets = Table(
+    "tickets",
+    metadata,
+    Column("digest", LargeBinary, primary_key=True),
+    Column("user_id", _Id, ForeignKey("users.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("expires_at", Float, nullable=False),
+    Column("by_admin", Boolean, nullable=False),
+)
+
+# Policy rules and texts. A scope that is not named is "": everybody.
+policies = Table(
+    "policies",
+    metadata,
+    Column("id", _Id, primary_key=True, autoincrement=True),
+    Column("key", Text, nullable=False),
+    Column("value", Text, nullable=False),
+    Column("group", Text, nullable=False),
+    Column("client", Text, nullable=False),
+    Column("service", Text, nullable=False),
+    Column("network", Text, nullable=False),
+    UniqueConstraint("key", "group", "client", "service", "network"),
+    sqlite_autoincrement=True,
+)
+
+texts = Table(
+    "texts",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("language", Text, primary_key=True),
+    Column("group", Text, primary_key=True),
+    Column("client", Text, primary_key=True),
+    Column("service", Text, primary_key=True),
+    Column("text", Text, nullable=False),
 )
 
 clients = Table(

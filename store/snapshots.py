@@ -10,11 +10,37 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, select
 
 from store import rows
-from store.schema import challenges, clients, known_keys, signed_sources, throttles, tokens, users
+from store.schema import (
+    challenges,
+    clients,
+    guesses,
+    known_keys,
+    meta,
+    policies,
+    reuse_windows,
+    signed_sources,
+    texts,
+    throttles,
+    tickets,
+    tokens,
+    users,
+)
 from store.sealing import Sealer, fingerprint
 from validation.errors import Damaged
-from validation.model import Client, Factor, PendingChallenge, Snapshot, Throttle, Token, TokenState, User
+from validation.model import (
+    Client,
+    Factor,
+    PendingChallenge,
+    ReuseWindow,
+    Snapshot,
+    Throttle,
+    Ticket,
+    Token,
+    TokenState,
+    User,
+)
 from validation.requests import Wanted
+from validation.settings import Book
 
 _users_by_name = select(users).where(users.c.name.in_(bindparam("wanted", expanding=True)))
 _users_by_id = select(users).where(users.c.id.in_(bindparam("wanted", expanding=True)))
@@ -25,16 +51,40 @@ _tokens_by_serial = select(tokens).where(tokens.c.serial.in_(bindparam("wanted",
 _throttles_of = select(throttles).where(throttles.c.user_id.in_(bindparam("wanted", expanding=True)))
 _challenges_by_state = select(challenges).where(challenges.c.state.in_(bindparam("wanted", expanding=True)))
 _clients_by_name = select(clients).where(clients.c.name.in_(bindparam("wanted", expanding=True)))
+_tickets_by_digest = select(tickets).where(tickets.c.digest.in_(bindparam("wanted", expanding=True)))
+_reuse_of = select(reuse_windows).where(reuse_windows.c.user_id.in_(bindparam("wanted", expanding=True)))
+_guesses_of = select(guesses).where(guesses.c.user_id.in_(bindparam("wanted", expanding=True)))
 _known_keys = select(known_keys).where(known_keys.c.fingerprint.in_(bindparam("wanted", expanding=True)))
 
 
+BOOK_GENERATION = "book_generation"
+_book_generation = select(meta.c.value).where(meta.c.name == BOOK_GENERATION)
+
+
 class SnapshotReader:
+    """Reads snapshots; keeps the policies and texts of the newest generation it has seen."""
+
     def __init__(self, sealer: Sealer, fingerprint_key: bytes) -> None:
         self._sealer = sealer
         self._fingerprint_key = fingerprint_key
+        self._book = Book(generation=-1)
 
     def read(self, connection: Connection, wanted: Sequence[Wanted]) -> list[Snapshot]:
-        return _Batch(connection, self._sealer, self._fingerprint_key, wanted).snapshots()
+        book = self.book(connection)
+        return _Batch(connection, self._sealer, self._fingerprint_key, wanted, book).snapshots()
+
+    def book(self, connection: Connection) -> Book:
+        """Policies and texts as of this transaction; read anew only when they have changed."""
+        generation = int(connection.execute(_book_generation).scalar_one())
+        book = self._book
+        if book.generation != generation:
+            book = Book(
+                generation,
+                tuple(rows.rule_from(dict(r)) for r in connection.execute(select(policies)).mappings()),
+                tuple(rows.text_from(dict(r)) for r in connection.execute(select(texts)).mappings()),
+            )
+            self._book = book
+        return book
 
 
 def read_clients(connection: Connection, sealer: Sealer) -> tuple[dict[str, Client], dict[str, Damaged]]:
@@ -64,21 +114,26 @@ class _Batch:
     """The rows of one batch, each kind read once."""
 
     def __init__(
-        self, connection: Connection, sealer: Sealer, fingerprint_key: bytes, wanted: Sequence[Wanted]
+        self, connection: Connection, sealer: Sealer, fingerprint_key: bytes, wanted: Sequence[Wanted], book: Book
     ) -> None:
         self._connection = connection
         self._sealer = sealer
         self._fingerprint_key = fingerprint_key
         self._wanted = wanted
+        self._book = book
         self._damage_of_user: dict[int, Damaged] = {}
         self._damage_of_serial: dict[str, Damaged] = {}
         self._users = {u.name: u for u in map(rows.user_from, self._rows(_users_by_name, {w.user for w in wanted}))}
+        self._damage_of_state: dict[str, Damaged] = {}
+        self._challenges = self._read_challenges()
+        self._tickets = self._read_tickets()
         self._named_tokens = self._read_named_tokens()
         self._owners = self._read_owners()
         ids = {u.id for u in self._users.values()} | set(self._owners)
         self._tokens = self._read_tokens(ids)
         self._throttles = self._read_throttles(ids)
-        self._challenges = self._read_challenges()
+        self._compared = self._read_compared(ids)
+        self._reuse = self._read_reuse(ids)
         self._clients, self._damaged_clients = self._read_clients()
         self._known_keys = self._read_known_keys()
 
@@ -88,17 +143,25 @@ class _Batch:
     def _snapshot(self, wanted: Wanted) -> Snapshot:
         token = self._named_tokens.get(wanted.serial or "")
         owner = self._owners.get(token.user_id) if token is not None else None
+        challenge = self._challenges.get(wanted.state or "")
+        ticket = self._tickets.get(wanted.ticket or (challenge.ticket if challenge is not None else b""))
+        if wanted.user is None and ticket is not None:
+            owner = self._owners.get(ticket.user_id)
         user = self._users.get(wanted.user) if wanted.user is not None else owner
         return Snapshot(
             user=user,
             tokens=tuple(self._tokens[user.id]) if user is not None else (),
             throttles=self._throttles[user.id] if user is not None else {},
-            challenge=self._challenges.get(wanted.state or ""),
+            challenge=challenge,
             client=self._clients.get(wanted.client or ""),
             clients=tuple(self._clients.values()) if wanted.all_clients else (),
             token=token,
             token_owner=owner.name if owner is not None else None,
             key_known_as=self._known_keys.get(self._fingerprint(wanted.key)) if wanted.key is not None else None,
+            book=self._book,
+            compared=self._compared[user.id] if user is not None else 0,
+            reuse=self._reuse.get((user.id, wanted.client or "", wanted.source or "")) if user is not None else None,
+            ticket=ticket,
             damage=self._damage(wanted, user),
         )
 
@@ -107,6 +170,8 @@ class _Batch:
             return self._damage_of_user[user.id]
         if wanted.serial is not None and wanted.serial in self._damage_of_serial:
             return self._damage_of_serial[wanted.serial]
+        if wanted.state is not None and wanted.state in self._damage_of_state:
+            return self._damage_of_state[wanted.state]
         return self._damaged_clients.get(wanted.client or "")
 
     def _rows(self, statement: Any, wanted: Iterable[Any]) -> list[Any]:
@@ -121,6 +186,7 @@ class _Batch:
 
     def _read_owners(self) -> dict[int, User]:
         ids = {token.user_id for token in self._named_tokens.values()}
+        ids |= {ticket.user_id for ticket in self._tickets.values()}
         return {user.id: user for user in map(rows.user_from, self._rows(_users_by_id, ids))}
 
     def _read_tokens(self, user_ids: set[int]) -> dict[int, list[Token]]:
@@ -144,12 +210,33 @@ class _Batch:
     def _read_throttles(self, user_ids: set[int]) -> dict[int, dict[Factor, Throttle]]:
         found: dict[int, dict[Factor, Throttle]] = defaultdict(dict)
         for row in self._rows(_throttles_of, user_ids):
-            found[row["user_id"]][Factor(row["factor"])] = Throttle(row["failures"], row["blocked_until"])
+            throttle = Throttle(row["failures"], row["blocked_until"], row["last_guess"])
+            found[row["user_id"]][Factor(row["factor"])] = throttle
         return found
 
+    def _read_compared(self, user_ids: set[int]) -> dict[int, int]:
+        """Days too old to count are forgotten whenever one is written."""
+        found: dict[int, int] = defaultdict(int)
+        for row in self._rows(_guesses_of, user_ids):
+            found[row["user_id"]] += row["compared"]
+        return found
+
+    def _read_reuse(self, user_ids: set[int]) -> dict[tuple[int, str, str], ReuseWindow]:
+        asked = {user_id for user_id in user_ids if any(w.source for w in self._wanted)}
+        return {(r["user_id"], r["client"], r["source"]): rows.reuse_from(r) for r in self._rows(_reuse_of, asked)}
+
     def _read_challenges(self) -> dict[str, PendingChallenge]:
-        found = self._rows(_challenges_by_state, {w.state for w in self._wanted})
-        return {row["state"]: rows.challenge_from(row) for row in found}
+        found: dict[str, PendingChallenge] = {}
+        for row in self._rows(_challenges_by_state, {w.state for w in self._wanted}):
+            try:
+                found[row["state"]] = rows.challenge_from(row, self._sealer)
+            except (Damaged, ValueError, TypeError) as error:
+                self._damage_of_state[row["state"]] = Damaged(f"an open challenge: {error}")
+        return found
+
+    def _read_tickets(self) -> dict[bytes, Ticket]:
+        wanted = {w.ticket for w in self._wanted} | {c.ticket for c in self._challenges.values()} - {b""}
+        return {row["digest"]: rows.ticket_from(row) for row in self._rows(_tickets_by_digest, wanted)}
 
     def _read_clients(self) -> tuple[dict[str, Client], dict[str, Damaged]]:
         if any(w.all_clients for w in self._wanted):

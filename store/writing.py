@@ -5,7 +5,7 @@ whole transaction is then undone. Audit rows of a transaction are written last, 
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from sqlalchemy import BigInteger, Connection, Integer, Text, bindparam, cast, delete, insert, select, update
@@ -20,18 +20,25 @@ from store.schema import (
     challenges,
     clients,
     floods,
+    guesses,
     known_keys,
     meta,
+    policies,
+    reuse_windows,
     signed_sources,
+    texts,
     throttles,
+    tickets,
     tokens,
     users,
 )
 from store.sealing import Sealer, fingerprint
+from store.snapshots import BOOK_GENERATION
 from validation import changes as c
 from validation.changes import Audit, Change
-from validation.model import TokenState
+from validation.model import Stage, TokenState
 from validation.ports import Conflict
+from validation.settings import Scope
 
 CLIENTS_GENERATION = "clients_generation"
 
@@ -59,12 +66,25 @@ _COUNT_TOKEN_FAILURE = (
 _insert_throttle = sqlite.insert(throttles)
 _SET_THROTTLE = _insert_throttle.on_conflict_do_update(
     index_elements=["user_id", "factor"],
-    set_={name: _insert_throttle.excluded[name] for name in ("failures", "blocked_until")},
+    set_={name: _insert_throttle.excluded[name] for name in ("failures", "blocked_until", "last_guess")},
 )
 _SWEEP_CHALLENGES = delete(challenges).where(challenges.c.expires_at <= bindparam("now"))
 _INSERT_CHALLENGE = insert(challenges)
 _CLOSE_CHALLENGE = delete(challenges).where(challenges.c.state == bindparam("state_"))
-_CLOSE_CHALLENGES_OF = delete(challenges).where(challenges.c.user_id == bindparam("id_"))
+_END_CHALLENGES = delete(challenges).where(challenges.c.user_id == bindparam("id_"))
+_END_PAIRINGS = _END_CHALLENGES.where(challenges.c.stage != Stage.PIN)
+_END_REUSE = delete(reuse_windows).where(reuse_windows.c.user_id == bindparam("id_"))
+_END_TICKETS = delete(tickets).where(tickets.c.user_id == bindparam("id_"))
+_SWEEP_REUSE = delete(reuse_windows).where(reuse_windows.c.expires_at <= bindparam("now"))
+_insert_reuse = sqlite.insert(reuse_windows)
+_OPEN_REUSE = _insert_reuse.on_conflict_do_update(
+    index_elements=["user_id", "client", "source"],
+    set_={name: _insert_reuse.excluded[name] for name in ("expires_at", "length", "passcode_mark")},
+)
+_insert_guesses = sqlite.insert(guesses)
+_COUNT_GUESSES = _insert_guesses.on_conflict_do_update(
+    index_elements=["user_id", "day"], set_={"compared": guesses.c.compared + _insert_guesses.excluded.compared}
+)
 _REHASH = (
     update(users)
     .where(users.c.id == bindparam("id_"), users.c.password_version == bindparam("version"))
@@ -96,7 +116,19 @@ class Writer:
             c.SetThrottle: self._set_throttle,
             c.OpenChallenge: self._open_challenge,
             c.CloseChallenge: self._close_challenge,
-            c.CloseChallengesOf: self._close_challenges_of,
+            c.EndLoginsOf: self._end_logins_of,
+            c.CountGuesses: self._count_guesses,
+            c.ForgetGuesses: self._forget_guesses,
+            c.Resynchronise: self._resynchronise,
+            c.OpenReuse: self._open_reuse,
+            c.InsertTicket: self._insert_ticket,
+            c.UseTicket: self._use_ticket,
+            c.SetPairing: self._set_pairing,
+            c.MarkRegistered: self._mark_registered,
+            c.SetBypass: self._set_bypass,
+            c.InsertRule: self._insert_rule,
+            c.DeleteRule: self._delete_rule,
+            c.InsertText: self._insert_text,
             c.Rehash: self._rehash,
             c.InsertUser: self._insert_user,
             c.ReplaceUser: self._replace_user,
@@ -145,19 +177,53 @@ class Writer:
         self._one(_COUNT_TOKEN_FAILURE, values, "the token's state changed")
 
     def _set_throttle(self, change: c.SetThrottle) -> None:
-        values: dict[str, Any] = {"user_id": change.user_id, "factor": str(change.factor)}
-        values |= {"failures": change.throttle.failures, "blocked_until": change.throttle.blocked_until}
+        values = {"user_id": change.user_id, "factor": str(change.factor), **asdict(change.throttle)}
         self._connection.execute(_SET_THROTTLE, values)
 
     def _open_challenge(self, change: c.OpenChallenge) -> None:
         self._connection.execute(_SWEEP_CHALLENGES, {"now": change.now})
-        self._connection.execute(_INSERT_CHALLENGE, rows.challenge_columns(change.challenge))
+        self._connection.execute(_INSERT_CHALLENGE, rows.challenge_columns(change.challenge, self._sealer))
 
     def _close_challenge(self, change: c.CloseChallenge) -> None:
         self._one(_CLOSE_CHALLENGE, {"state_": change.state}, "the challenge was closed in the meantime")
 
-    def _close_challenges_of(self, change: c.CloseChallengesOf) -> None:
-        self._connection.execute(_CLOSE_CHALLENGES_OF, {"id_": change.user_id})
+    def _end_logins_of(self, change: c.EndLoginsOf) -> None:
+        values = {"id_": change.user_id}
+        self._connection.execute(_END_TICKETS, values)
+        if change.pairing_only:
+            self._connection.execute(_END_PAIRINGS, values)
+            return
+        self._connection.execute(_END_CHALLENGES, values)
+        self._connection.execute(_END_REUSE, values)
+
+    def _count_guesses(self, change: c.CountGuesses) -> None:
+        here = (guesses.c.user_id == change.user_id) & (guesses.c.day <= change.forget_before)
+        self._connection.execute(delete(guesses).where(here))
+        values = {"user_id": change.user_id, "day": change.day, "compared": change.compared}
+        self._connection.execute(_COUNT_GUESSES, values)
+
+    def _forget_guesses(self, change: c.ForgetGuesses) -> None:
+        self._connection.execute(delete(guesses).where(guesses.c.user_id == change.user_id))
+
+    def _resynchronise(self, change: c.Resynchronise) -> None:
+        here = (tokens.c.id == change.token_id) & (tokens.c.moving_factor == change.from_)
+        values = {"moving_factor": change.to, "drift": change.drift, "failures": 0}
+        self._one(update(tokens).where(here).values(values), {}, "the token was used in the meantime")
+
+    def _open_reuse(self, change: c.OpenReuse) -> None:
+        values = {"user_id": change.user_id, **asdict(change.reuse)}
+        self._connection.execute(_SWEEP_REUSE, {"now": change.now})
+        self._connection.execute(_OPEN_REUSE, values)
+
+    def _insert_ticket(self, change: c.InsertTicket) -> None:
+        """A user has one ticket at a time."""
+        ticket = change.ticket
+        here = (tickets.c.expires_at <= change.now) | (tickets.c.user_id == ticket.user_id)
+        self._connection.execute(delete(tickets).where(here))
+        self._connection.execute(insert(tickets).values(asdict(ticket)))
+
+    def _use_ticket(self, change: c.UseTicket) -> None:
+        self._one(delete(tickets).where(tickets.c.digest == change.digest), {}, "the ticket was used in the meantime")
 
     def _rehash(self, change: c.Rehash) -> None:
         values = {"id_": change.user_id, "version": change.version, "hash": change.password_hash}
@@ -175,6 +241,18 @@ class Writer:
     def _delete_user(self, change: c.DeleteUser) -> None:
         self._connection.execute(delete(tokens).where(tokens.c.user_id == change.user_id))
         self._one(delete(users).where(users.c.id == change.user_id), {}, "the user was removed")
+
+    def _set_pairing(self, change: c.SetPairing) -> None:
+        values = {"pairing": str(change.pairing), "pairing_since": change.since}
+        self._one(update(users).where(users.c.id == change.user_id).values(values), {}, "the user was removed")
+
+    def _mark_registered(self, change: c.MarkRegistered) -> None:
+        here = (users.c.id == change.user_id) & (users.c.first_registered_at.is_(None))
+        self._connection.execute(update(users).where(here).values(first_registered_at=change.at))
+
+    def _set_bypass(self, change: c.SetBypass) -> None:
+        statement = update(users).where(users.c.id == change.user_id).values(bypass_until=change.until)
+        self._one(statement, {}, "the user was removed")
 
     def _insert_token(self, change: c.InsertToken) -> None:
         mark = fingerprint(self._fingerprint_key, change.token.key)
@@ -207,9 +285,32 @@ class Writer:
         self._next_generation()
         self._connection.execute(insert(signed_sources).values(client=change.client, address=change.address))
 
-    def _next_generation(self) -> int:
-        """Move the number that tells servers to read the clients anew. No client version is ever given twice."""
-        here = meta.c.name == CLIENTS_GENERATION
+    # --- policies and texts ---------------------------------------------------------------------------------
+
+    def _insert_rule(self, change: c.InsertRule) -> None:
+        self._delete_rules(change.rule.key, change.rule.scope)
+        scope = rows.scope_columns(change.rule.scope) | {"network": rows.network_column(change.rule.scope)}
+        self._connection.execute(insert(policies).values(key=change.rule.key, value=change.rule.value, **scope))
+
+    def _delete_rule(self, change: c.DeleteRule) -> None:
+        self._delete_rules(change.key, change.scope)
+
+    def _delete_rules(self, key: str, scope: Scope) -> None:
+        self._next_generation(BOOK_GENERATION)
+        wanted = {"key": key, **rows.scope_columns(scope), "network": rows.network_column(scope)}
+        self._connection.execute(delete(policies).where(*(policies.c[n] == v for n, v in wanted.items())))
+
+    def _insert_text(self, change: c.InsertText) -> None:
+        self._next_generation(BOOK_GENERATION)
+        text = change.text
+        wanted = {"key": text.key, "language": text.language, **rows.scope_columns(text.scope)}
+        self._connection.execute(delete(texts).where(*(texts.c[n] == v for n, v in wanted.items())))
+        if text.text:
+            self._connection.execute(insert(texts).values(text=text.text, **wanted))
+
+    def _next_generation(self, which: str = CLIENTS_GENERATION) -> int:
+        """Move a number that tells servers to read clients, or policies, anew. No client version is given twice."""
+        here = meta.c.name == which
         number = cast(cast(meta.c.value, Integer) + 1, Text)
         self._connection.execute(update(meta).where(here).values(value=number))
         return int(self._connection.execute(select(meta.c.value).where(here)).scalar_one())

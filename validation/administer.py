@@ -9,41 +9,63 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, TypeAlias
 
+from validation import requests
 from validation.changes import (
     AddSignedSource,
     Audit,
     Change,
-    CloseChallengesOf,
     DeleteClient,
+    DeleteRule,
     DeleteUser,
+    EndLoginsOf,
+    ForgetGuesses,
     InsertClient,
+    InsertRule,
+    InsertText,
+    InsertTicket,
     InsertToken,
     InsertUser,
+    MarkRegistered,
     ReplaceClient,
     ReplaceUser,
+    Resynchronise,
+    SetBypass,
+    SetPairing,
     SetThrottle,
     SetTokenState,
 )
 from validation.decisions import Done
 from validation.errors import BadInput, Refused
+from validation.messages import DEFAULTS, MessageKey, check_text
 from validation.model import (
     Client,
     Factor,
     Moment,
+    Origin,
+    Pairing,
     RevokeReason,
     Snapshot,
     Throttle,
+    Ticket,
     Token,
     TokenState,
     User,
 )
+from validation.onboarding import TICKET_LIFETIME
 from validation.policy import (
+    PAIRING_AFTER,
+    By,
+    Door,
+    Step,
     check_label,
     check_name,
     check_secret,
     check_serial,
+    is_held,
     may_move,
-    usable,
+    next_step,
+    registrations,
+    window,
 )
 from validation.requests import (
     AddClient,
@@ -51,15 +73,26 @@ from validation.requests import (
     ChangeUserState,
     Command,
     EnrollToken,
+    GiveBypass,
+    IssueRecovery,
+    IssueTicket,
     RememberSigner,
     RemoveClient,
     RemoveUser,
+    ResyncToken,
     RevokeToken,
     RevokeUserTokens,
     SetClient,
+    SetText,
+    SetTokenUse,
     SetUser,
+    UnsetRule,
     UserAct,
+    ticket_digest,
 )
+from validation.settings import HOUR, Rule, Scope, Settings, Text, Whom, check_rule
+from validation.throttle import after_failure
+from validation.tokens import recovery_code
 from validation.tokens.kind import KEY_OCTETS_LEAST
 from validation.tokens.registry import KINDS
 
@@ -89,6 +122,7 @@ def _add_user(snapshot: Snapshot, command: AddUser, moment: Moment) -> Outcome:
         groups=command.groups,
         password_hash=command.password_hash,
         password_version=1 if command.password_hash else 0,
+        pairing_since=moment.now,
     )
     return Done(), (InsertUser(user), _audit(command, moment, "user-add", user=user.name))
 
@@ -109,7 +143,7 @@ def _set_user(snapshot: Snapshot, command: SetUser, moment: Moment) -> Outcome:
     if not changed:
         raise BadInput("nothing to change: name at least one option")
     audit = _audit(command, moment, "user-set", user=user.name, changed=" ".join(changed))
-    closes = (CloseChallengesOf(user.id),) if changed != ["groups"] else ()
+    closes = (EndLoginsOf(user.id),) if changed != ["groups"] else ()
     return Done(), (ReplaceUser(user), *closes, audit)
 
 
@@ -123,15 +157,36 @@ def _change_user_state(snapshot: Snapshot, command: ChangeUserState, moment: Mom
     changes: tuple[Change, ...]
     match command.act:
         case UserAct.LOCK:
-            changes = (ReplaceUser(replace(user, locked=True)), CloseChallengesOf(user.id))
+            changes = (ReplaceUser(replace(user, locked=True)), EndLoginsOf(user.id))
         case UserAct.DISABLE:
-            changes = (ReplaceUser(replace(user, disabled=True)), CloseChallengesOf(user.id))
+            changes = (ReplaceUser(replace(user, disabled=True)), EndLoginsOf(user.id))
         case UserAct.ENABLE:
             changes = (ReplaceUser(replace(user, disabled=False)),)
         case UserAct.UNLOCK:
             waits = tuple(SetThrottle(user.id, factor, Throttle()) for factor in Factor)
-            changes = (ReplaceUser(replace(user, locked=False)), *waits)
-    return Done(), (*changes, _audit(command, moment, f"user-{command.act}", user=user.name))
+            changes = (ReplaceUser(replace(user, locked=False)), *waits, ForgetGuesses(user.id))
+    notice = "locked" if command.act is UserAct.LOCK else ""
+    return Done(), (*changes, _audit(command, moment, f"user-{command.act}", user=user.name, notice=notice))
+
+
+def _set_pairing(snapshot: Snapshot, command: requests.SetPairing, moment: Moment) -> Outcome:
+    user = _known_user(snapshot, command.name)
+    pairing = Pairing.NEW if command.open else Pairing.CLOSED
+    event = "user-pairing-open" if command.open else "user-pairing-close"
+    closing = () if command.open else (EndLoginsOf(user.id, pairing_only=True),)
+    return Done(), (SetPairing(user.id, pairing, moment.now), *closing, _audit(command, moment, event, user=user.name))
+
+
+MAX_BYPASS_HOURS = 72
+
+
+def _give_bypass(snapshot: Snapshot, command: GiveBypass, moment: Moment) -> Outcome:
+    user = _known_user(snapshot, command.name)
+    if not 0 <= command.hours <= MAX_BYPASS_HOURS:
+        raise BadInput(f"--hours: {command.hours} is not possible; 0 (to end it) to {MAX_BYPASS_HOURS} are")
+    until = moment.now + command.hours * HOUR if command.hours else 0.0
+    audit = _audit(command, moment, "user-bypass", user=user.name, notice="bypass", hours=str(command.hours))
+    return Done(), (SetBypass(user.id, until), audit)
 
 
 def _remove_user(snapshot: Snapshot, command: RemoveUser, moment: Moment) -> Outcome:
@@ -140,7 +195,7 @@ def _remove_user(snapshot: Snapshot, command: RemoveUser, moment: Moment) -> Out
     revoked = tuple(SetTokenState(t.id, TokenState.REVOKED, RevokeReason.OTHER, moment.now) for t in gone)
     serials = tuple(t.serial for t in gone)
     audit = _audit(command, moment, "user-remove", user=user.name, serials=" ".join(serials))
-    return Done(serials=serials), (CloseChallengesOf(user.id), *revoked, DeleteUser(user.id), audit)
+    return Done(serials=serials), (EndLoginsOf(user.id), *revoked, DeleteUser(user.id), audit)
 
 
 def _known_user(snapshot: Snapshot, name: str) -> User:
@@ -167,10 +222,26 @@ def _enroll_token(snapshot: Snapshot, command: EnrollToken, moment: Moment) -> O
         period=command.period,
         algorithm=command.algorithm,
         moving_factor=command.moving_factor,
+        public_id=command.public_id,
     )
     _check_new_token(snapshot, command, token)
-    audit = _audit(command, moment, "token-enroll", user=user.name, serial=token.serial, kind=token.kind)
-    return Done(serials=(token.serial,), key=token.key), (InsertToken(token), audit)
+    _check_room(snapshot, user)
+    audit = _audit(
+        command, moment, "token-enroll", user=user.name, serial=token.serial, notice="enrolled", kind=token.kind
+    )
+    changes = (InsertToken(token), MarkRegistered(user.id, moment.now), audit)
+    return Done(serials=(token.serial,), key=token.key), changes
+
+
+def _check_room(snapshot: Snapshot, user: User) -> None:
+    most = _settings(snapshot, user).max_registrations
+    if len(registrations(snapshot)) >= most:
+        raise Refused(f"{user.name} has {most} registrations already; revoke one, or raise max_registrations")
+
+
+def _settings(snapshot: Snapshot, user: User) -> Settings:
+    """What applies to a user wherever he comes from."""
+    return snapshot.book.settings(Whom(frozenset(user.groups)))
 
 
 def _check_new_token(snapshot: Snapshot, command: EnrollToken, token: Token) -> None:
@@ -179,6 +250,8 @@ def _check_new_token(snapshot: Snapshot, command: EnrollToken, token: Token) -> 
     check_serial(token.serial)
     check_label(token.label)
     KINDS[token.kind].check(token)
+    if token.kind == "recovery_code":
+        raise BadInput(f"kind: recovery codes come from twofold recovery issue {command.user}")
     if len(token.key) < KEY_OCTETS_LEAST and not command.allow_short_key:
         raise BadInput(
             f"key: {len(token.key) * 8} bits; RFC 4226 asks for at least 128. "
@@ -194,9 +267,7 @@ def _check_new_token(snapshot: Snapshot, command: EnrollToken, token: Token) -> 
 
 
 def _revoke_token(snapshot: Snapshot, command: RevokeToken, moment: Moment) -> Outcome:
-    token = snapshot.token
-    if token is None:
-        raise Refused(f"there is no token {command.serial!r}; twofold token list shows all")
+    token = _known_token(snapshot, command.serial)
     if not may_move(token, TokenState.REVOKED):
         raise Refused(f"token {token.serial} is revoked already")
     return _revoke(snapshot, command, moment, (token,), command.reason)
@@ -216,22 +287,158 @@ def _revoke_user_tokens(snapshot: Snapshot, command: RevokeUserTokens, moment: M
 def _revoke(
     snapshot: Snapshot, command: Command, moment: Moment, tokens: tuple[Token, ...], reason: RevokeReason
 ) -> Outcome:
-    owner = snapshot.user.name if snapshot.user is not None else (snapshot.token_owner or "")
-    gone = {token.id for token in tokens}
+    owner = snapshot.user
+    if owner is None:
+        raise Refused("the token has no owner")
     changes: list[Change] = []
     for token in tokens:
-        changes += [
-            SetTokenState(token.id, TokenState.REVOKED, reason, moment.now),
-            _audit(command, moment, "token-revoke", user=owner, serial=token.serial, why=str(reason)),
-        ]
-    changes += [CloseChallengesOf(user_id) for user_id in sorted({token.user_id for token in tokens})]
-    left = [t.serial for t in snapshot.tokens if usable(t) and t.id not in gone]
-    after = f"{owner} can still log in with {', '.join(left)}." if left else _nothing_left(owner)
+        audit = _audit(
+            command, moment, "token-revoke", owner.name, serial=token.serial, notice="revoked", why=str(reason)
+        )
+        changes += [SetTokenState(token.id, TokenState.REVOKED, reason, moment.now), audit]
+    pairing = PAIRING_AFTER[By.ADMIN, reason]
+    if pairing is not None:
+        changes.append(SetPairing(owner.id, pairing, moment.now))
+        owner = replace(owner, pairing=pairing, pairing_since=moment.now)
+    changes.append(EndLoginsOf(owner.id))
+    gone = {token.id for token in tokens}
+    left = replace(snapshot, user=owner, tokens=tuple(t for t in snapshot.tokens if t.id not in gone))
+    after = next_login(left, owner, moment.now)
     return Done(warnings=(after,), serials=tuple(t.serial for t in tokens)), tuple(changes)
 
 
-def _nothing_left(owner: str) -> str:
-    return f"{owner} has no other registration: the next login is refused until there is a new one."
+def next_login(snapshot: Snapshot, user: User, now: float) -> str:
+    """One sentence about what the next login of `user` does, wherever he comes from."""
+    settings = _settings(snapshot, user)
+    left = registrations(snapshot)
+    if left:
+        return f"{user.name} can still log in with {', '.join(t.serial for t in left)}."
+    door = Door(proves_password=True, can_challenge=True, shows_key_in_clear=True)
+    then = next_step(snapshot, user, door, settings, now)
+    words = {
+        Step.ONBOARD: "the next login pairs an app",
+        Step.TICKET: "the next login hands out an enrolment ticket",
+        Step.LET_IN: f"the next login needs no PIN ({then.reason})",
+    }
+    refused = f"the next login is refused ({then.reason}) until there is a new one"
+    return f"{user.name} has no registration left: {words.get(then.step, refused)}."
+
+
+def _set_token_use(snapshot: Snapshot, command: SetTokenUse, moment: Moment) -> Outcome:
+    token = _known_token(snapshot, command.serial)
+    to = TokenState.ACTIVE if command.enabled else TokenState.DISABLED
+    if not may_move(token, to):
+        raise Refused(f"token {token.serial} is {token.state} already" if token.state is to else _final(token))
+    event = "token-enable" if command.enabled else "token-disable"
+    audit = _audit(command, moment, event, snapshot.token_owner or "", serial=token.serial)
+    closing = () if command.enabled else (EndLoginsOf(token.user_id),)
+    return Done(serials=(token.serial,)), (SetTokenState(token.id, to, None, moment.now), *closing, audit)
+
+
+def _resync_token(snapshot: Snapshot, command: ResyncToken, moment: Moment) -> Outcome:
+    """Refused attempts count like wrong PINs, so that a desk cannot be used for guessing (O-007)."""
+    token, owner = _known_token(snapshot, command.serial), snapshot.user
+    if owner is None or token.state is TokenState.REVOKED:
+        raise Refused(_final(token))
+    settings = _settings(snapshot, owner)
+    if is_held(snapshot, settings, moment.now):
+        raise Refused(f"{owner.name} is waiting after failures; twofold user unlock {owner.name}")
+    match = KINDS[token.kind].resync(token, command.first, command.second, moment.now, window(settings))
+    if match is None:
+        throttle = after_failure(snapshot.throttle(Factor.PASSCODE), moment.now, settings)
+        audit = _audit(command, moment, "token-resync", owner.name, serial=token.serial, outcome="refused")
+        counting = (SetThrottle(owner.id, Factor.PASSCODE, throttle), audit)
+        return Done(refused="these are not two values in a row that the token shows near now, unused"), counting
+    audit = _audit(command, moment, "token-resync", owner.name, serial=token.serial, drift=str(match.drift))
+    moved = Resynchronise(token.id, token.moving_factor, match.moving_factor, match.drift)
+    return Done(serials=(token.serial,)), (moved, audit)
+
+
+def _known_token(snapshot: Snapshot, serial: str) -> Token:
+    if snapshot.token is None:
+        raise Refused(f"there is no token {serial!r}; twofold token list shows all")
+    return snapshot.token
+
+
+def _final(token: Token) -> str:
+    return f"token {token.serial} is revoked, which is final; enroll a new one"
+
+
+# --- recovery codes and tickets ---------------------------------------------------------------------------------
+
+
+def _issue_recovery(snapshot: Snapshot, command: IssueRecovery, moment: Moment) -> Outcome:
+    user = _known_user(snapshot, command.name)
+    codes = moment.new_recovery_codes(recovery_code.COUNT)
+    sheet = Token(
+        id=0,
+        serial=moment.new_serial,
+        user_id=user.id,
+        kind="recovery_code",
+        key=recovery_code.sheet_key(moment.new_salt, codes),
+        created_at=moment.now,
+        origin=Origin.ADMIN,
+    )
+    old = [t for t in snapshot.tokens if t.kind == "recovery_code" and t.state is not TokenState.REVOKED]
+    retired = tuple(SetTokenState(t.id, TokenState.REVOKED, RevokeReason.OTHER, moment.now) for t in old)
+    audit = _audit(command, moment, "recovery-issue", user.name, serial=sheet.serial, notice="recovery-issued")
+    shown = tuple(recovery_code.shown(code) for code in codes)
+    return Done(serials=(sheet.serial,), shown_once=shown), (*retired, InsertToken(sheet), audit)
+
+
+def _issue_ticket(snapshot: Snapshot, command: IssueTicket, moment: Moment) -> Outcome:
+    user = _known_user(snapshot, command.name)
+    if registrations(snapshot):
+        raise Refused(f"{user.name} has a registration; a ticket is for users who have none. Revoke it first")
+    if _settings(snapshot, user).enrolment not in ("self", "both"):
+        raise Refused(f"policy enrolment lets {user.name} pair no app; twofold policy explain --user {user.name}")
+    text = moment.new_ticket
+    ticket = Ticket(ticket_digest(text), user.id, moment.now + TICKET_LIFETIME, by_admin=True)
+    audit = _audit(command, moment, "ticket-issue", user.name)
+    return Done(shown_once=(text,)), (InsertTicket(ticket, moment.now), audit)
+
+
+# --- policies and texts -----------------------------------------------------------------------------------------
+
+
+def _set_rule(snapshot: Snapshot, command: requests.SetRule, moment: Moment) -> Outcome:
+    _check_scope(snapshot, command.scope)
+    rule = Rule(0, command.key, check_rule(command.key, command.value, command.scope), command.scope)
+    audit = _audit(command, moment, "policy-set", key=rule.key, value=rule.value, scope=str(rule.scope))
+    warnings: tuple[str, ...] = ()
+    if rule.key == "second_factor" and rule.value == "skip" and rule.scope == Scope():
+        warnings = ("now nobody is asked for a PIN; name a --group, --client or --from to limit this",)
+    return Done(warnings=warnings), (InsertRule(rule), audit)
+
+
+def _unset_rule(snapshot: Snapshot, command: UnsetRule, moment: Moment) -> Outcome:
+    if not any(rule.key == command.key and rule.scope == command.scope for rule in snapshot.book.rules):
+        raise Refused(f"{command.key} is not set for {command.scope}; twofold policy show lists what is")
+    audit = _audit(command, moment, "policy-unset", key=command.key, scope=str(command.scope))
+    return Done(), (DeleteRule(command.key, command.scope), audit)
+
+
+MAX_TEXT = 4000  # characters; a reply holds 4096 octets
+
+
+def _set_text(snapshot: Snapshot, command: SetText, moment: Moment) -> Outcome:
+    _check_scope(snapshot, command.scope)
+    if command.key not in set(MessageKey):
+        raise BadInput(f"{command.key!r} is not a text; choose one of {', '.join(MessageKey)}")
+    if command.language not in ("", *DEFAULTS):
+        raise BadInput(f"--lang: {command.language!r} is not known; choose one of {', '.join(DEFAULTS)}")
+    check_text(MessageKey(command.key), command.text, MAX_TEXT)
+    text = Text(command.key, command.language, command.text, command.scope)
+    audit = _audit(command, moment, "message-set", key=text.key, language=text.language, scope=str(text.scope))
+    return Done(), (InsertText(text), audit)
+
+
+def _check_scope(snapshot: Snapshot, scope: Scope) -> None:
+    if scope.client is not None and snapshot.client is None:
+        raise Refused(f"there is no client {scope.client!r}; twofold client list shows all")
+    for what, name in (("group", scope.group), ("service", scope.service)):
+        if name is not None:
+            check_name(what, name)
 
 
 # --- clients ----------------------------------------------------------------------------------------------------
@@ -319,6 +526,7 @@ def _audit(
     client: str = "",
     serial: str = "",
     source: str = "",
+    notice: str = "",
     **detail: str,
 ) -> Audit:
     return Audit(
@@ -332,6 +540,7 @@ def _audit(
         serial=serial,
         actor=command.actor,
         detail=dict(detail),
+        notice=notice,
     )
 
 
@@ -349,5 +558,14 @@ _HANDLERS: dict[type[Command], Callable[[Snapshot, Any, Moment], Outcome]] = {
     AddClient: _add_client,
     SetClient: _set_client,
     RemoveClient: _remove_client,
+    requests.SetPairing: _set_pairing,
+    GiveBypass: _give_bypass,
+    SetTokenUse: _set_token_use,
+    ResyncToken: _resync_token,
+    IssueRecovery: _issue_recovery,
+    IssueTicket: _issue_ticket,
+    requests.SetRule: _set_rule,
+    UnsetRule: _unset_rule,
+    SetText: _set_text,
     RememberSigner: _remember_signer,
 }

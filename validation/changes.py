@@ -8,7 +8,20 @@ check and update are one conditional write (C-004).
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from validation.model import Client, Factor, PendingChallenge, RevokeReason, Throttle, Token, TokenState, User
+from validation.model import (
+    Client,
+    Factor,
+    Pairing,
+    PendingChallenge,
+    ReuseWindow,
+    RevokeReason,
+    Throttle,
+    Ticket,
+    Token,
+    TokenState,
+    User,
+)
+from validation.settings import Rule, Scope, Text
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +33,16 @@ class UseToken:
     to: int
     drift: int
     used_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Resynchronise:
+    """Two consecutive values were shown: the moving factor goes from `from_` to `to`, which is greater."""
+
+    token_id: int
+    from_: int
+    to: int
+    drift: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +75,92 @@ class CloseChallenge:
 
 
 @dataclass(frozen=True, slots=True)
-class CloseChallengesOf:
+class EndLoginsOf:
+    """Close every open challenge, reuse window and enrolment ticket of a user; with `pairing_only` what could still
+    pair an app, and nothing else."""
+
     user_id: int
+    pairing_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CountGuesses:
+    """Codes a wrong PIN was held against, on one day. Days before `forget_before` no longer count."""
+
+    user_id: int
+    day: int
+    compared: int
+    forget_before: int
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetGuesses:
+    """An admin's unlock gives the whole budget back."""
+
+    user_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class OpenReuse:
+    """After an accepted PIN; replaces an older window of the same user, client and source."""
+
+    user_id: int
+    reuse: ReuseWindow
+    now: float
+
+
+@dataclass(frozen=True, slots=True)
+class InsertTicket:
+    ticket: Ticket
+    now: float
+
+
+@dataclass(frozen=True, slots=True)
+class UseTicket:
+    """A ticket works once: it must still be there."""
+
+    digest: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class SetPairing:
+    user_id: int
+    pairing: Pairing
+    since: float
+
+
+@dataclass(frozen=True, slots=True)
+class MarkRegistered:
+    """The user's first registration ever, if it is the first."""
+
+    user_id: int
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class SetBypass:
+    user_id: int
+    until: float
+
+
+@dataclass(frozen=True, slots=True)
+class InsertRule:
+    """Add a policy rule, in place of one with the same key and scope; `rule.id` is given by the store."""
+
+    rule: Rule
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteRule:
+    key: str
+    scope: Scope
+
+
+@dataclass(frozen=True, slots=True)
+class InsertText:
+    """Set a text, in place of one with the same key, language and scope; an empty one takes it away."""
+
+    text: Text
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +247,7 @@ class Audit:
     actor: str = ""
     request_id: str = ""
     detail: dict[str, str | int] = field(default_factory=dict)
+    notice: str = ""  # what `[notify] command` is told that this is: enrolled, revoked, locked, …; not stored
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +266,19 @@ Change: TypeAlias = (
     | SetThrottle
     | OpenChallenge
     | CloseChallenge
-    | CloseChallengesOf
+    | EndLoginsOf
+    | CountGuesses
+    | ForgetGuesses
+    | Resynchronise
+    | OpenReuse
+    | InsertTicket
+    | UseTicket
+    | SetPairing
+    | MarkRegistered
+    | SetBypass
+    | InsertRule
+    | DeleteRule
+    | InsertText
     | Rehash
     | InsertUser
     | ReplaceUser

@@ -6,313 +6,332 @@ The steps, in this order, each numbered again where it is done:
     2  a State, if one came back, is open, not expired, and this user's and client's
     3  nothing stands against the user: unknown, disabled, locked, waiting after failures
     4  the first factor was proved, against the password that is stored now
-    5  the user has a usable token
-    6  no passcode yet: open a challenge, where the client can show one
+    5  what the rules say comes next (`policy.next_step`): let in, ask, onboard, hand out a ticket, refuse
+    6  no passcode yet: a reuse window is open, or a challenge is opened, where the client can show one
     7  the passcode matches an unused value of a usable token
 
-`Accept` is built in `_accept` alone, and only step 7 leads there. Nothing is compared before step 3 is passed, and no
-failure moves a moving factor. Every path that is not an Accept or a Challenge is a Reject.
+`Accept` is built in `_accept` alone; 5 (three rules), 6 (a reuse window), 7 and a confirmed first PIN lead there.
+Nothing is compared before step 3 is passed, and no failure moves a moving factor. Every other path is a Challenge
+or a Reject.
 """
 
-from collections import Counter
-from dataclasses import dataclass
+import hmac
 
+from validation import onboarding, reusing
 from validation.changes import (
-    Audit,
-    AuditFlood,
     Change,
     CloseChallenge,
+    CountGuesses,
     CountTokenFailure,
     OpenChallenge,
     Rehash,
     SetThrottle,
     UseToken,
 )
-from validation.decisions import Accept, Challenge, Decision, Look, Reason, Reject, Split
-from validation.messages import Message, MessageKey
-from validation.model import Factor, Mode, Moment, PendingChallenge, Snapshot, Throttle, Token, User
+from validation.decisions import Accept, Reason
+from validation.messages import MessageKey
+from validation.model import Factor, Moment, PendingChallenge, Purpose, Snapshot, Stage, Throttle, Token, User
+from validation.onboarding import Registered
 from validation.policy import (
-    BEFORE_FIRST_FACTOR,
-    DEFAULTS,
     OBSTACLE,
-    Settings,
+    Next,
     Standing,
+    Step,
+    next_step,
+    pairing_refusal,
+    registrations,
     standing,
     usable_tokens,
+    window,
 )
-from validation.requests import FirstFactor, LoginRequest, LookRequest
-from validation.throttle import after_failure
-from validation.tokens.kind import Match
+from validation.requests import Face, FirstFactor, LoginRequest
+from validation.settings import DAY
+from validation.throttle import ALARM_AT, BUDGET_DAYS, after_failure, budget_day, guess_mark
+from validation.tokens.kind import Comparison, Match
 from validation.tokens.registry import kind_of
+from validation.verdict import Case, Verdict, failed
 
-FLOOD_EVERY = 60.0  # seconds between audit rows about unknown users, per source
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    decision: Decision
-    changes: tuple[Change, ...]
+__all__ = ["Verdict", "failed", "login"]
 
 
-def login(snapshot: Snapshot, request: LoginRequest, moment: Moment, settings: Settings = DEFAULTS) -> Verdict:
+def login(snapshot: Snapshot, request: LoginRequest, moment: Moment, issuer: str = "Twofold") -> Verdict:
     """Decide one step of one login. Raises Damaged if a row it needs cannot be trusted."""
     if snapshot.damage is not None:
         raise snapshot.damage
-    return _Login(snapshot, request, moment, settings).decide()
+    case = Case.of(snapshot, request, moment, issuer)
+    if request.channel.face is Face.RADIUS and not _client_unchanged(snapshot, request):  # 1
+        return case.refuse(Reason.CLIENT_CHANGED)
+    if request.unsupported:  # 1
+        return case.refuse(Reason.REQUEST_UNSUPPORTED)
+    return _answer(case) if request.state is not None else _fresh(case)
 
 
-@dataclass(frozen=True, slots=True)
-class _Login:
-    """One decision in the making: the four things it may see, and the steps over them."""
-
-    snapshot: Snapshot
-    request: LoginRequest
-    moment: Moment
-    settings: Settings
-
-    def decide(self) -> Verdict:
-        client = self.snapshot.client
-        if client is None or client.version != self.request.client_version:  # 1
-            return self._refuse(Reason.CLIENT_CHANGED)
-        if self.request.unsupported:  # 1
-            return self._refuse(Reason.REQUEST_UNSUPPORTED)
-        if self.request.state is not None:
-            return self._answer_to_challenge()
-        return self._fresh_login()
-
-    def _fresh_login(self) -> Verdict:
-        where = standing(self.snapshot, self.moment.now)
-        obstacle = OBSTACLE[where]
-        user = self.snapshot.user
-        if user is None or (obstacle is not None and where in BEFORE_FIRST_FACTOR):  # 3
-            return self._refuse(obstacle or Reason.USER_UNKNOWN)
-        if self.request.channel.proves_password and (refusal := self._first_factor_refusal(user)):  # 4
-            return refusal
-        if obstacle is not None:  # 5
-            return self._refuse(obstacle)
-        if self.request.passcode:
-            return self._check_passcode(user)  # 7
-        if self.request.channel.can_challenge:  # 6
-            return self._challenge(user)
-        return self._refuse(Reason.PASSCODE_MISSING)
-
-    def _answer_to_challenge(self) -> Verdict:
-        user, challenge = self.snapshot.user, self.snapshot.challenge
-        reason = self._state_refusal(user, challenge)  # 2
-        if user is None or challenge is None or reason is not None:
-            return self._refuse(reason or Reason.STATE_UNKNOWN)
-        where = standing(self.snapshot, self.moment.now)
-        if where is Standing.WAITING:  # 3: nothing is compared, and it looks like a wrong PIN
-            return self._ask_again(user, challenge, Reason.WAITING, ())
-        obstacle = OBSTACLE[where]
-        if obstacle is not None:  # 3 and 5
-            return self._refuse(obstacle, (CloseChallenge(challenge.state),))
-        return self._check_passcode(user)  # 7
-
-    def _state_refusal(self, user: User | None, challenge: PendingChallenge | None) -> Reason | None:
-        if challenge is None:
-            return Reason.STATE_UNKNOWN
-        bound_to = (challenge.user_id, challenge.client, challenge.face)
-        if user is None or bound_to != (user.id, self.request.client, self.request.channel.face):
-            return Reason.STATE_FOREIGN
-        return Reason.STATE_EXPIRED if self.moment.now >= challenge.expires_at else None
-
-    def _first_factor_refusal(self, user: User) -> Verdict | None:
-        result = self.request.first_factor
-        if result.status is FirstFactor.UNAVAILABLE:
-            return self._refuse(Reason.FIRST_FACTOR_UNAVAILABLE)
-        if result.status is FirstFactor.NOT_CHECKED:
-            return self._refuse(Reason.PASSWORD_NOT_CHECKED)
-        if result.password_version is not None and result.password_version != user.password_version:
-            return self._refuse(Reason.PASSWORD_CHANGED)
-        if result.status is FirstFactor.PROVED:
-            return None
-        throttle = self._after_failure(Factor.PASSWORD)
-        changes = (SetThrottle(user.id, Factor.PASSWORD, throttle),)
-        return self._refuse(Reason.PASSWORD_WRONG, changes, throttle.failures)
-
-    def _challenge(self, user: User) -> Verdict:
-        challenge = self._new_challenge(user, self.settings.tries)
-        changes = (*self._rehash(user), OpenChallenge(challenge, self.moment.now))
-        decision = self._ask(challenge, Message(MessageKey.ASK_PIN), Reason.PASSWORD_RIGHT)
-        return Verdict(decision, (*changes, self._audit("challenge", Reason.PASSWORD_RIGHT)))
-
-    def _check_passcode(self, user: User) -> Verdict:
-        used = False
-        for token in usable_tokens(self.snapshot):
-            comparison = kind_of(token.kind).compare(
-                token, self.request.passcode or "", self.moment.now, self.settings.window
-            )
-            if comparison.match is not None:
-                return self._accept(user, token, comparison.match)
-            used = used or comparison.used
-        return self._passcode_failed(user, Reason.PASSCODE_USED if used else Reason.PASSCODE_WRONG)
-
-    def _accept(self, user: User, token: Token, match: Match) -> Verdict:
-        """The one place where somebody is let in."""
-        challenge = self.snapshot.challenge
-        proved = [Factor.PASSCODE] + ([Factor.PASSWORD] if self._password_proved else [])
-        changes: list[Change] = [
-            UseToken(token.id, token.moving_factor, match.moving_factor, match.drift, self.moment.now),
-            *(SetThrottle(user.id, f, Throttle()) for f in proved if self.snapshot.throttle(f) != Throttle()),
-            *self._rehash(user),
-        ]
-        if challenge is not None:
-            changes.append(CloseChallenge(challenge.state))
-        changes.append(self._audit("accept", Reason.PASSCODE_RIGHT, serial=token.serial, kind=token.kind))
-        return Verdict(Accept(user.name, token.serial, token.kind), tuple(changes))
-
-    def _passcode_failed(self, user: User, reason: Reason) -> Verdict:
-        """One wrong or used PIN: counted once for the user and, after a proved password, for each token tried."""
-        throttle = self._after_failure(Factor.PASSCODE)
-        changes: list[Change] = [SetThrottle(user.id, Factor.PASSCODE, throttle)]
-        if self._password_proved:
-            changes += [self._token_failure(token) for token in usable_tokens(self.snapshot)]
-        if self.snapshot.challenge is not None:
-            return self._ask_again(user, self.snapshot.challenge, reason, tuple(changes), throttle.failures)
-        return self._refuse(reason, tuple(changes), throttle.failures)
-
-    def _ask_again(
-        self,
-        user: User,
-        challenge: PendingChallenge,
-        reason: Reason,
-        changes: tuple[Change, ...],
-        failures: int = 0,
-    ) -> Verdict:
-        """Close the answered challenge; open another while tries are left, refuse when there are none."""
-        changes = (*changes, CloseChallenge(challenge.state))
-        left = challenge.tries_left - 1
-        if left <= 0:
-            return self._refuse(reason, changes, failures)
-        again = self._new_challenge(user, left)
-        changes = (*changes, OpenChallenge(again, self.moment.now), self._audit("again", reason, failures=failures))
-        return Verdict(self._ask(again, Message(MessageKey.ASK_PIN_AGAIN, {"tries": left}), reason), changes)
-
-    def _refuse(self, reason: Reason, changes: tuple[Change, ...] = (), failures: int = 0) -> Verdict:
-        audit: Change = self._audit("reject", reason, failures=failures)
-        if self.snapshot.user is None and isinstance(audit, Audit):
-            audit = AuditFlood(audit, f"{reason}|{self.request.source or self.request.client}", FLOOD_EVERY)
-        return Verdict(Reject(reason, failures), (*changes, audit))
-
-    @property
-    def _password_proved(self) -> bool:
-        """A password proved by us: now, or before the challenge was opened (challenges follow only then)."""
-        return self.snapshot.challenge is not None or (
-            self.request.channel.proves_password and self.request.first_factor.status is FirstFactor.PROVED
-        )
-
-    def _after_failure(self, factor: Factor) -> Throttle:
-        s = self.settings
-        before = self.snapshot.throttle(factor)
-        return after_failure(before, self.moment.now, lock_from=s.lock_from, lock_base=s.lock_base, lock_max=s.lock_max)
-
-    def _token_failure(self, token: Token) -> CountTokenFailure:
-        failures = token.failures + 1
-        return CountTokenFailure(token.id, failures, disable=failures >= self.settings.disable_at)
-
-    def _rehash(self, user: User) -> tuple[Change, ...]:
-        result = self.request.first_factor
-        if result.status is not FirstFactor.PROVED or result.rehash is None:
-            return ()
-        return (Rehash(user.id, user.password_version, result.rehash),)
-
-    def _new_challenge(self, user: User, tries: int) -> PendingChallenge:
-        return PendingChallenge(
-            state=self.moment.new_state,
-            user_id=user.id,
-            client=self.request.client,
-            face=self.request.channel.face,
-            tries_left=tries,
-            expires_at=self.moment.now + self.settings.challenge_lifetime,
-        )
-
-    def _ask(self, challenge: PendingChallenge, message: Message, reason: Reason) -> Challenge:
-        return Challenge(challenge.state, message, self.settings.challenge_lifetime, reason, challenge.tries_left)
-
-    def _audit(self, decision: str, reason: Reason, serial: str = "", failures: int = 0, kind: str = "") -> Audit:
-        request = self.request
-        detail: dict[str, str | int] = {"password": self._password_word()}
-        if failures:
-            detail["failures"] = failures
-        if kind:
-            detail["kind"] = kind
-        if request.unsupported:
-            detail["unsupported"] = request.unsupported
-        return Audit(
-            at=self.moment.now,
-            event="login",
-            decision=decision,
-            reason=reason,
-            user=request.user,
-            client=request.client,
-            face=request.channel.face,
-            source=request.source or "",
-            serial=serial,
-            request_id=request.request_id,
-            detail=detail,
-        )
-
-    def _password_word(self) -> str:
-        """Both factors stand in every row: what is known of the password at this step."""
-        if self.request.state is not None:
-            return "earlier-step"
-        return str(self.request.first_factor.status) if self.request.channel.proves_password else "checked-by-client"
+def _client_unchanged(snapshot: Snapshot, request: LoginRequest) -> bool:
+    return snapshot.client is not None and snapshot.client.version == request.client_version
 
 
-def failed(request: LoginRequest, moment: Moment) -> Verdict:
-    """The refusal for a request whose decision raised. It is written down like every other."""
-    audit = Audit(
-        at=moment.now,
-        event="login",
-        decision="reject",
-        reason=Reason.DECISION_FAILED,
-        user=request.user,
-        client=request.client,
-        face=request.channel.face,
-        source=request.source or "",
-        request_id=request.request_id,
+# --- a login that begins ----------------------------------------------------------------------------------------
+
+
+def _fresh(case: Case) -> Verdict:
+    user = case.snapshot.user
+    obstacle = OBSTACLE.get(standing(case.snapshot, case.settings, case.now))
+    if user is None or obstacle is not None:  # 3
+        return case.refuse(obstacle or Reason.USER_UNKNOWN)
+    if case.request.channel.proves_password and (refusal := _first_factor_refusal(case, user)):  # 4
+        return refusal
+    if case.request.purpose is Purpose.REDEEM:
+        return _redeem(case, user)
+    then = _next(case, user)  # 5
+    match then.step:
+        case Step.LET_IN:
+            return _let_in(case, user, then.reason)
+        case Step.ASK:
+            return _ask_or_check(case, user)
+        case Step.ONBOARD:
+            return _with_rehash(case, user, onboarding.begin(case, user))
+        case Step.TICKET:
+            return _with_rehash(case, user, onboarding.hand_out_ticket(case, user))
+        case Step.REFUSE:
+            return case.refuse(then.reason, message=then.message)
+
+
+def _next(case: Case, user: User) -> Next:
+    """Care for one's registrations needs a fresh second factor whenever there is one, whatever policy lets pass."""
+    if case.request.purpose is Purpose.LOGIN:
+        return next_step(case.snapshot, user, case.door, case.settings, case.now)
+    if registrations(case.snapshot):
+        return Next(Step.ASK, Reason.PASSWORD_RIGHT)
+    refusal = pairing_refusal(case.snapshot, user, case.door, case.settings, case.now)
+    return refusal or Next(Step.ONBOARD, Reason.ONBOARDING)
+
+
+def _first_factor_refusal(case: Case, user: User) -> Verdict | None:
+    result = case.request.first_factor
+    if result.status is FirstFactor.UNAVAILABLE:
+        return case.refuse(Reason.FIRST_FACTOR_UNAVAILABLE)
+    if result.status is FirstFactor.NOT_CHECKED:
+        return case.refuse(Reason.PASSWORD_NOT_CHECKED)
+    if result.password_version is not None and result.password_version != user.password_version:
+        return case.refuse(Reason.PASSWORD_CHANGED)
+    if result.status is FirstFactor.PROVED:
+        return None
+    throttle = after_failure(case.snapshot.throttle(Factor.PASSWORD), case.now, case.settings)
+    changes = (SetThrottle(user.id, Factor.PASSWORD, throttle),)
+    return case.refuse(Reason.PASSWORD_WRONG, changes, throttle.failures, notice=_locked(case, throttle))
+
+
+def _let_in(case: Case, user: User, reason: Reason) -> Verdict:
+    texts: tuple[str, ...] = ()
+    if reason is Reason.GRACE:
+        left = user.created_at + case.settings.grace - case.now
+        texts = (case.text(MessageKey.GRACE, days=max(1, round(left / DAY))),)
+    return _accept(case, user, reason, texts=texts)
+
+
+def _redeem(case: Case, user: User) -> Verdict:
+    digest = case.snapshot.ticket.digest if case.snapshot.ticket is not None else b""
+    refusal = onboarding.ticket_refusal(case, user, digest)
+    if refusal is not None:
+        return case.refuse(refusal.reason, message=refusal.message)
+    return _with_rehash(case, user, onboarding.show_key(case, user, Purpose.REDEEM, ticket=digest))
+
+
+def _ask_or_check(case: Case, user: User) -> Verdict:
+    if case.request.passcode:
+        return _check_passcode(case, user)  # 7
+    if case.request.purpose is Purpose.LOGIN and reusing.is_open(case):  # 6
+        return _accept(case, user, Reason.REUSED)
+    if not case.request.channel.can_challenge:
+        return case.refuse(Reason.PASSCODE_MISSING)
+    challenge = case.challenge(
+        user, Stage.PIN, case.settings.tries, purpose=case.request.purpose, replaces=case.request.replaces
     )
-    return Verdict(Reject(Reason.DECISION_FAILED), (audit,))
+    decision = case.ask(challenge, (case.text(MessageKey.ASK_PIN),), Reason.PASSWORD_RIGHT)
+    audit = case.audit("challenge", Reason.PASSWORD_RIGHT)
+    return Verdict(decision, (*_rehash(case, user), OpenChallenge(challenge, case.now), audit))
 
 
-# --- the look before the password check -------------------------------------------------------------------------
+# --- the answer to a challenge ----------------------------------------------------------------------------------
 
 
-def look(snapshot: Snapshot, request: LookRequest, moment: Moment, settings: Settings = DEFAULTS) -> Look:
-    """What to check the password against, and how to split a one-field entry. Binding is only `login`.
-
-    Raises Damaged if a row it needs cannot be trusted.
-    """
-    if snapshot.damage is not None:
-        raise snapshot.damage
-    where = standing(snapshot, moment.now)
-    split = _split(snapshot, request, moment, settings) if request.mode is Mode.APPEND else None
-    user = snapshot.user
-    if user is None or where in BEFORE_FIRST_FACTOR:
-        return Look(first_factor="local", password_version=-1, split=split)
-    return Look(str(user.first_factor), user.password_hash, user.password_version, split)
-
-
-_COMMON_LENGTH = 6
-
-
-def _split(snapshot: Snapshot, request: LookRequest, moment: Moment, settings: Settings) -> Split | None:
-    """Take `password PIN` apart by the lengths of the user's own tokens: the split whose PIN matches, else the
-    commonest length. Nothing is compared for users who may not log in anyway."""
-    entry = request.typed
-    tokens = usable_tokens(snapshot)
-    if standing(snapshot, moment.now) not in BEFORE_FIRST_FACTOR:
-        for token in tokens:
-            split = _split_at(entry, token.digits)
-            if split is None:
-                continue
-            if kind_of(token.kind).compare(token, split.passcode, moment.now, settings.window).match:
-                return split
-    lengths = Counter(token.digits for token in tokens) or Counter([_COMMON_LENGTH])
-    return _split_at(entry, lengths.most_common(1)[0][0])
+def _answer(case: Case) -> Verdict:
+    user, challenge = case.snapshot.user, case.snapshot.challenge
+    reason = _state_refusal(case, user, challenge)  # 2
+    if user is None or challenge is None or reason is not None:
+        return case.refuse(reason or Reason.STATE_UNKNOWN)
+    where = standing(case.snapshot, case.settings, case.now)
+    if where is Standing.WAITING:  # 3: nothing is compared, and it looks like a wrong PIN
+        return _ask_again(case, user, challenge, Reason.WAITING, ())
+    if where in OBSTACLE:  # 3
+        return case.refuse(OBSTACLE[where], (CloseChallenge(challenge.state),))
+    match challenge.stage:
+        case Stage.PIN:
+            return _answer_with_pin(case, user, challenge)
+        case Stage.WELCOME | Stage.APPS:
+            return onboarding.turn_page(case, user, challenge)
+        case Stage.FIRST_PIN:
+            return _answer_with_first_pin(case, user, challenge)
 
 
-def _split_at(entry: str, length: int) -> Split | None:
-    """The last `length` characters are the PIN; an empty password is no split (O-073)."""
-    return Split(entry[:-length], entry[-length:]) if len(entry) > length else None
+def _state_refusal(case: Case, user: User | None, challenge: PendingChallenge | None) -> Reason | None:
+    if challenge is None:
+        return Reason.STATE_UNKNOWN
+    bound_to = (challenge.user_id, challenge.client, challenge.face)
+    if user is None or bound_to != (user.id, case.request.client, case.request.channel.face):
+        return Reason.STATE_FOREIGN
+    return Reason.STATE_EXPIRED if case.now >= challenge.expires_at else None
+
+
+def _answer_with_pin(case: Case, user: User, challenge: PendingChallenge) -> Verdict:
+    """Tokens are looked at again. Who was given a ticket may not have redeemed it yet; nothing is compared then."""
+    if usable_tokens(case.snapshot):
+        return _check_passcode(case, user)  # 7
+    if challenge.purpose is Purpose.REDEEM:
+        return _ask_again(case, user, challenge, Reason.NO_TOKEN, ())
+    return case.refuse(Reason.NO_TOKEN, (CloseChallenge(challenge.state),))
+
+
+def _answer_with_first_pin(case: Case, user: User, challenge: PendingChallenge) -> Verdict:
+    outcome = onboarding.check_first_pin(case, user, challenge)
+    if isinstance(outcome, Registered):
+        return _accept(case, user, Reason.REGISTERED, outcome.token, outcome.changes, outcome.texts)
+    return outcome
+
+
+# --- 7: the passcode --------------------------------------------------------------------------------------------
+
+
+def _check_passcode(case: Case, user: User) -> Verdict:
+    held: list[tuple[Token, Comparison]] = []
+    for token in usable_tokens(case.snapshot):
+        comparison = kind_of(token.kind).compare(token, case.request.passcode or "", case.now, window(case.settings))
+        if comparison.match is not None:
+            return _passcode_right(case, user, token, comparison.match)
+        held.append((token, comparison))
+    if case.request.purpose is Purpose.LOGIN and reusing.is_its_pin(case, (token for token, _ in held)):
+        return _accept(case, user, Reason.REUSED)
+    return _passcode_failed(case, user, held)
+
+
+def _passcode_right(case: Case, user: User, token: Token, match: Match) -> Verdict:
+    challenge = case.snapshot.challenge
+    purpose = challenge.purpose if challenge is not None else case.request.purpose
+    used = UseToken(token.id, token.moving_factor, match.moving_factor, match.drift, case.now)
+    if purpose in (Purpose.LOGIN, Purpose.REDEEM):
+        notice = "recovery-used" if token.kind == "recovery_code" else ""
+        opened = reusing.opening(case, user, token)
+        return _accept(case, user, Reason.PASSCODE_RIGHT, token, (used, *opened), notice=notice)
+    return _care(case, user, purpose, (used, *_cleared(case, user)))
+
+
+def _care(case: Case, user: User, purpose: Purpose, changes: tuple[Change, ...]) -> Verdict:
+    """A fresh second factor was shown: go on to pairing another app, or the same anew."""
+    replaces = case.snapshot.challenge.replaces if case.snapshot.challenge is not None else case.request.replaces
+    refusal = onboarding.add_refusal(case) if purpose is Purpose.ADD else onboarding.reset_refusal(case, replaces)
+    if refusal is not None:
+        closing = (CloseChallenge(case.snapshot.challenge.state),) if case.snapshot.challenge is not None else ()
+        return case.refuse(refusal.reason, (*changes, *closing), message=refusal.message)
+    shown = onboarding.show_key(case, user, purpose, replaces)
+    return Verdict(shown.decision, (*changes, *shown.changes))
+
+
+def _accept(
+    case: Case,
+    user: User,
+    reason: Reason,
+    token: Token | None = None,
+    changes: tuple[Change, ...] = (),
+    texts: tuple[str, ...] = (),
+    notice: str = "",
+) -> Verdict:
+    """The one place where somebody is let in."""
+    challenge = case.snapshot.challenge
+    closing = (CloseChallenge(challenge.state),) if challenge is not None and reason is not Reason.REGISTERED else ()
+    serial, kind = (token.serial, token.kind) if token is not None else ("", "")
+    audit = case.audit("accept", reason, serial=serial, kind=kind, notice=notice)
+    decision = Accept(user.name, reason, serial, kind, texts)
+    return Verdict(decision, (*changes, *_cleared(case, user, reason), *_rehash(case, user), *closing, audit))
+
+
+def _cleared(case: Case, user: User, reason: Reason = Reason.PASSCODE_RIGHT) -> tuple[Change, ...]:
+    """A success clears the failures of the factors it proved, and of no other (SP 800-63B-4 3.2.2)."""
+    proved = [Factor.PASSCODE] if reason is Reason.PASSCODE_RIGHT else []
+    if case.password_proved:
+        proved.append(Factor.PASSWORD)
+    return tuple(SetThrottle(user.id, f, Throttle()) for f in proved if case.snapshot.throttle(f) != Throttle())
+
+
+def _passcode_failed(case: Case, user: User, held: list[tuple[Token, Comparison]]) -> Verdict:
+    """One wrong or used PIN: one failure for the user, and after a proved password one for each token tried."""
+    challenge = case.snapshot.challenge
+    reason = Reason.PASSCODE_USED if any(c.used for _, c in held) else Reason.PASSCODE_WRONG
+    before = case.snapshot.throttle(Factor.PASSCODE)
+    mark = guess_mark(case.request.passcode or "", ((token, c.against) for token, c in held))
+    if held and hmac.compare_digest(mark, before.last_guess):  # it can tell nothing new, so it costs nothing
+        after, changes, reason, notice = before, tuple[Change, ...](), Reason.PASSCODE_REPEATED, ""
+    else:
+        after = after_failure(before, case.now, case.settings, mark)
+        changes = _counted(case, user, held, after)
+        notice = "password-maybe-stolen" if _alarming(case, after) else _locked(case, after)
+    if challenge is not None:
+        return _ask_again(case, user, challenge, reason, changes, after.failures, notice)
+    return case.refuse(reason, changes, after.failures, notice=notice)
+
+
+def _counted(case: Case, user: User, held: list[tuple[Token, Comparison]], after: Throttle) -> tuple[Change, ...]:
+    changes: list[Change] = [SetThrottle(user.id, Factor.PASSCODE, after)]
+    if compared := sum(len(c.against) for _, c in held):
+        day = budget_day(case.now)
+        changes.append(CountGuesses(user.id, day, compared, forget_before=day - BUDGET_DAYS))
+    if case.password_proved:
+        changes += [_token_failure(case, token) for token, c in held if c.against]
+    return tuple(changes)
+
+
+def _token_failure(case: Case, token: Token) -> CountTokenFailure:
+    failures = token.failures + 1
+    return CountTokenFailure(token.id, failures, disable=failures >= case.settings.disable_at)
+
+
+def _alarming(case: Case, after: Throttle) -> bool:
+    """Once per row of failures: somebody knows the password and does not have the token."""
+    return case.password_proved and after.failures == ALARM_AT
+
+
+def _locked(case: Case, after: Throttle) -> str:
+    """The notice that waits have begun."""
+    return "locked" if after.failures == case.settings.lock_from else ""
+
+
+def _ask_again(
+    case: Case,
+    user: User,
+    challenge: PendingChallenge,
+    reason: Reason,
+    changes: tuple[Change, ...],
+    failures: int = 0,
+    notice: str = "",
+) -> Verdict:
+    """Close the answered challenge; open another while tries are left, refuse when there are none."""
+    changes = (*changes, CloseChallenge(challenge.state))
+    left = challenge.tries_left - 1
+    if left <= 0:
+        return case.refuse(reason, changes, failures, notice=notice)
+    again = case.challenge(
+        user, challenge.stage, left, challenge.candidate, challenge.purpose, challenge.replaces, challenge.ticket
+    )
+    decision = case.ask(again, (case.text(MessageKey.ASK_PIN_AGAIN, tries=left),), reason)
+    audit = case.audit("again", reason, failures=failures, notice=notice)
+    return Verdict(decision, (*changes, OpenChallenge(again, case.now), audit))
+
+
+def _rehash(case: Case, user: User) -> tuple[Change, ...]:
+    result = case.request.first_factor
+    if result.status is not FirstFactor.PROVED or result.rehash is None:
+        return ()
+    return (Rehash(user.id, user.password_version, result.rehash),)
+
+
+def _with_rehash(case: Case, user: User, verdict: Verdict) -> Verdict:
+    return Verdict(verdict.decision, (*_rehash(case, user), *verdict.changes))

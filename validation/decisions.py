@@ -8,26 +8,35 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypeAlias
 
-from validation.messages import Message
-
 
 class Reason(StrEnum):
     """Why a decision fell as it did; the same word in log and audit trail."""
 
     PASSCODE_RIGHT = "passcode-right"
+    REUSED = "reused"
+    SKIPPED = "second-factor-skipped"
+    BYPASS = "bypass"
+    GRACE = "grace"
+    REGISTERED = "registered"
     PASSWORD_RIGHT = "password-right"
+    ONBOARDING = "onboarding"
     PASSWORD_WRONG = "password-wrong"
     PASSWORD_CHANGED = "password-changed"
     PASSWORD_NOT_CHECKED = "password-not-checked"
     FIRST_FACTOR_UNAVAILABLE = "first-factor-unavailable"
     PASSCODE_WRONG = "passcode-wrong"
     PASSCODE_USED = "passcode-used"
+    PASSCODE_REPEATED = "passcode-repeated"
     PASSCODE_MISSING = "passcode-missing"
+    FIRST_PIN_WRONG = "first-pin-wrong"
     USER_UNKNOWN = "user-unknown"
     USER_DISABLED = "user-disabled"
     USER_LOCKED = "user-locked"
     WAITING = "waiting-after-failures"
     NO_TOKEN = "no-token"
+    HARDWARE_ONLY = "hardware-only"
+    PAIRING_CLOSED = "pairing-closed"
+    TICKET_WRONG = "ticket-wrong"
     STATE_UNKNOWN = "state-unknown"
     STATE_EXPIRED = "state-expired"
     STATE_FOREIGN = "state-foreign"
@@ -38,29 +47,42 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Accept:
-    """Let this user in. Built by `decide._accept` alone."""
+    """Let this user in. Built by `decide._accept` alone. `serial` and `kind` name the token, if one was used."""
 
     user: str
-    serial: str
-    kind: str
-    reason: Reason = Reason.PASSCODE_RIGHT
+    reason: Reason
+    serial: str = ""
+    kind: str = ""
+    texts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Provisioning:
+    """The key of a token that is being paired, in the ways a person can take it."""
+
+    uri: str = field(repr=False)
+    key_text: str = field(repr=False)  # Base32 in groups of four
+    serial: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Challenge:
-    """Ask for the PIN; the answer must bring `state` back."""
+    """Show `texts` and ask; the answer must bring `state` back."""
 
     state: str = field(repr=False)
-    message: Message
-    lifetime: int  # seconds
+    texts: tuple[str, ...] = field(repr=False)  # may hold a key or a ticket
+    lifetime: float  # seconds
     reason: Reason
     tries_left: int
+    provisioning: Provisioning | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Reject:
     reason: Reason
+    text: str = ""
     failures: int = 0  # consecutive failures of the factor that failed, for the log
+    delay: float = 0.0  # seconds from arrival that a refusal over the network is held back
 
 
 Decision: TypeAlias = Accept | Challenge | Reject
@@ -68,11 +90,16 @@ Decision: TypeAlias = Accept | Challenge | Reject
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """A command was carried out. `warnings` are sentences for the admin; `serials` the tokens it touched."""
+    """A command was carried out. `warnings` are sentences for the admin; `serials` the tokens it touched.
+
+    `refused` is set where an attempt was not successful but had to be written down (a resynchronisation).
+    """
 
     warnings: tuple[str, ...] = ()
+    refused: str = ""
     serials: tuple[str, ...] = ()
     key: bytes | None = field(default=None, repr=False)  # of a token just made: shown once
+    shown_once: tuple[str, ...] = field(default=(), repr=False)  # recovery codes or a ticket
 
 
 @dataclass(frozen=True, slots=True)

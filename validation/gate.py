@@ -6,16 +6,16 @@ conflicts is replayed one by one. When the store cannot answer there is no decis
 StoreUnavailable itself, and the face stays silent or refuses.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
-from validation import administer, decide
+from validation import administer, decide, looking
+from validation.changes import Audit, Change
 from validation.decide import Verdict
 from validation.decisions import Decision, Done, Look, Reason, Reject
 from validation.errors import Damaged, StoreUnavailable
 from validation.model import Client, Snapshot
-from validation.policy import DEFAULTS, Settings
-from validation.ports import Conflict, Faults, Moments, Store
+from validation.ports import Conflict, Faults, Moments, Notices, Store
 from validation.requests import Command, LoginRequest, LookRequest
 
 Outcome: TypeAlias = Decision | StoreUnavailable
@@ -26,11 +26,14 @@ _ADMIN_TRIES = 3  # a fresh serial may collide, another admin may have been quic
 class Gate:
     """`login` for faces, `administer` for the command line, `look` before a password check."""
 
-    def __init__(self, store: Store, moments: Moments, faults: Faults, settings: Settings = DEFAULTS) -> None:
+    def __init__(
+        self, store: Store, moments: Moments, faults: Faults, notices: Notices, issuer: str = "Twofold"
+    ) -> None:
         self._store = store
         self._moments = moments
         self._faults = faults
-        self.settings = settings
+        self._notices = notices
+        self._issuer = issuer
 
     def login(self, requests: Sequence[LoginRequest]) -> list[Outcome]:
         """Decide `requests`; the outcomes come in their order, each already committed. Never raises."""
@@ -57,12 +60,13 @@ class Gate:
             snapshots = transaction.snapshots([request.wanted for request in batch])
             verdicts = [self._verdict(s, r) for s, r in zip(snapshots, batch, strict=True)]
             transaction.apply(change for verdict in verdicts for change in verdict.changes)
+        self._tell(change for verdict in verdicts for change in verdict.changes)
         return [verdict.decision for verdict in verdicts]
 
     def _verdict(self, snapshot: Snapshot, request: LoginRequest) -> Verdict:
         moment = self._moments.moment()
         try:
-            return decide.login(snapshot, request, moment, self.settings)
+            return decide.login(snapshot, request, moment, self._issuer)
         except Exception as error:  # refused alone: one bad row must not silence a batch
             self._faults.decision_failed(request, error)
             return decide.failed(request, moment)
@@ -88,9 +92,9 @@ class Gate:
 
     def _look(self, snapshot: Snapshot, request: LookRequest) -> Look:
         try:
-            return decide.look(snapshot, request, self._moments.moment(), self.settings)
+            return looking.look(snapshot, request, self._moments.moment())
         except Damaged:  # the gate will say so when it decides
-            return Look(first_factor="local", password_version=-1)
+            return Look(first_factor="local", password_version=looking.NO_HASH)
 
     def administer(self, command: Command) -> Done:
         """Carry out an admin's command. Raises Refused, BadInput, Damaged or StoreUnavailable; then nothing changed."""
@@ -109,7 +113,14 @@ class Gate:
             (snapshot,) = transaction.snapshots([command.wanted])
             done, changes = administer.run(snapshot, command, self._moments.moment())
             transaction.apply(changes)
+        self._tell(changes)
         return done
+
+    def _tell(self, changes: Iterable[Change]) -> None:
+        """After the commit, and never in its way: hand over what somebody asked to be told."""
+        for change in changes:
+            if isinstance(change, Audit) and change.notice:
+                self._notices.tell(change)
 
     def clients(self) -> tuple[Client, ...]:
         return self._store.clients()

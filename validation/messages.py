@@ -1,56 +1,116 @@
 """Texts that people read, and how they are made safe to print.
 
 Rules: every text a person sees during a login is named by a `MessageKey` and has an English and a German default
-here. `fill` replaces placeholders and never evaluates anything. Text from outside passes `printable` before it
-reaches a log, a table or a reply.
+here; admins may set others (`settings.Text`). `fill` replaces placeholders and never evaluates anything. Text from
+outside passes `printable` before it reaches a log, a table or a reply.
 """
 
 import unicodedata
-from dataclasses import dataclass, field
 from enum import StrEnum
+
+from validation.errors import BadInput
 
 
 class MessageKey(StrEnum):
-    """Name of a text. Admins will refer to texts by these names."""
+    """Name of a text; `twofold message set` knows it by the same name."""
 
     ASK_PIN = "ask-pin"
     ASK_PIN_AGAIN = "ask-pin-again"
     REFUSED = "refused"
+    HARDWARE_ONLY = "hardware-only"
+    LOST_TOKEN = "lost-token"
+    ELSEWHERE = "elsewhere"
+    WELCOME = "welcome"
+    APPS = "apps"
+    KEY = "key"
+    FIRST_PIN = "first-pin"
+    FIRST_PIN_AGAIN = "first-pin-again"
+    TICKET = "ticket"
+    GRACE = "grace"
+    REGISTERED = "registered"
 
 
-# Wrong, used and locked PINs share ASK_PIN_AGAIN, and every refusal shares REFUSED, so that an answer tells
-# nothing about the reason (CONFORMANCE R-078).
+# What `fill` puts in, by text: message set refuses other placeholders.
+PLACEHOLDERS: dict[MessageKey, frozenset[str]] = {
+    MessageKey.ASK_PIN_AGAIN: frozenset({"tries"}),
+    MessageKey.FIRST_PIN_AGAIN: frozenset({"tries"}),
+    MessageKey.KEY: frozenset({"uri", "key"}),
+    MessageKey.TICKET: frozenset({"ticket", "minutes"}),
+    MessageKey.GRACE: frozenset({"days"}),
+}
+
+# Wrong, used and locked PINs share ASK_PIN_AGAIN, and every refusal before a proved password shares REFUSED, so that an
+# answer tells nothing about the reason (CONFORMANCE R-078).
 DEFAULTS: dict[str, dict[MessageKey, str]] = {
     "en": {
         MessageKey.ASK_PIN: "PIN from your authenticator app: ",
         MessageKey.ASK_PIN_AGAIN: "That PIN was not accepted. Wait for a new one. {tries}: ",
         MessageKey.REFUSED: "The login was refused.",
+        MessageKey.HARDWARE_ONLY: "Your account needs a hardware token. Please ask your administrator for yours.",
+        MessageKey.LOST_TOKEN: "Your account has no second factor. Please ask your administrator.",
+        MessageKey.ELSEWHERE: "Your account has no second factor yet. It cannot be set up here; "
+        "please ask your administrator where.",
+        MessageKey.WELCOME: "Set up your second factor (1 minute). Enter s to go on, or n for instructions: ",
+        MessageKey.APPS: "You need an authenticator app on your phone, for example Aegis, 2FAS, FreeOTP+ or Google "
+        "Authenticator. Install one, then enter s to go on: ",
+        MessageKey.KEY: "Scan or open this address with the app: {uri}\n"
+        'Or choose "enter key" in the app and type: {key}',
+        MessageKey.FIRST_PIN: "First PIN from the app: ",
+        MessageKey.FIRST_PIN_AGAIN: "That PIN is not right (the clock of the phone may be off). {tries}. "
+        "First PIN from the app: ",
+        MessageKey.TICKET: "You have no second factor yet. Your enrolment ticket, good for {minutes} minutes: "
+        "{ticket}\n"
+        "Type it and your password at: twofold ticket redeem\nThen enter a new PIN of your app here: ",
+        MessageKey.GRACE: "Please register a second factor. You have {days} days left.",
+        MessageKey.REGISTERED: "Done. From now on each login asks for a PIN. If you change phones, delete the account "
+        "in the old app.",
     },
     "de": {
         MessageKey.ASK_PIN: "PIN aus Ihrer Authenticator-App: ",
         MessageKey.ASK_PIN_AGAIN: "Diese PIN wurde nicht angenommen. Warten Sie auf eine neue. {tries}: ",
         MessageKey.REFUSED: "Die Anmeldung wurde abgelehnt.",
+        MessageKey.HARDWARE_ONLY: "Ihr Konto braucht einen Hardware-Token. Bitte fragen Sie Ihre Administration.",
+        MessageKey.LOST_TOKEN: "Ihr Konto hat keinen zweiten Faktor. Bitte wenden Sie sich an Ihre Administration.",
+        MessageKey.ELSEWHERE: "Ihr Konto hat noch keinen zweiten Faktor. Er kann hier nicht eingerichtet werden; bitte "
+        "fragen Sie Ihre Administration, wo.",
+        MessageKey.WELCOME: "Richten Sie Ihren zweiten Faktor ein (1 Minute). Weiter mit s, Anleitung mit n: ",
+        MessageKey.APPS: "Sie brauchen eine Authenticator-App auf dem Telefon, zum Beispiel Aegis, 2FAS, FreeOTP+ oder "
+        "Google Authenticator. Installieren Sie eine, dann weiter mit s: ",
+        MessageKey.KEY: "Scannen oder öffnen Sie diese Adresse mit der App: {uri}\n"
+        'Oder wählen Sie in der App "Schlüssel eingeben" und tippen Sie: {key}',
+        MessageKey.FIRST_PIN: "Erste PIN aus der App: ",
+        MessageKey.FIRST_PIN_AGAIN: "Diese PIN stimmt nicht (vielleicht geht die Uhr des Telefons falsch). {tries}. "
+        "Erste PIN aus der App: ",
+        MessageKey.TICKET: "Sie haben noch keinen zweiten Faktor. Ihr Einrichtungsschein, gültig für {minutes} "
+        "Minuten: {ticket}\nGeben Sie ihn und Ihr Passwort ein bei: twofold ticket redeem\n"
+        "Geben Sie danach hier eine neue PIN Ihrer App ein: ",
+        MessageKey.GRACE: "Bitte richten Sie einen zweiten Faktor ein. Es bleiben {days} Tage.",
+        MessageKey.REGISTERED: "Fertig. Ab jetzt fragt jede Anmeldung nach einer PIN. Wenn Sie das Telefon wechseln, "
+        "löschen Sie das Konto in der alten App.",
     },
 }
 
 _TRIES = {"en": ("1 try left", "{n} tries left"), "de": ("Noch 1 Versuch", "Noch {n} Versuche")}
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
-    """A text to show, as data: the key and what to fill in."""
+def tries_text(tries: int, language: str) -> str:
+    one, many = _TRIES.get(language, _TRIES["en"])
+    return one if tries == 1 else many.replace("{n}", str(tries))
 
-    key: MessageKey
-    values: dict[str, str | int] = field(default_factory=dict)
 
-    def text(self, language: str = "en") -> str:
-        """The finished text in `language`, English where that language is not known."""
-        texts = DEFAULTS.get(language, DEFAULTS["en"])
-        values = dict(self.values)
-        if isinstance(tries := values.get("tries"), int):
-            one, many = _TRIES.get(language, _TRIES["en"])
-            values["tries"] = one if tries == 1 else many.replace("{n}", str(tries))
-        return fill(texts[self.key], values)
+def default_text(key: MessageKey, language: str) -> str:
+    return DEFAULTS.get(language, DEFAULTS["en"])[key]
+
+
+def check_text(key: MessageKey, text: str, most: int) -> None:
+    """Refuse a text that could not be shown. Raises BadInput. Line breaks are allowed, other controls are not."""
+    if len(text) > most:
+        raise BadInput(f"{key}: {len(text)} characters; at most {most}")
+    if any(unicodedata.category(char) in _UNPRINTABLE and char != "\n" for char in text):
+        raise BadInput(f"{key}: control and invisible characters are not allowed, line breaks are")
+    for name in PLACEHOLDERS.get(key, frozenset()):
+        if text and "{" + name + "}" not in text:
+            raise BadInput(f"{key}: the text must hold {{{name}}}")
 
 
 def fill(template: str, values: dict[str, str | int]) -> str:

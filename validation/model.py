@@ -4,15 +4,16 @@ Rules: these are frozen values, not rows; secrets have `repr=False`. Times are s
 Nothing here decides anything.
 """
 
+import base64
 from dataclasses import dataclass, field
 from enum import StrEnum
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from ipaddress import IPv4Address, IPv6Address
 from typing import TypeAlias
 
 from validation.errors import Damaged
+from validation.settings import EMPTY, Book, Network
 
 Address: TypeAlias = IPv4Address | IPv6Address
-Network: TypeAlias = IPv4Network | IPv6Network
 
 
 class FirstFactorKind(StrEnum):
@@ -58,6 +59,14 @@ class MessageAuthenticatorRule(StrEnum):
     OFF = "off"
 
 
+class Pairing(StrEnum):
+    """Why a user may pair an app at his next login; each has its own policy key for how long."""
+
+    NEW = "new"  # pairing_window, from account creation or an admin's --open
+    REOPENED = "reopened"  # pairing_reopen, after his own revocation or an admin's with reason `lost`
+    CLOSED = "closed"
+
+
 @dataclass(frozen=True, slots=True)
 class User:
     id: int
@@ -69,6 +78,10 @@ class User:
     locked: bool = False  # by an admin; waits after failures are in Throttle
     password_hash: str | None = field(default=None, repr=False)
     password_version: int = 0  # grows with every new hash; a check that saw an older one is void
+    pairing: Pairing = Pairing.NEW
+    pairing_since: float = 0.0
+    first_registered_at: float | None = None  # None: never had a registration
+    bypass_until: float = 0.0  # a forgotten phone: the password alone is enough until then
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +105,7 @@ class Token:
     drift: int = 0  # learned, in steps, TOTP only (RFC 6238 6)
     failures: int = 0  # consecutive wrong PINs after a proved password
     last_used_at: float | None = None
+    public_id: str = ""  # Yubico OTP only: the modhex characters before the encrypted block
 
 
 class Factor(StrEnum):
@@ -107,6 +121,25 @@ class Throttle:
 
     failures: int = 0
     blocked_until: float = 0.0
+    last_guess: bytes = field(default=b"", repr=False)  # keyed mark of the last wrong PIN and what it was held against
+
+
+class Purpose(StrEnum):
+    """What a proved login leads to."""
+
+    LOGIN = "login"
+    ADD = "add"  # another authenticator, after a fresh second factor
+    RESET = "reset"  # a new key for the same app; the old one works until the new one's first PIN
+    REDEEM = "redeem"  # an enrolment ticket instead of an open pairing window
+
+
+class Stage(StrEnum):
+    """What the answer to a challenge is."""
+
+    PIN = "pin"  # a PIN of a registered token
+    WELCOME = "welcome"  # go on to the key, or to the instructions
+    APPS = "apps"  # go on to the key
+    FIRST_PIN = "first-pin"  # the first PIN of the candidate
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +156,11 @@ class PendingChallenge:
     face: str
     tries_left: int
     expires_at: float
+    stage: Stage = Stage.PIN
+    purpose: Purpose = Purpose.LOGIN
+    candidate: Token | None = None  # the token being paired; it exists nowhere else until its first PIN is right
+    replaces: str = ""  # serial of the token that the candidate takes the place of
+    ticket: bytes = field(default=b"", repr=False)  # digest of the enrolment ticket that opened this, if one did
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +178,27 @@ class Client:
 
 
 @dataclass(frozen=True, slots=True)
+class ReuseWindow:
+    """After an accepted PIN: until when the same client and source need no new one."""
+
+    client: str
+    source: str
+    expires_at: float
+    length: float  # seconds it was opened for; a shorter policy since then cuts it
+    passcode_mark: bytes = field(repr=False)  # keyed mark of the PIN that opened it
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """A one-time enrolment ticket: whose, until when, and whether an admin made it."""
+
+    digest: bytes = field(repr=False)
+    user_id: int
+    expires_at: float
+    by_admin: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """All of the store that one decision may see, read inside its transaction."""
 
@@ -152,13 +211,17 @@ class Snapshot:
     token: Token | None = None  # the token a command names by serial, revoked ones included
     token_owner: str | None = None
     key_known_as: str | None = None  # serial under which a command's key was ever known, revoked and removed included
+    book: Book = EMPTY  # policies and texts
+    compared: int = 0  # codes that wrong PINs of the last 30 days were held against
+    reuse: ReuseWindow | None = None  # for this user, client and source
+    ticket: Ticket | None = None
     damage: Damaged | None = None  # a row this request needs could not be read; deciding raises it
 
     def throttle(self, factor: Factor) -> Throttle:
         return self.throttles.get(factor, Throttle())
 
 
-MOMENT_RANDOM_OCTETS = 48
+MOMENT_RANDOM_OCTETS = 192
 _SERIAL_ALPHABET = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"  # 32 characters, none of which looks like another
 
 
@@ -187,5 +250,25 @@ class Moment:
         return self.random[16:36]
 
     @property
+    def new_ticket(self) -> str:
+        """A ticket of 130 random bits, in groups (SP 800-63B-4 4.1.2.2 asks for 112 where it stands alone)."""
+        text = _readable(self.random[42:68])
+        return "-".join(text[at : at + 5] for at in range(0, len(text), 5))
+
+    @property
+    def new_salt(self) -> bytes:
+        return self.random[68:84]
+
+    def new_recovery_codes(self, count: int) -> tuple[str, ...]:
+        """Codes of 80 random bits each."""
+        octets = self.random[84 : 84 + count * 10]
+        return tuple(base64.b32encode(octets[at : at + 10]).decode() for at in range(0, len(octets), 10))
+
+    @property
     def new_serial(self) -> str:
-        return "TF-" + "".join(_SERIAL_ALPHABET[octet % 32] for octet in self.random[36:42])
+        return "TF-" + _readable(self.random[36:42])
+
+
+def _readable(octets: bytes) -> str:
+    """Five bits of each octet as a character that looks like no other."""
+    return "".join(_SERIAL_ALPHABET[octet % 32] for octet in octets)

@@ -1,42 +1,30 @@
 """EVERY rule about who may do what next. Rules are tables where they can be; deciding is looking up.
 
-What belongs here: the settings and their defaults, which token is usable, where a user stands and what his next login
-does, the lifecycle of a token, what names and secrets are acceptable. What does not: the order in which a login is
-looked at (`decide.py`) and arithmetic of codes (`tokens/`).
+What belongs here: which token is usable, where a user stands and what his next login does, who may pair an app, the
+lifecycle of a token and who may move it, what names and secrets are acceptable. What does not: which setting
+applies to whom (`settings.py`), the order in which a login is looked at (`decide.py`), the arithmetic of codes
+(`tokens/`).
 """
 
 import unicodedata
 from dataclasses import dataclass
-from enum import Enum
+from enum import Enum, StrEnum
 
 from validation.decisions import Reason
 from validation.errors import BadInput
-from validation.model import Factor, Snapshot, Token, TokenState
-from validation.throttle import is_waiting
+from validation.messages import MessageKey
+from validation.model import Factor, Origin, Pairing, RevokeReason, Snapshot, Token, TokenState, User
+from validation.settings import Settings
+from validation.throttle import budget_left, is_waiting
 from validation.tokens.kind import Window
+from validation.tokens.registry import KINDS
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """The policy keys and their defaults. Times in seconds."""
-
-    totp_window: int = 1
-    drift_limit: int = 10
-    look_ahead: int = 10
-    tries: int = 3
-    challenge_lifetime: int = 120
-    lock_from: int = 5
-    lock_base: float = 30
-    lock_max: float = 3600
-    disable_at: int = 100  # consecutive wrong PINs of one token (SP 800-63B-4 3.2.2)
-    reject_delay: float = 1.0
-
-    @property
-    def window(self) -> Window:
-        return Window(self.totp_window, self.drift_limit, self.look_ahead)
+def window(settings: Settings) -> Window:
+    return Window(settings.totp_window, settings.drift_limit, settings.look_ahead)
 
 
-DEFAULTS = Settings()
+# --- where a user stands, and what his next login does ----------------------------------------------------------
 
 
 class Standing(Enum):
@@ -45,26 +33,12 @@ class Standing(Enum):
     UNKNOWN = "unknown"
     DISABLED = "disabled"
     LOCKED = "locked"
-    WAITING = "waiting"
-    NO_TOKEN = "no token"
-    HAS_TOKEN = "has token"
+    WAITING = "waiting after failures"
+    NEW = "no registration"
+    REGISTERED = "registered"
 
 
-# The login table: what stands against this user's login, whatever he types. None: nothing; ask for password and PIN.
-OBSTACLE: dict[Standing, Reason | None] = {
-    Standing.UNKNOWN: Reason.USER_UNKNOWN,
-    Standing.DISABLED: Reason.USER_DISABLED,
-    Standing.LOCKED: Reason.USER_LOCKED,
-    Standing.WAITING: Reason.WAITING,
-    Standing.NO_TOKEN: Reason.NO_TOKEN,
-    Standing.HAS_TOKEN: None,
-}
-
-# Looked at before anything is compared; a missing token is only told (to the log) after a proved password.
-BEFORE_FIRST_FACTOR = frozenset({Standing.UNKNOWN, Standing.DISABLED, Standing.LOCKED, Standing.WAITING})
-
-
-def standing(snapshot: Snapshot, now: float) -> Standing:
+def standing(snapshot: Snapshot, settings: Settings, now: float) -> Standing:
     user = snapshot.user
     if user is None:
         return Standing.UNKNOWN
@@ -72,9 +46,105 @@ def standing(snapshot: Snapshot, now: float) -> Standing:
         return Standing.DISABLED
     if user.locked:
         return Standing.LOCKED
-    if any(is_waiting(snapshot.throttle(factor), now) for factor in Factor):
+    if is_held(snapshot, settings, now):
         return Standing.WAITING
-    return Standing.HAS_TOKEN if usable_tokens(snapshot) else Standing.NO_TOKEN
+    return Standing.REGISTERED if registrations(snapshot) else Standing.NEW
+
+
+def is_held(snapshot: Snapshot, settings: Settings, now: float) -> bool:
+    """Nothing is compared now: a wait is running, or the guesses of 30 days are used up."""
+    waiting = any(is_waiting(snapshot.throttle(factor), now) for factor in Factor)
+    return waiting or budget_left(snapshot.compared, settings) == 0
+
+
+# What stands against a login before anything is compared. The others go on to the first factor.
+OBSTACLE: dict[Standing, Reason] = {
+    Standing.UNKNOWN: Reason.USER_UNKNOWN,
+    Standing.DISABLED: Reason.USER_DISABLED,
+    Standing.LOCKED: Reason.USER_LOCKED,
+    Standing.WAITING: Reason.WAITING,
+}
+
+
+class Step(Enum):
+    """What happens once the first factor is proved."""
+
+    LET_IN = "let in without a PIN"
+    ASK = "ask for a PIN"
+    ONBOARD = "pair an app now"
+    TICKET = "hand out an enrolment ticket"
+    REFUSE = "refuse"
+
+
+@dataclass(frozen=True, slots=True)
+class Next:
+    """The next step, and why; `message` is what a refused person reads."""
+
+    step: Step
+    reason: Reason
+    message: MessageKey = MessageKey.REFUSED
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """What of the way in matters to the rules."""
+
+    proves_password: bool
+    can_challenge: bool
+    shows_key_in_clear: bool  # RADIUS: Reply-Message is not encrypted
+
+
+def next_step(snapshot: Snapshot, user: User, door: Door, settings: Settings, now: float) -> Next:
+    """What a login of a user without obstacle does, with the first factor proved (or the client's to check)."""
+    if door.proves_password and (reason := let_in_without_pin(user, settings, now)):
+        return Next(Step.LET_IN, reason)
+    if registrations(snapshot):
+        return Next(Step.ASK, Reason.PASSWORD_RIGHT)
+    refusal = pairing_refusal(snapshot, user, door, settings, now)
+    if refusal is not None:
+        return refusal
+    if not door.shows_key_in_clear or settings.onboarding_over_radius == "key":
+        return Next(Step.ONBOARD, Reason.ONBOARDING)
+    if settings.onboarding_over_radius == "ticket":
+        return Next(Step.TICKET, Reason.ONBOARDING)
+    return Next(Step.REFUSE, Reason.NO_TOKEN, MessageKey.ELSEWHERE)
+
+
+def let_in_without_pin(user: User, settings: Settings, now: float) -> Reason | None:
+    """The only three ways past the second factor; each needs a password proved by us and is written down."""
+    if settings.second_factor == "skip":
+        return Reason.SKIPPED
+    if now < user.bypass_until:
+        return Reason.BYPASS
+    if user.first_registered_at is None and now < user.created_at + settings.grace:
+        return Reason.GRACE
+    return None
+
+
+def pairing_refusal(snapshot: Snapshot, user: User, door: Door, settings: Settings, now: float) -> Next | None:
+    """Why this user may not pair an app at this login; None if he may. Asked again when the first PIN is confirmed."""
+    if settings.enrolment == "hardware-only":
+        return Next(Step.REFUSE, Reason.HARDWARE_ONLY, MessageKey.HARDWARE_ONLY)
+    if settings.enrolment == "off":
+        return Next(Step.REFUSE, Reason.NO_TOKEN, MessageKey.LOST_TOKEN)
+    if not door.proves_password or registrations(snapshot):
+        return Next(Step.REFUSE, Reason.NO_TOKEN, MessageKey.LOST_TOKEN)
+    if not pairing_open(user, settings, now):
+        return Next(Step.REFUSE, Reason.PAIRING_CLOSED, MessageKey.LOST_TOKEN)
+    return None if door.can_challenge else Next(Step.REFUSE, Reason.NO_TOKEN, MessageKey.ELSEWHERE)
+
+
+def pairing_open_until(user: User, settings: Settings) -> float:
+    """0 if closed."""
+    length = {Pairing.NEW: settings.pairing_window, Pairing.REOPENED: settings.pairing_reopen, Pairing.CLOSED: 0.0}
+    return user.pairing_since + length[user.pairing] if length[user.pairing] else 0.0
+
+
+def pairing_open(user: User, settings: Settings, now: float) -> bool:
+    return now < pairing_open_until(user, settings)
+
+
+# --- tokens -----------------------------------------------------------------------------------------------------
 
 
 def usable(token: Token) -> bool:
@@ -83,6 +153,15 @@ def usable(token: Token) -> bool:
 
 def usable_tokens(snapshot: Snapshot) -> tuple[Token, ...]:
     return tuple(token for token in snapshot.tokens if usable(token))
+
+
+def is_registration(token: Token) -> bool:
+    """An active token of a kind that counts; a sheet of recovery codes alone is no second factor."""
+    return usable(token) and KINDS[token.kind].is_registration
+
+
+def registrations(snapshot: Snapshot) -> tuple[Token, ...]:
+    return tuple(token for token in snapshot.tokens if is_registration(token))
 
 
 # A token's life: from a state to the states it may move to. Revoked is final.
@@ -96,6 +175,32 @@ LIFECYCLE: dict[TokenState, frozenset[TokenState]] = {
 def may_move(token: Token, to: TokenState) -> bool:
     return to in LIFECYCLE[token.state]
 
+
+class By(StrEnum):
+    """Who acts."""
+
+    USER = "user"
+    ADMIN = "admin"
+
+
+# Who may revoke what: a user what he brought himself, an admin everything.
+MAY_REVOKE: dict[By, frozenset[Origin]] = {
+    By.USER: frozenset({Origin.SELF}),
+    By.ADMIN: frozenset(Origin),
+}
+
+# What a revocation does to pairing, by who revokes and why. None: it stays as it is.
+PAIRING_AFTER: dict[tuple[By, RevokeReason], Pairing | None] = {
+    (By.USER, RevokeReason.LOST): Pairing.REOPENED,
+    (By.USER, RevokeReason.OTHER): Pairing.REOPENED,
+    (By.USER, RevokeReason.COMPROMISE): Pairing.CLOSED,
+    (By.ADMIN, RevokeReason.LOST): Pairing.REOPENED,
+    (By.ADMIN, RevokeReason.OTHER): None,
+    (By.ADMIN, RevokeReason.COMPROMISE): Pairing.CLOSED,
+}
+
+
+# --- names and secrets ------------------------------------------------------------------------------------------
 
 MAX_NAME_OCTETS = 253  # what a RADIUS attribute holds; RFC 7542 2.3 asks for 253
 _BAD_IN_NAMES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})

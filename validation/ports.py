@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
-from validation.changes import Change
+from validation.changes import Audit, Change
 from validation.model import Client, Moment, Snapshot
 from validation.requests import LoginRequest, Wanted
 
@@ -49,3 +49,9 @@ class Faults(Protocol):
     """Where an error inside a decision is reported, so that it is seen though the login is merely refused."""
 
     def decision_failed(self, request: LoginRequest, error: Exception) -> None: ...
+
+
+class Notices(Protocol):
+    """Where events that somebody asked to be told of go (`[notify] command`). Must not block, and never raises."""
+
+    def tell(self, audit: Audit) -> None: ...

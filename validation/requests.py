@@ -4,6 +4,7 @@ Rules: a face turns its input into one of these and nothing more. Each names, as
 must see. Passwords never come this far: a face hands in the result of the check.
 """
 
+import hashlib
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -11,14 +12,16 @@ from validation.model import (
     FirstFactorKind,
     MessageAuthenticatorRule,
     Mode,
-    Network,
     Origin,
+    Purpose,
     RevokeReason,
 )
+from validation.settings import Network, Scope
 
 
 class Face(StrEnum):
     RADIUS = "radius"
+    CONSOLE = "console"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +31,16 @@ class Channel:
     face: Face
     can_challenge: bool  # a second screen can be shown
     proves_password: bool  # False: the client has checked the password itself (passcode-only)
+    shows_key_in_clear: bool = True  # what is shown crosses a network unencrypted (Reply-Message)
 
     @classmethod
     def for_mode(cls, mode: Mode) -> "Channel":
         return cls(Face.RADIUS, mode is Mode.CHALLENGE, mode is not Mode.PASSCODE_ONLY)
+
+    @classmethod
+    def console(cls) -> "Channel":
+        """A terminal on this host: what is shown stays here."""
+        return cls(Face.CONSOLE, can_challenge=True, proves_password=True, shows_key_in_clear=False)
 
 
 class FirstFactor(StrEnum):
@@ -63,11 +72,30 @@ class Wanted:
     serial: str | None = None
     key: bytes | None = field(default=None, repr=False)
     all_clients: bool = False
+    source: str | None = None
+    ticket: bytes | None = field(default=None, repr=False)  # its digest; without `user`, its owner is the user
+
+
+def typed_alone(text: str) -> str:
+    """A PIN as apps show it and people copy it, without blanks and dashes: `755 224` is `755224`.
+
+    Only for a PIN that was asked for on its own; in a one-field entry every blank belongs to the password.
+    """
+    return text.translate(_PIN_DECORATION)
+
+
+_PIN_DECORATION = {ord(" "): None, ord("-"): None, ord("\u00a0"): None}
+
+
+def ticket_digest(text: str) -> bytes:
+    """What the store knows a ticket by; blanks, dashes and case do not matter. 130 random bits need no salt."""
+    plain = typed_alone(text).upper()
+    return hashlib.sha256(plain.encode()).digest()
 
 
 @dataclass(frozen=True, slots=True)
 class LoginRequest:
-    """One step of one login."""
+    """One step of one login, or of a user's care for his own registrations (`purpose`)."""
 
     user: str
     channel: Channel
@@ -78,11 +106,21 @@ class LoginRequest:
     state: str | None = field(default=None, repr=False)
     source: str | None = None  # address of the person, only if the client's word was signed
     request_id: str = ""
+    service: str | None = None  # PAM
+    purpose: Purpose = Purpose.LOGIN
+    replaces: str = ""  # Purpose.RESET: serial of the app whose key is made anew
+    ticket: str | None = field(default=None, repr=False)  # Purpose.REDEEM
     unsupported: str = ""  # why the face could make nothing of the request; it is then refused, and nothing counts
 
     @property
     def wanted(self) -> Wanted:
-        return Wanted(user=self.user, state=self.state, client=self.client)
+        return Wanted(
+            user=self.user or None,
+            state=self.state,
+            client=self.client,
+            source=self.source,
+            ticket=ticket_digest(self.ticket) if self.ticket is not None else None,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +131,13 @@ class LookRequest:
     client: str
     mode: Mode
     typed: str = field(default="", repr=False)
+    source: str | None = None
+    ticket: str | None = field(default=None, repr=False)
 
     @property
     def wanted(self) -> Wanted:
-        return Wanted(user=self.user, client=self.client)
+        digest = ticket_digest(self.ticket) if self.ticket is not None else None
+        return Wanted(user=self.user or None, client=self.client, source=self.source, ticket=digest)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,6 +194,30 @@ class RemoveUser(UserCommand):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SetPairing(UserCommand):
+    """Open pairing for a `pairing_window` from now, or close it."""
+
+    open: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GiveBypass(UserCommand):
+    """A forgotten phone: the password alone is enough for so many hours; 0 ends it."""
+
+    hours: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IssueRecovery(UserCommand):
+    """A fresh sheet of recovery codes; an older one stops working."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IssueTicket(UserCommand):
+    """An enrolment ticket from an admin: it stands in for an open pairing window."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EnrollToken(Command):
     """Give a user a token. Without `key` a fresh one of 160 bits is made."""
 
@@ -167,6 +232,7 @@ class EnrollToken(Command):
     moving_factor: int = 0
     origin: Origin = Origin.SELF
     allow_short_key: bool = False
+    public_id: str = ""  # Yubico OTP
 
     @property
     def wanted(self) -> Wanted:
@@ -177,6 +243,31 @@ class EnrollToken(Command):
 class RevokeToken(Command):
     serial: str
     reason: RevokeReason = RevokeReason.OTHER
+
+    @property
+    def wanted(self) -> Wanted:
+        return Wanted(serial=self.serial)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetTokenUse(Command):
+    """Disable a token for a while, or enable it again."""
+
+    serial: str
+    enabled: bool
+
+    @property
+    def wanted(self) -> Wanted:
+        return Wanted(serial=self.serial)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResyncToken(Command):
+    """Find a token again that has run away, by two values it showed one after the other (RFC 4226 7.4)."""
+
+    serial: str
+    first: str = field(repr=False)
+    second: str = field(repr=False)
 
     @property
     def wanted(self) -> Wanted:
@@ -237,12 +328,32 @@ class RememberSigner(ClientCommand):
     address: str
 
 
-def typed_alone(text: str) -> str:
-    """A PIN as apps show it and people copy it, without blanks and dashes: `755 224` is `755224`.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScopedCommand(Command):
+    """A command about a policy rule or a text; its client must exist."""
 
-    Only for a PIN that was asked for on its own; in a one-field entry every blank belongs to the password.
-    """
-    return text.translate(_PIN_DECORATION)
+    scope: Scope
+
+    @property
+    def wanted(self) -> Wanted:
+        return Wanted(client=self.scope.client)
 
 
-_PIN_DECORATION = {ord(" "): None, ord("-"): None, ord("\u00a0"): None}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetRule(ScopedCommand):
+    key: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnsetRule(ScopedCommand):
+    key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetText(ScopedCommand):
+    """Set a text for a language, "" for all; an empty text brings the default back."""
+
+    key: str
+    language: str
+    text: str

@@ -1,22 +1,55 @@
-"""How failures slow down guessing (RFC 4226 7.3; SP 800-63B-4 3.2.2).
+"""How failures slow down guessing, and how many guesses there are at all (RFC 4226 7.3; SP 800-63B-4 3.2.2).
 
-Rules: failures are counted per user and factor over all doors. From the `lock_from`-th consecutive one, each failure
-starts a wait in which nothing is compared: `lock_base` seconds, doubled each time up to `lock_max`. A success
-clears the count of the factor it proved, and of no other. A failure during a wait is not counted: nothing was tried.
+Rules: failures are counted per user and factor over all doors. From the `lock_from`-th consecutive one, each
+failure starts a wait in which nothing is compared: `lock_base` seconds, doubled each time up to `lock_max`. A
+success clears the count of the factor it proved, and of no other. A failure during a wait is not counted: nothing
+was tried.
+
+Beside that there is a budget that success does not clear: a wrong PIN costs as many guesses as codes it was held
+against, and in 30 days no more than `guess_budget` codes are compared for a user. With 6 digits and 900 codes,
+whoever knows the password gets in with a chance of at most 900 / 1,000,000, however many doors he tries. A PIN that
+repeats the last wrong one is free while it would be held against the same codes, since it can tell nothing new.
 """
 
-from validation.model import Throttle
+import hashlib
+import hmac
+from collections.abc import Iterable
+
+from validation.model import Throttle, Token
+from validation.settings import DAY, Settings
+
+BUDGET_DAYS = 30
+ALARM_AT = 6  # consecutive wrong PINs after a proved password that look like somebody trying a stolen one
 
 
 def is_waiting(throttle: Throttle, now: float) -> bool:
     return now < throttle.blocked_until
 
 
-def after_failure(throttle: Throttle, now: float, *, lock_from: int, lock_base: float, lock_max: float) -> Throttle:
+def after_failure(throttle: Throttle, now: float, settings: Settings, last_guess: bytes = b"") -> Throttle:
     """The throttle after one more failure at `now`."""
     failures = throttle.failures + 1
-    if failures < lock_from:
-        return Throttle(failures, throttle.blocked_until)
+    if failures < settings.lock_from:
+        return Throttle(failures, throttle.blocked_until, last_guess)
     # The exponent is cut before the power: a count of thousands must not make a number of thousands of digits.
-    doublings = min(failures - lock_from, 32)
-    return Throttle(failures, now + min(lock_base * 2**doublings, lock_max))
+    doublings = min(failures - settings.lock_from, 32)
+    return Throttle(failures, now + min(settings.lock_base * 2**doublings, settings.lock_max), last_guess)
+
+
+def budget_left(compared: int, settings: Settings) -> int:
+    return max(0, settings.guess_budget - compared)
+
+
+def budget_day(now: float) -> int:
+    """Guesses are counted by day; a day leaves the budget when it is more than 30 days old."""
+    return int(now // DAY)
+
+
+def guess_mark(passcode: str, held_against: Iterable[tuple[Token, range]]) -> bytes:
+    """Recognises the same wrong PIN against the same codes, without keeping either. Keyed by the tokens' own keys."""
+    mark = hashlib.sha256()
+    for token, moving_factors in held_against:
+        mark.update(
+            hmac.digest(token.key, f"guess {token.serial} {moving_factors} {passcode}".encode(), hashlib.sha256)
+        )
+    return mark.digest()

@@ -8,8 +8,9 @@ import click
 
 from store.cli.shared import actor, administer, json_option, open_store, print_json, print_table, read_secret
 from validation.errors import BadInput, Refused
-from validation.model import MessageAuthenticatorRule, Mode, Network
+from validation.model import MessageAuthenticatorRule, Mode
 from validation.requests import AddClient, RemoveClient, SetClient
+from validation.settings import Network
 
 _GENERATED_OCTETS = 24  # 32 characters of URL-safe Base64
 

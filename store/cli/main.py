@@ -16,9 +16,13 @@ from validation.errors import BadInput, StoreUnavailable, TwofoldError
 NOUNS: dict[str, tuple[str, str]] = {
     "init": ("store.cli.init:init", "Create configuration, key file and store. Safe to repeat."),
     "demo": ("radius_server.demo:demo", "A throw-away server and a real login against it."),
-    "user": ("store.cli.user:user", "Users: add, set, list, show, lock, unlock, disable, enable, remove."),
-    "token": ("store.cli.token:token", "Tokens: enroll, list, show, revoke."),
+    "user": ("store.cli.user:user", "Users: add, set, list, show, lock, unlock, pairing, bypass, …"),
+    "token": ("store.cli.token:token", "Tokens: enroll, list, show, disable, enable, resync, revoke."),
     "client": ("store.cli.client:client", "RADIUS clients: add, list, show, set, remove."),
+    "policy": ("store.cli.policy:policy", "Who needs what: show, set, unset, lint, explain."),
+    "message": ("store.cli.message:message", "Texts that people read: set, show."),
+    "recovery": ("store.cli.recovery:recovery", "Recovery codes for a lost phone: issue."),
+    "ticket": ("store.cli.ticket:ticket", "One-time enrolment tickets: issue, redeem."),
     "audit": ("store.cli.audit:audit", "The audit trail: list, verify."),
     "radius": ("radius_server.command:radius", "The RADIUS server: serve."),
 }

@@ -11,6 +11,7 @@ import pwd
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
+from ipaddress import ip_network
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -20,6 +21,7 @@ from validation.decisions import Done
 from validation.errors import BadInput
 from validation.messages import printable
 from validation.requests import Command
+from validation.settings import Network, Scope
 
 if TYPE_CHECKING:
     from store.database import Database
@@ -31,6 +33,11 @@ MAX_SECRET_OCTETS = 64 * 1024
 
 def load_config(ctx: click.Context) -> configuration.Config:
     return configuration.load(configuration.config_path(ctx.find_root().obj))
+
+
+def user_name(ctx: click.Context, name: str) -> str:
+    """The spelling under which the user is stored."""
+    return load_config(ctx).names.canonical(name) or name
 
 
 def open_store(ctx: click.Context) -> "Database":
@@ -90,6 +97,42 @@ def read_secret(what: str) -> str:
     except UnicodeDecodeError:
         raise BadInput(f"{what}: standard input is not UTF-8") from None
     return text.removesuffix("\n").removesuffix("\r")
+
+
+def read_line(what: str, hidden: bool) -> str:
+    """One line: asked for on a terminal, else the next line of standard input. Raises BadInput where there is none."""
+    if sys.stdin.isatty():
+        return str(click.prompt(what, hide_input=hidden, prompt_suffix=": ", err=True))
+    octets = sys.stdin.buffer.readline(MAX_SECRET_OCTETS)
+    if not octets:
+        raise BadInput(f"{what}: standard input ended")
+    try:
+        return octets.decode("utf-8").removesuffix("\n").removesuffix("\r")
+    except UnicodeDecodeError:
+        raise BadInput(f"{what}: standard input is not UTF-8") from None
+
+
+def scope_options(function: F) -> F:
+    """--group, --client, --service and --from: whom a rule or a text is for."""
+    for option in (
+        click.option("--from", "network", metavar="NET", help="Only from these addresses."),
+        click.option("--service", metavar="S", help="Only for this PAM service."),
+        click.option("--client", metavar="C", help="Only through this RADIUS client."),
+        click.option("--group", metavar="G", help="Only for this group."),
+    ):
+        function = option(function)
+    return function
+
+
+def scope(group: str | None, client: str | None, service: str | None, network: str | None) -> Scope:
+    return Scope(group, client, service, read_network("--from", network) if network is not None else None)
+
+
+def read_network(what: str, text: str) -> Network:
+    try:
+        return ip_network(text)
+    except ValueError as error:
+        raise BadInput(f"{what}: {error}; write 192.0.2.10, 192.0.2.0/24 or 2001:db8::/48") from None
 
 
 def json_option(function: F) -> F:

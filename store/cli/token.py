@@ -17,10 +17,11 @@ from store.cli.shared import (
     print_json,
     print_table,
     read_secret,
+    user_name,
 )
 from validation.errors import BadInput, Refused
 from validation.model import RevokeReason, Token
-from validation.requests import EnrollToken, RevokeToken, RevokeUserTokens
+from validation.requests import EnrollToken, ResyncToken, RevokeToken, RevokeUserTokens, SetTokenUse, typed_alone
 from validation.tokens import qr
 from validation.tokens.kind import ALGORITHMS, DIGITS
 from validation.tokens.registry import KINDS
@@ -37,7 +38,7 @@ def token() -> None:
 
 @token.command()
 @click.argument("name")
-@click.option("--kind", type=click.Choice(list(KINDS)), default="totp", show_default=True)
+@click.option("--kind", type=click.Choice(["totp", "hotp"]), default="totp", show_default=True)
 @click.option("--digits", type=click.Choice([str(d) for d in DIGITS]), default="6", show_default=True)
 @click.option("--period", type=int, default=30, show_default=True, metavar="SECONDS", help="TOTP only.")
 @click.option("--algorithm", type=click.Choice(ALGORITHMS), default="sha1", show_default=True)
@@ -66,7 +67,7 @@ def enroll(
 ) -> None:
     """Give user NAME a token. It works at once; its key is shown once."""
     picture = _qr_target(qr_target)
-    issuer = load_config(ctx).issuer
+    issuer, name = load_config(ctx).issuer, user_name(ctx, name)
     command = EnrollToken(
         actor=actor(),
         user=name,
@@ -159,6 +160,7 @@ def list_(ctx: click.Context, name: str | None, as_json: bool) -> None:
     """Tokens, revoked ones included."""
     from store import listings
 
+    name = user_name(ctx, name) if name is not None else None
     with open_store(ctx).connections.reading() as connection:
         if name is not None and not listings.user_rows(connection, name):
             raise Refused(f"there is no user {name!r}; twofold user list shows all")
@@ -209,6 +211,38 @@ def _document(row: dict[str, Any]) -> dict[str, Any]:
 
 
 @token.command()
+@click.argument("serial")
+@click.pass_context
+def disable(ctx: click.Context, serial: str) -> None:
+    """Take a token out of use for a while; open logins end at once."""
+    administer(ctx, SetTokenUse(actor=actor(), serial=serial, enabled=False))
+    click.echo(f"Token {serial} disabled.")
+
+
+@token.command()
+@click.argument("serial")
+@click.pass_context
+def enable(ctx: click.Context, serial: str) -> None:
+    """Bring a disabled token back into use."""
+    administer(ctx, SetTokenUse(actor=actor(), serial=serial, enabled=True))
+    click.echo(f"Token {serial} enabled.")
+
+
+@token.command()
+@click.argument("serial")
+@click.argument("code1")
+@click.argument("code2")
+@click.pass_context
+def resync(ctx: click.Context, serial: str, code1: str, code2: str) -> None:
+    """Find a token again that has run away: two values that it showed one after the other. Both are used up."""
+    command = ResyncToken(actor=actor(), serial=serial, first=typed_alone(code1), second=typed_alone(code2))
+    done = administer(ctx, command)
+    if done.refused:
+        raise Refused(f"{serial}: {done.refused}")
+    click.echo(f"Token {serial} is in step again. The next value it shows works.")
+
+
+@token.command()
 @click.argument("serial", required=False)
 @click.option("--user", "name", metavar="NAME", help="Instead of a serial: this user's token.")
 @click.option("--all", "every", is_flag=True, help="With --user: all of them.")
@@ -224,7 +258,7 @@ def revoke(ctx: click.Context, serial: str | None, name: str | None, every: bool
     command = (
         RevokeToken(actor=actor(), serial=serial, reason=why)
         if serial is not None
-        else RevokeUserTokens(actor=actor(), user=name or "", every=every, reason=why)
+        else RevokeUserTokens(actor=actor(), user=user_name(ctx, name or ""), every=every, reason=why)
     )
     done = administer(ctx, command)
     click.echo(f"Revoked: {', '.join(done.serials)}.")

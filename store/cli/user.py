@@ -10,15 +10,17 @@ from store.cli.shared import (
     administer,
     iso_time,
     json_option,
+    load_config,
     local_time,
     open_store,
     print_json,
     print_table,
     read_secret,
+    user_name,
 )
 from validation.errors import Refused
 from validation.model import FirstFactorKind
-from validation.requests import AddUser, ChangeUserState, RemoveUser, SetUser, UserAct
+from validation.requests import AddUser, ChangeUserState, GiveBypass, RemoveUser, SetPairing, SetUser, UserAct
 
 _first_factor = click.option(
     "--first-factor", type=click.Choice([str(kind) for kind in FirstFactorKind]), help="Where the password is checked."
@@ -40,6 +42,7 @@ def user() -> None:
 @click.pass_context
 def add(ctx: click.Context, name: str, first_factor: str | None, groups: tuple[str, ...], password_stdin: bool) -> None:
     """Add a user."""
+    name = load_config(ctx).names.check_new(name)
     kind = FirstFactorKind(first_factor or FirstFactorKind.LOCAL)
     password_hash = _hashed_password(name) if password_stdin else None
     administer(ctx, AddUser(actor=actor(), name=name, first_factor=kind, groups=groups, password_hash=password_hash))
@@ -63,7 +66,7 @@ def set_(
         ctx,
         SetUser(
             actor=actor(),
-            name=name,
+            name=user_name(ctx, name),
             first_factor=FirstFactorKind(first_factor) if first_factor else None,
             groups=tuple(group for group in groups if group) if groups else None,
             password_hash=_hashed_password(name) if password_stdin else None,
@@ -108,6 +111,7 @@ def show(ctx: click.Context, name: str, as_json: bool) -> None:
     """One user: state, tokens, failures."""
     from store import listings
 
+    name = user_name(ctx, name)
     with open_store(ctx).connections.reading() as connection:
         found = listings.user_rows(connection, name)
         if not found:
@@ -171,7 +175,7 @@ def _act(act: UserAct, text: str, done: str) -> None:
     @click.argument("name")
     @click.pass_context
     def command(ctx: click.Context, name: str) -> None:
-        administer(ctx, ChangeUserState(actor=actor(), name=name, act=act))
+        administer(ctx, ChangeUserState(actor=actor(), name=user_name(ctx, name), act=act))
         click.echo(f"User {name} {done}.")
 
 
@@ -183,8 +187,28 @@ _act(UserAct.ENABLE, "Switch the account on again.", "enabled")
 
 @user.command()
 @click.argument("name")
+@click.option("--open/--close", "opened", required=True, help="Let NAME pair an app at a login, or stop that.")
+@click.pass_context
+def pairing(ctx: click.Context, name: str, opened: bool) -> None:
+    """Open or close pairing at login for a user who has no registration."""
+    administer(ctx, SetPairing(actor=actor(), name=user_name(ctx, name), open=opened))
+    click.echo(f"Pairing is {'open' if opened else 'closed'} for {name}.")
+
+
+@user.command()
+@click.argument("name")
+@click.option("--hours", type=int, required=True, metavar="N", help="For how long; 0 ends it.")
+@click.pass_context
+def bypass(ctx: click.Context, name: str, hours: int) -> None:
+    """For a forgotten phone: let NAME in on the password alone for some hours."""
+    administer(ctx, GiveBypass(actor=actor(), name=user_name(ctx, name), hours=hours))
+    click.echo(f"{name} needs no PIN for {hours} hours." if hours else f"{name} needs a PIN again.")
+
+
+@user.command()
+@click.argument("name")
 @click.pass_context
 def remove(ctx: click.Context, name: str) -> None:
     """Remove a user and revoke all tokens for good."""
-    done = administer(ctx, RemoveUser(actor=actor(), name=name))
+    done = administer(ctx, RemoveUser(actor=actor(), name=user_name(ctx, name)))
     click.echo(f"User {name} removed. Tokens revoked: {', '.join(done.serials) or 'none'}.")

@@ -16,6 +16,7 @@ from validation.tokens.kind import (
     Match,
     Window,
     check_common,
+    consecutive,
     first_equal,
     well_formed,
 )
@@ -23,6 +24,7 @@ from validation.tokens.uri import otpauth
 
 # The counter is 8 octets (5.1); the store's integers are signed. A token is spent when its next counter would not fit.
 MAX_COUNTER = 2**63 - 1
+RESYNC_AHEAD = 1000  # counters; a button pressed in a pocket for years
 
 _DIGESTS = {"sha1": hashlib.sha1, "sha256": hashlib.sha256, "sha512": hashlib.sha512}
 
@@ -47,6 +49,10 @@ def value_at(token: Token, counter: int) -> str:
 
 class Hotp:
     name = "hotp"
+    is_registration = True
+
+    def lengths(self, token: Token) -> tuple[int, ...]:
+        return (token.digits,)
 
     def check(self, token: Token) -> None:
         check_common(token)
@@ -61,9 +67,17 @@ class Hotp:
         ahead = range(counter, min(counter + window.look_ahead + 1, MAX_COUNTER))
         found = first_equal(passcode, ahead, value)
         if found is not None:
-            return Comparison(Match(found + 1, token.drift))
+            return Comparison(Match(found + 1, token.drift), against=ahead)
         behind = range(max(0, counter - window.look_ahead - 1), counter)
-        return Comparison(used=first_equal(passcode, behind, value) is not None)
+        return Comparison(used=first_equal(passcode, behind, value) is not None, against=ahead)
+
+    def resync(self, token: Token, first: str, second: str, now: float, window: Window) -> Match | None:
+        if not (well_formed(first, token.digits) and well_formed(second, token.digits)):
+            return None
+        value = _Generator(token.key, token.digits, token.algorithm).at
+        ahead = range(token.moving_factor, min(token.moving_factor + RESYNC_AHEAD, MAX_COUNTER - 1))
+        found = consecutive(first, second, ahead, value)
+        return Match(found + 2, token.drift) if found is not None else None
 
     def uri(self, token: Token, account: str, issuer: str) -> str:
         return otpauth(token, account, issuer, counter=token.moving_factor)

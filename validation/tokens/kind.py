@@ -36,6 +36,7 @@ class Comparison:
 
     match: Match | None = None
     used: bool = False
+    against: range = range(0)  # the moving factors it was held against: what a wrong guess costs of the budget
 
 
 NOTHING = Comparison()
@@ -43,11 +44,21 @@ NOTHING = Comparison()
 
 class Kind(Protocol):
     name: str
+    is_registration: bool  # False: it helps in need, but a user who has nothing else has no second factor yet
+
+    def lengths(self, token: Token) -> tuple[int, ...]:
+        """How many characters a passcode has, for taking one-field entries apart."""
 
     def check(self, token: Token) -> None:
         """Refuse settings this kind cannot work with (BadInput, naming the field)."""
 
     def compare(self, token: Token, passcode: str, now: float, window: Window) -> Comparison: ...
+
+    def resync(self, token: Token, first: str, second: str, now: float, window: Window) -> Match | None:
+        """What two consecutive unused values make of the token (RFC 4226 7.4, RFC 6238 6); None if they are not that.
+
+        Raises BadInput for a kind that cannot run away.
+        """
 
     def uri(self, token: Token, account: str, issuer: str) -> str:
         """The `otpauth://` address an authenticator app scans."""
@@ -65,6 +76,18 @@ def first_equal(passcode: str, moving_factors: Iterable[int], value: Callable[[i
         equal = hmac.compare_digest(value(moving_factor), passcode)
         if equal and found is None:
             found = moving_factor
+    return found
+
+
+def consecutive(first: str, second: str, moving_factors: range, value: Callable[[int], str]) -> int | None:
+    """The first of `moving_factors` that shows `first` and is followed by one that shows `second`."""
+    found: int | None = None
+    previous = value(moving_factors.start) if moving_factors else ""
+    for moving_factor in moving_factors:
+        following = value(moving_factor + 1)
+        if hmac.compare_digest(previous, first) & hmac.compare_digest(following, second) and found is None:
+            found = moving_factor
+        previous = following
     return found
 
 

@@ -3,9 +3,11 @@
 from validation.errors import Damaged
 from validation.tokens.hotp import Hotp
 from validation.tokens.kind import Kind
+from validation.tokens.recovery_code import RecoveryCode
 from validation.tokens.totp import Totp
+from validation.tokens.yubico_otp import YubicoOtp
 
-_KINDS: tuple[Kind, ...] = (Totp(), Hotp())
+_KINDS: tuple[Kind, ...] = (Totp(), Hotp(), YubicoOtp(), RecoveryCode())
 
 KINDS: dict[str, Kind] = {kind.name: kind for kind in _KINDS}
 

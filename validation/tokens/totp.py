@@ -14,6 +14,7 @@ from validation.tokens.kind import (
     Match,
     Window,
     check_common,
+    consecutive,
     first_equal,
     well_formed,
 )
@@ -25,6 +26,10 @@ MIN_PERIOD = 10
 
 class Totp:
     name = "totp"
+    is_registration = True
+
+    def lengths(self, token: Token) -> tuple[int, ...]:
+        return (token.digits,)
 
     def check(self, token: Token) -> None:
         check_common(token)
@@ -42,12 +47,22 @@ class Totp:
         def value(step: int) -> str:
             return hotp.value_at(token, step)
 
-        unused = [step for step in steps if step >= token.moving_factor]
+        unused = range(max(steps.start, token.moving_factor), max(steps.stop, token.moving_factor))
         found = first_equal(passcode, unused, value)
         if found is not None:
-            return Comparison(Match(found + 1, _bounded(found - step_now, window.drift_limit)))
-        used = [step for step in steps if step < token.moving_factor]
-        return Comparison(used=first_equal(passcode, used, value) is not None)
+            return Comparison(Match(found + 1, _bounded(found - step_now, window.drift_limit)), against=unused)
+        used = range(steps.start, min(steps.stop, token.moving_factor))
+        return Comparison(used=first_equal(passcode, used, value) is not None, against=unused)
+
+    def resync(self, token: Token, first: str, second: str, now: float, window: Window) -> Match | None:
+        if not (well_formed(first, token.digits) and well_formed(second, token.digits)):
+            return None
+        step_now = step_at(now, token.period)
+        around = _steps(step_now, window.drift_limit)
+        unused = range(max(around.start, token.moving_factor), max(around.stop - 1, token.moving_factor))
+        found = consecutive(first, second, unused, lambda step: hotp.value_at(token, step))
+        # The second value is the one shown now, or a step ago.
+        return Match(found + 2, _bounded(found + 1 - step_now, window.drift_limit)) if found is not None else None
 
     def uri(self, token: Token, account: str, issuer: str) -> str:
         return otpauth(token, account, issuer, period=token.period)

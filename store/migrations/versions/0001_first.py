@@ -1,4 +1,4 @@
-"""The first schema: users, tokens, throttles, challenges, clients, audit trail.
+"""The first schema: users, tokens, throttles, challenges, policies, texts, clients, audit trail.
 
 Frozen: what stands here is what was shipped. Later changes are later files.
 """
@@ -12,6 +12,8 @@ branch_labels = None
 depends_on = None
 
 _ID = sa.BigInteger().with_variant(sa.Integer, "sqlite")
+
+_SCOPE = ("group", "client", "service")
 
 _TRIGGERS = (
     """CREATE TRIGGER moving_factor_never_goes_back BEFORE UPDATE OF moving_factor ON tokens
@@ -40,6 +42,7 @@ def upgrade() -> None:
     )
     _create_users_and_tokens()
     _create_login_tables()
+    _create_policy_tables()
     _create_client_tables()
     _create_audit_tables()
     for trigger in _TRIGGERS:
@@ -58,9 +61,14 @@ def _create_users_and_tokens() -> None:
         sa.Column("locked", sa.Boolean, nullable=False),
         sa.Column("password_hash", sa.Text),
         sa.Column("password_version", sa.Integer, nullable=False),
+        sa.Column("pairing", sa.Text, nullable=False),
+        sa.Column("pairing_since", sa.Float, nullable=False),
+        sa.Column("first_registered_at", sa.Float),
+        sa.Column("bypass_until", sa.Float, nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_users"),
         sa.UniqueConstraint("name", name="uq_users_name"),
         sa.CheckConstraint("length(name) > 0", name="ck_users_name_not_empty"),
+        sa.CheckConstraint("pairing IN ('new', 'reopened', 'closed')", name="ck_users_pairing"),
         sa.CheckConstraint("password_version >= 0", name="ck_users_password_version"),
         sqlite_autoincrement=True,
     )
@@ -88,6 +96,7 @@ def _create_users_and_tokens() -> None:
         sa.Column("drift", sa.Integer, nullable=False),
         sa.Column("failures", sa.Integer, nullable=False),
         sa.Column("created_at", sa.Float, nullable=False),
+        sa.Column("public_id", sa.Text, nullable=False),
         sa.Column("last_used_at", sa.Float),
         sa.Column("revoked_at", sa.Float),
         sa.Column("revoke_reason", sa.Text),
@@ -116,6 +125,7 @@ def _create_login_tables() -> None:
         sa.Column("factor", sa.Text, nullable=False),
         sa.Column("failures", sa.Integer, nullable=False),
         sa.Column("blocked_until", sa.Float, nullable=False),
+        sa.Column("last_guess", sa.LargeBinary, nullable=False),
         sa.PrimaryKeyConstraint("user_id", "factor", name="pk_throttles"),
         sa.ForeignKeyConstraint(["user_id"], ["users.id"], name="fk_throttles_user_id", ondelete="CASCADE"),
         sa.CheckConstraint("failures >= 0", name="ck_throttles_failures"),
@@ -130,13 +140,67 @@ def _create_login_tables() -> None:
         sa.Column("face", sa.Text, nullable=False),
         sa.Column("tries_left", sa.Integer, nullable=False),
         sa.Column("expires_at", sa.Float, nullable=False),
+        sa.Column("stage", sa.Text, nullable=False),
+        sa.Column("purpose", sa.Text, nullable=False),
+        sa.Column("sealed_candidate", sa.LargeBinary),
+        sa.Column("replaces", sa.Text, nullable=False),
+        sa.Column("ticket", sa.LargeBinary, nullable=False),
         sa.PrimaryKeyConstraint("state", name="pk_challenges"),
         sa.ForeignKeyConstraint(["user_id"], ["users.id"], name="fk_challenges_user_id", ondelete="CASCADE"),
         sa.CheckConstraint("tries_left >= 1", name="ck_challenges_tries_left"),
+        sa.CheckConstraint("(stage = 'first-pin') = (sealed_candidate IS NOT NULL)", name="ck_challenges_candidate"),
         sqlite_with_rowid=False,
     )
     op.create_index("ix_challenges_user_id", "challenges", ["user_id"])
     op.create_index("ix_challenges_expires_at", "challenges", ["expires_at"])
+    op.create_table(
+        "guesses",
+        sa.Column("user_id", _ID, nullable=False),
+        sa.Column("day", sa.Integer, nullable=False),
+        sa.Column("compared", sa.Integer, nullable=False),
+        sa.PrimaryKeyConstraint("user_id", "day", name="pk_guesses"),
+        sa.ForeignKeyConstraint(["user_id"], ["users.id"], name="fk_guesses_user_id", ondelete="CASCADE"),
+        sa.CheckConstraint("compared >= 0", name="ck_guesses_compared"),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "reuse_windows",
+        sa.Column("user_id", _ID, nullable=False),
+        sa.Column("client", sa.Text, nullable=False),
+        sa.Column("source", sa.Text, nullable=False),
+        sa.Column("expires_at", sa.Float, nullable=False),
+        sa.Column("length", sa.Float, nullable=False),
+        sa.Column("passcode_mark", sa.LargeBinary, nullable=False),
+        sa.PrimaryKeyConstraint("user_id", "client", "source", name="pk_reuse_windows"),
+        sa.ForeignKeyConstraint(["user_id"], ["users.id"], name="fk_reuse_windows_user_id", ondelete="CASCADE"),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "tickets",
+        sa.Column("digest", sa.LargeBinary, nullable=False),
+        sa.Column("user_id", _ID, nullable=False),
+        sa.Column("expires_at", sa.Float, nullable=False),
+        sa.Column("by_admin", sa.Boolean, nullable=False),
+        sa.PrimaryKeyConstraint("digest", name="pk_tickets"),
+        sa.ForeignKeyConstraint(["user_id"], ["users.id"], name="fk_tickets_user_id", ondelete="CASCADE"),
+    )
+    op.create_index("ix_tickets_user_id", "tickets", ["user_id"])
+
+
+def _create_policy_tables() -> None:
+    op.create_table(
+        "policies",
+        sa.Column("id", _ID, nullable=False, autoincrement=True),
+        *(sa.Column(name, sa.Text, nullable=False) for name in ("key", "value", *_SCOPE, "network")),
+        sa.PrimaryKeyConstraint("id", name="pk_policies"),
+        sa.UniqueConstraint("key", *_SCOPE, "network", name="uq_policies_key"),
+        sqlite_autoincrement=True,
+    )
+    op.create_table(
+        "texts",
+        *(sa.Column(name, sa.Text, nullable=False) for name in ("key", "language", *_SCOPE, "text")),
+        sa.PrimaryKeyConstraint("key", "language", *_SCOPE, name="pk_texts"),
+    )
 
 
 def _create_client_tables() -> None:

@@ -1,0 +1,211 @@
+"""`twofold policy`: who needs what, and why."""
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from store.cli.shared import (
+    actor,
+    administer,
+    json_option,
+    local_time,
+    open_store,
+    print_json,
+    print_table,
+    scope,
+    scope_options,
+    user_name,
+)
+from validation.errors import BadInput, Refused
+from validation.requests import Channel, LoginRequest, SetRule, UnsetRule, Wanted
+from validation.settings import KEYS, Rule, Settings, duration_text
+
+if TYPE_CHECKING:
+    from validation.explaining import Explanation
+
+
+@click.group()
+def policy() -> None:
+    """Who needs what: rules for everybody, a group, a client or a service."""
+
+
+@policy.command("set")
+@click.argument("key")
+@click.argument("value")
+@scope_options
+@click.pass_context
+def set_(
+    ctx: click.Context,
+    key: str,
+    value: str,
+    group: str | None,
+    client: str | None,
+    service: str | None,
+    network: str | None,
+) -> None:
+    """Set KEY to VALUE; without options for everybody. Servers follow at the next login."""
+    whom = scope(group, client, service, network)
+    administer(ctx, SetRule(actor=actor(), key=key, value=value, scope=whom))
+    click.echo(f"{key} is {value} for {whom}.")
+
+
+@policy.command()
+@click.argument("key")
+@scope_options
+@click.pass_context
+def unset(
+    ctx: click.Context, key: str, group: str | None, client: str | None, service: str | None, network: str | None
+) -> None:
+    """Take a rule away; name the same options it was set with."""
+    whom = scope(group, client, service, network)
+    administer(ctx, UnsetRule(actor=actor(), key=key, scope=whom))
+    click.echo(f"{key} is no longer set for {whom}.")
+
+
+@policy.command()
+@click.option("--all", "every", is_flag=True, help="All keys with their defaults and what they mean.")
+@json_option
+@click.pass_context
+def show(ctx: click.Context, every: bool, as_json: bool) -> None:
+    """The rules that are set."""
+    rules = open_store(ctx).book().rules
+    if as_json:
+        print_json([_rule_document(rule) for rule in rules])
+        return
+    if every:
+        defaults = Settings()
+        print_table(
+            ("key", "default", "meaning"), ((k, value_text(k, getattr(defaults, k)), KEYS[k].help) for k in KEYS)
+        )
+        return
+    if not rules:
+        click.echo("No rule is set; every key has its default: twofold policy show --all")
+        return
+    print_table(("policy", "key", "value", "for"), ((r.id, r.key, r.value, r.scope) for r in rules))
+
+
+def value_text(key: str, value: object) -> str:
+    """A value as one would type it."""
+    return duration_text(value) if isinstance(value, float) else str(value)
+
+
+def _rule_document(rule: Rule) -> dict[str, Any]:
+    where = rule.scope
+    network = str(where.network) if where.network is not None else None
+    return {
+        "id": rule.id,
+        "key": rule.key,
+        "value": rule.value,
+        "group": where.group,
+        "client": where.client,
+        "service": where.service,
+        "from": network,
+    }
+
+
+@policy.command()
+@click.pass_context
+def lint(ctx: click.Context) -> int:
+    """Name rules that can never apply, change nothing, or let everybody past the second factor. Exit 1 if any."""
+    from store import listings
+    from validation.explaining import lint as findings
+
+    store = open_store(ctx)
+    with store.connections.reading() as connection:
+        groups = {group for row in listings.user_rows(connection) for group in row["groups"]}
+        clients = {row["name"] for row in listings.client_rows(connection)}
+    found = list(findings(store.book(), frozenset(groups), frozenset(clients)))
+    for line in found:
+        click.echo(line)
+    if not found:
+        click.echo("nothing to mend")
+    return 1 if found else 0
+
+
+@policy.command()
+@click.option("--user", "name", required=True, metavar="U")
+@click.option("--client", metavar="C", help="Through this RADIUS client.")
+@click.option("--from", "source", metavar="ADDRESS", help="From this address.")
+@json_option
+@click.pass_context
+def explain(ctx: click.Context, name: str, client: str | None, source: str | None, as_json: bool) -> None:
+    """What the next login of a user would do, and the rule behind each point."""
+    explanation = _explain(ctx, name, client, source)
+    if as_json:
+        print_json(_document(name, client, explanation))
+    else:
+        _tell(name, client, explanation)
+
+
+def _explain(ctx: click.Context, name: str, client: str | None, source: str | None) -> "Explanation":
+    from store.opening import SystemMoments
+    from validation.explaining import explain as explanation_of
+
+    (snapshot,) = open_store(ctx).look([Wanted(user=user_name(ctx, name), client=client, source=source)])
+    if snapshot.user is None:
+        raise Refused(f"there is no user {name!r}; twofold user list shows all")
+    if snapshot.client is None:
+        raise (
+            Refused(f"there is no client {client!r}; twofold client list shows all")
+            if client
+            else BadInput(
+                "--client: name the RADIUS client the login would come through; twofold client list shows all"
+            )
+        )
+    request = LoginRequest(
+        user=snapshot.user.name,
+        channel=Channel.for_mode(snapshot.client.mode),
+        client=snapshot.client.name,
+        client_version=snapshot.client.version,
+        source=source,
+    )
+    return explanation_of(snapshot, request, SystemMoments().moment())
+
+
+def _document(name: str, client: str | None, found: "Explanation") -> dict[str, Any]:
+    return {
+        "user": name,
+        "client": client,
+        "next_step": found.next_step,
+        "reason": str(found.decision.reason),
+        "tokens": list(found.serials),
+        "settings": {
+            key: {"value": value_text(key, value), "set_by": str(rule) if rule is not None else "default"}
+            for key, (value, rule) in found.origins.items()
+        },
+        "pairing_open_until": found.pairing_until or None,
+        "guesses_left": found.guesses_left,
+    }
+
+
+_STEPS = {
+    "let-in": "a password. It is let in without a PIN",
+    "ask": "a password, then a PIN",
+    "onboard": "a password, then pairs an app",
+    "ticket": "a password, then hands out an enrolment ticket",
+    "refuse": "a password and is refused",
+}
+
+_SHOWN = ("second_factor", "enrolment", "onboarding_over_radius", "reuse_window", "grace", "tries", "lock_from")
+
+
+def _tell(name: str, client: str | None, found: "Explanation") -> None:
+    click.echo(
+        f"The next login of {name} through {client} asks for {_STEPS[found.next_step]} ({found.decision.reason})."
+    )
+    click.echo(f"  accepted PINs    {', '.join(found.serials) or 'none'}")
+    for key in _SHOWN:
+        value, rule = found.origins[key]
+        click.echo(
+            f"  {key.replace('_', ' '):16} {value_text(key, value):15} {rule if rule is not None else 'default'}"
+        )
+    if found.pairing_until > time.time():
+        click.echo(f"  pairing          open until {local_time(found.pairing_until)}")
+    else:
+        click.echo("  pairing          closed")
+    click.echo(f"  guesses          {found.guesses_left} of {found.settings.guess_budget} left in 30 days")
+    if found.held:
+        click.echo(f"Nothing is compared now, after failures: twofold user unlock {name}")
+    elif found.next_step != "refuse":
+        click.echo("Nothing stands in the way.")

@@ -1,0 +1,102 @@
+"""`twofold ticket`: one-time enrolment tickets, and redeeming one on this host.
+
+Rules: a ticket and the user's password together show a key; the password is checked and throttled like a login, by
+the same gate. The key becomes a token when its first PIN is right.
+"""
+
+from dataclasses import replace
+
+import click
+
+from store.cli.shared import actor, administer, json_option, load_config, print_json, read_line, user_name
+from validation.decisions import Accept, Challenge, Decision
+from validation.errors import Refused, StoreUnavailable
+from validation.gate import Gate
+from validation.messages import without_controls
+from validation.model import Mode, Purpose
+from validation.requests import (
+    NOT_CHECKED,
+    Channel,
+    FirstFactorResult,
+    IssueTicket,
+    LoginRequest,
+    LookRequest,
+    typed_alone,
+)
+from validation.tokens import qr
+
+
+@click.group()
+def ticket() -> None:
+    """One-time enrolment tickets."""
+
+
+@ticket.command()
+@click.argument("name")
+@json_option
+@click.pass_context
+def issue(ctx: click.Context, name: str, as_json: bool) -> None:
+    """Make a ticket with which NAME can pair an app, together with the password. Good once, for ten minutes."""
+    done = administer(ctx, IssueTicket(actor=actor(), name=user_name(ctx, name)))
+    (text,) = done.shown_once
+    if as_json:
+        print_json({"user": name, "ticket": text})
+        return
+    click.echo(f"Ticket  {text}")
+    click.echo(f"Good once, for 10 minutes, with {name}'s password: twofold ticket redeem")
+
+
+@ticket.command()
+@click.pass_context
+def redeem(ctx: click.Context) -> None:
+    """Pair an app with a ticket. Asks for ticket, password and first PIN; or reads them, a line each."""
+    from first_factor import checker
+    from store.opening import open_gate
+
+    config = load_config(ctx)
+    gate = open_gate(config)
+    text = read_line("Ticket", hidden=False)
+    password = read_line("Password", hidden=True)
+    (look,) = gate.look([LookRequest(user="", client="", mode=Mode.CHALLENGE, typed=password, ticket=text)])
+    result = checker(config).check(look, password)
+    decision = _ask(gate, _request(text, result))
+    while isinstance(decision, Challenge):
+        _show(decision)
+        pin = read_line(without_controls(decision.texts[-1]).strip().rstrip(":"), hidden=False)
+        decision = _ask(gate, _answer(text, decision.state, pin))
+    if not isinstance(decision, Accept):
+        raise Refused(without_controls(decision.text))
+    for line in decision.texts:
+        click.echo(line)
+
+
+def _request(text: str, result: FirstFactorResult) -> LoginRequest:
+    """The ticket names the user."""
+    return LoginRequest(
+        user="",
+        channel=Channel.console(),
+        client="",
+        client_version=0,
+        first_factor=result,
+        purpose=Purpose.REDEEM,
+        ticket=text,
+    )
+
+
+def _answer(text: str, state: str, pin: str) -> LoginRequest:
+    return replace(_request(text, NOT_CHECKED), state=state, passcode=typed_alone(pin))
+
+
+def _ask(gate: Gate, request: LoginRequest) -> Decision:
+    (outcome,) = gate.login([request])
+    if isinstance(outcome, StoreUnavailable):
+        raise outcome
+    return outcome
+
+
+def _show(challenge: Challenge) -> None:
+    """Heading, QR code and key; the last text is the question."""
+    if challenge.provisioning is not None:
+        click.echo(qr.picture(challenge.provisioning.uri))
+    for text in challenge.texts[:-1]:
+        click.echo(without_controls(text))

@@ -1,0 +1,83 @@
+"""`[notify] command`: tells a program of events, after they are committed and never on the road of a login.
+
+Rules: each event is one JSON object on the program's standard input. One at a time, in a thread; a program that
+fails, hangs or is missing is logged and costs nothing else. The audit trail has every event anyway. Secrets are in
+none.
+"""
+
+import atexit
+import json
+import logging
+import queue
+import subprocess
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+from validation.changes import Audit
+from validation.ports import Notices
+
+_log = logging.getLogger("twofold.notify")
+
+TIME_LIMIT = 30.0  # seconds for one run of the program
+WAITING_MOST = 1000  # events; more than that are only in the audit trail
+DRAIN_AT_EXIT = 10.0  # seconds a command line waits for what it has just told
+
+
+class NoNotices:
+    """Nobody asked to be told."""
+
+    def tell(self, audit: Audit) -> None:
+        return
+
+
+class CommandNotices:
+    """Runs `command` for each event."""
+
+    def __init__(self, command: Sequence[str]) -> None:
+        self._command = list(command)
+        self._waiting: queue.Queue[Audit | None] = queue.Queue(WAITING_MOST)
+        self._thread: threading.Thread | None = None
+
+    def tell(self, audit: Audit) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="twofold-notify", daemon=True)
+            self._thread.start()
+            atexit.register(self.close)
+        try:
+            self._waiting.put_nowait(audit)
+        except queue.Full:
+            _log.error("notify: %d events are waiting; %s was not told", WAITING_MOST, audit.notice)
+
+    def close(self) -> None:
+        """Wait a while for what was told to be passed on."""
+        if self._thread is not None and self._thread.is_alive():
+            self._waiting.put(None)
+            self._thread.join(DRAIN_AT_EXIT)
+
+    def _run(self) -> None:
+        while (audit := self._waiting.get()) is not None:
+            self._pass_on(audit)
+
+    def _pass_on(self, audit: Audit) -> None:
+        try:
+            subprocess.run(
+                self._command,
+                input=json.dumps(event(audit)).encode(),
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                timeout=TIME_LIMIT,
+                check=True,
+            )
+        except (OSError, subprocess.SubprocessError) as error:
+            _log.error("notify: %s failed for event %s: %s", self._command[0], audit.notice, type(error).__name__)
+
+
+def event(audit: Audit) -> dict[str, Any]:
+    """What the program reads."""
+    names = ("at", "decision", "reason", "user", "client", "face", "source", "serial", "actor", "request_id", "detail")
+    return {"event": audit.notice, "action": audit.event, **{name: getattr(audit, name) for name in names}}
+
+
+def notices_for(command: Sequence[str]) -> Notices:
+    return CommandNotices(command) if command else NoNotices()

@@ -1,0 +1,85 @@
+"""What the next login would do, and why: `twofold policy explain` and `twofold policy lint`.
+
+Rule: nothing is worked out again here. The answer is what `decide.login` says to a login with a proved password,
+and each setting is shown with the rule that gave it.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from validation import decide
+from validation.decisions import Accept, Challenge, Decision, Reason
+from validation.model import Moment, Snapshot
+from validation.policy import is_held, pairing_open_until, usable_tokens
+from validation.requests import FirstFactor, FirstFactorResult, LoginRequest
+from validation.settings import KEYS, Book, Rule, Scope, Settings, Whom
+from validation.throttle import budget_left
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """The next login of one user through one door."""
+
+    decision: Decision
+    settings: Settings
+    origins: dict[str, tuple[Any, Rule | None]]
+    serials: tuple[str, ...]
+    pairing_until: float
+    guesses_left: int
+    held: bool
+
+    @property
+    def next_step(self) -> str:
+        """One of: unknown, refuse, let-in, ask, onboard, ticket."""
+        match self.decision:
+            case Accept():
+                return "let-in"
+            case Challenge(reason=Reason.ONBOARDING, provisioning=None) if (
+                self.settings.onboarding_over_radius == "ticket"
+            ):
+                return "ticket"
+            case Challenge(reason=Reason.ONBOARDING):
+                return "onboard"
+            case Challenge():
+                return "ask"
+            case _:
+                return "refuse"
+
+
+def explain(snapshot: Snapshot, request: LoginRequest, moment: Moment) -> Explanation:
+    """`request` names user, client and source; its first factor is taken as proved, unless the client checks it."""
+    user = snapshot.user
+    version = user.password_version if user is not None else None
+    proved = FirstFactorResult(FirstFactor.PROVED, version) if request.channel.proves_password else request.first_factor
+    asked = LoginRequest(
+        request.user, request.channel, request.client, request.client_version, proved, source=request.source
+    )
+    groups = frozenset(user.groups) if user is not None else frozenset[str]()
+    whom = Whom(groups, request.client or None, request.service, request.source)
+    settings = snapshot.book.settings(whom)
+    return Explanation(
+        decision=decide.login(snapshot, asked, moment).decision,
+        settings=settings,
+        origins=snapshot.book.explain(whom),
+        serials=tuple(token.serial for token in usable_tokens(snapshot)),
+        pairing_until=pairing_open_until(user, settings) if user is not None else 0.0,
+        guesses_left=budget_left(snapshot.compared, settings),
+        held=is_held(snapshot, settings, moment.now),
+    )
+
+
+def lint(book: Book, groups: frozenset[str], clients: frozenset[str]) -> Iterator[str]:
+    """Rules that can never apply, that change nothing, or that let everybody past the second factor."""
+    for rule in book.rules:
+        scope = rule.scope
+        if rule.key == "second_factor" and rule.value == "skip" and scope == Scope():
+            yield f"{rule}: nobody is asked for a PIN; name a group, client or network, or unset it"
+        if scope.group is not None and scope.group not in groups:
+            yield f"{rule}: unreachable, no user is in group {scope.group}"
+        if scope.client is not None and scope.client not in clients:
+            yield f"{rule}: unreachable, there is no client {scope.client}"
+        if scope.network is not None and scope.network.prefixlen == 0:
+            yield f"{rule}: --from {scope.network} is everywhere a source is known"
+        if scope == Scope() and KEYS[rule.key].read(rule.value) == getattr(Settings(), rule.key):
+            yield f"{rule}: {rule.key} {rule.value} is the default; it changes nothing"

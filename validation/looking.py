@@ -1,0 +1,64 @@
+"""The look before the password check: what to check it against, and how to take a one-field entry apart.
+
+Rules: a look decides nothing; `decide.login` looks at everything again, in the transaction. Nothing is compared for
+users who may not log in anyway. A field is split by the lengths of the user's own tokens, never by a separator.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+
+from validation.decisions import Look, Split
+from validation.model import Mode, Moment, Snapshot, Token, User
+from validation.policy import OBSTACLE, let_in_without_pin, registrations, standing, usable_tokens, window
+from validation.requests import LookRequest, typed_alone
+from validation.reusing import opened_by, window_open
+from validation.settings import Settings, Whom
+from validation.tokens.registry import kind_of
+
+NO_HASH = -1  # a password version that no user has: the check then proves nothing
+_COMMON_LENGTH = 6
+
+
+def look(snapshot: Snapshot, request: LookRequest, moment: Moment) -> Look:
+    """Raises Damaged if a row it needs cannot be trusted."""
+    if snapshot.damage is not None:
+        raise snapshot.damage
+    user = snapshot.user
+    groups = frozenset(user.groups) if user is not None else frozenset[str]()
+    settings = snapshot.book.settings(Whom(groups, request.client or None, None, request.source))
+    if user is None or standing(snapshot, settings, moment.now) in OBSTACLE:
+        return Look(first_factor="local", password_version=NO_HASH, split=_commonest(snapshot, request))
+    split = _split(snapshot, user, request, settings, moment.now) if request.mode is Mode.APPEND else None
+    return Look(str(user.first_factor), user.password_hash, user.password_version, split)
+
+
+def _split(snapshot: Snapshot, user: User, request: LookRequest, settings: Settings, now: float) -> Split | None:
+    """The split whose PIN matches; else the password alone, where no PIN is asked; else the commonest length."""
+    for token, split in _splits(snapshot, request.typed):
+        if kind_of(token.kind).compare(token, typed_alone(split.passcode), now, window(settings)).match:
+            return split
+    reusable = window_open(snapshot, request.source, settings, now)
+    if reusable:
+        for token, split in _splits(snapshot, request.typed):
+            if opened_by(snapshot, split.passcode, [token]):
+                return split
+    if reusable or not registrations(snapshot) or let_in_without_pin(user, settings, now):
+        return Split(request.typed, "")
+    return _commonest(snapshot, request)
+
+
+def _splits(snapshot: Snapshot, entry: str) -> Iterator[tuple[Token, Split]]:
+    for token in usable_tokens(snapshot):
+        for length in kind_of(token.kind).lengths(token):
+            if (split := _split_at(entry, length)) is not None:
+                yield token, split
+
+
+def _commonest(snapshot: Snapshot, request: LookRequest) -> Split | None:
+    lengths = Counter(n for t in registrations(snapshot) for n in kind_of(t.kind).lengths(t))
+    return _split_at(request.typed, (lengths or Counter([_COMMON_LENGTH])).most_common(1)[0][0])
+
+
+def _split_at(entry: str, length: int) -> Split | None:
+    """The last `length` characters are the PIN; an empty password is no split (O-073)."""
+    return Split(entry[:-length], entry[-length:]) if len(entry) > length else None
