@@ -60,7 +60,7 @@ users = Table(
     Column("disabled", Boolean, nullable=False),
     Column("locked", Boolean, nullable=False),
     Column("password_hash", Text),
-    Column("password_version", Integer, nullable=False),
+    Column("password_version", BigInteger, nullable=False),
     UniqueConstraint("name"),
     CheckConstraint("length(name) > 0", name="name_not_empty"),
     CheckConstraint("password_version >= 0", name="password_version"),

@@ -4,6 +4,7 @@ Rules: these are frozen values, not rows; secrets have `repr=False`. Times are s
 Nothing here decides anything.
 """
 
+import hashlib
 from dataclasses import dataclass, field
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
@@ -92,6 +93,19 @@ class Token:
     drift: int = 0  # learned, in steps, TOTP only (RFC 6238 6)
     failures: int = 0  # consecutive wrong PINs after a proved password
     last_used_at: float | None = None
+
+
+_HMAC_BLOCK_OCTETS = {"sha1": 64, "sha256": 64, "sha512": 128}
+
+
+def canonical_key(key: bytes, algorithm: str) -> bytes:
+    """The shortest key that makes the same values, so that a key is recognised in every form.
+
+    HMAC hashes a key longer than its block, and fills a shorter one with zero octets (RFC 2104 2).
+    """
+    if len(key) > _HMAC_BLOCK_OCTETS.get(algorithm, len(key)):  # what is not known is refused elsewhere
+        key = hashlib.new(algorithm, key).digest()
+    return key.rstrip(b"\0")
 
 
 class Factor(StrEnum):

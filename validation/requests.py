@@ -14,6 +14,7 @@ from validation.model import (
     Network,
     Origin,
     RevokeReason,
+    canonical_key,
 )
 
 
@@ -170,7 +171,8 @@ class EnrollToken(Command):
 
     @property
     def wanted(self) -> Wanted:
-        return Wanted(user=self.user, serial=self.serial, key=self.key)
+        key = canonical_key(self.key, self.algorithm) if self.key is not None else None
+        return Wanted(user=self.user, serial=self.serial, key=key)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
