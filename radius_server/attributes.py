@@ -22,6 +22,7 @@ class Attribute(IntEnum):
     USER_NAME = 1
     USER_PASSWORD = 2
     CHAP_PASSWORD = 3
+    NAS_IP_ADDRESS = 4
     REPLY_MESSAGE = 18
     STATE = 24
     VENDOR_SPECIFIC = 26

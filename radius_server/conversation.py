@@ -50,6 +50,7 @@ def read(packet: Packet, client: Client, signed: bool, names: Spelling = EXACT) 
     try:
         user = _user(packet, names)
         state = _state(packet)
+        _check_nas_address(packet)
         source = _source(packet) if signed else None
         return Entry(user, _password(packet, client.secret, state is not None), state, source, "", eap)
     except _Unsupported as why:
@@ -73,6 +74,11 @@ def _state(packet: Packet) -> str | None:
         raise _Unsupported("more than one State")
     # A State that is not ours need not be text; any spelling that no challenge has will do.
     return states[0].decode("utf-8", "backslashreplace") if states else None
+
+
+def _check_nas_address(packet: Packet) -> None:
+    if len(packet.values(Attribute.NAS_IP_ADDRESS)) > 1:  # RFC 2865 5.44
+        raise _Unsupported("more than one NAS-IP-Address")
 
 
 def _source(packet: Packet) -> str | None:

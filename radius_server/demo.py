@@ -192,9 +192,9 @@ def _refusals(stage: _Stage) -> None:
 
 
 def _wrong_pin(stage: _Stage) -> str:
-    """Any PIN that the token does not show now or near now."""
+    """One that the token does not show now or near now: of eight candidates, seven steps can hit seven at most."""
     near = {stage.pin(steps) for steps in range(-3, 4)}
-    return next(pin for pin in ("000000", *(f"{n:06}" for n in range(1, 9))) if pin not in near)
+    return next(iter({f"{number:06}" for number in range(8)} - near))
 
 
 def _audit_trail(config: Config) -> None:

@@ -37,7 +37,8 @@ class Drops:
 
     def drop(self, now: float, reason: str, source: str, client: str = "", hint: str = "") -> None:
         self.counters[reason] += 1
-        more = self._limit.allows((source, client, reason), now)
+        # Strangers share one key: source addresses of UDP packets can be made up by the thousand.
+        more = self._limit.allows((source, client, reason) if client else reason, now)
         if more is not None:
             log.warning(
                 "%s%s",

@@ -12,7 +12,7 @@ The road of a datagram, in this order:
 
 Rules: everything up to 4 and all sending happens in the event loop; looks and logins each have a thread of their
 own, so no socket waits for a database or a hash. A store that does not answer means silence, so that the NAS asks
-elsewhere.
+elsewhere; so does a wait that was too long, so that no PIN is used up for a login that nobody waits for any more.
 """
 
 import asyncio
@@ -55,6 +55,7 @@ DRAIN_MOST = 256  # datagrams read before others get their turn
 RECEIVE_BUFFER = 4 * 1024 * 1024
 IN_WORK_MOST = 4096  # requests being worked on; more are dropped, and the NAS sends them again
 PASSWORDS_MOST = 512  # waiting for their hash: more would be answered too late anyway
+DECIDE_WITHIN = 8.0  # seconds for its turn to come; with the store's own deadline about what NAS wait (3 to 15 s)
 POLL_CLIENTS = 0.5  # seconds
 DRAIN_ON_STOP = 8.0  # seconds for requests in work when the server is told to stop
 JITTER = 0.25  # of the reject delay (draft-ietf-radext-deprecating-radius, "Delaying Access-Rejects")
@@ -100,7 +101,7 @@ class RadiusServer:
         self._names = names
         self._threads = threads or os.cpu_count() or 1
         self._table = ClientTable()
-        self._signed: set[tuple[str, str]] = set()
+        self._signed: set[tuple[str, int, str]] = set()
         self._duplicates = Duplicates()
         self._sockets: list[socket.socket] = []
         self._passwords_waiting = 0
@@ -245,13 +246,13 @@ class RadiusServer:
     def _must_sign(self, client: Client, address: str) -> bool:
         if client.message_authenticator is not MessageAuthenticatorRule.AUTO:
             return False
-        return address in client.signed_sources or (client.name, address) in self._signed
+        return address in client.signed_sources or (client.name, client.version, address) in self._signed
 
     def _remember_signer(self, client: Client, address: str) -> None:
         """Once signed, always required from there, also after a restart (R-041)."""
         if client.message_authenticator is not MessageAuthenticatorRule.AUTO or self._must_sign(client, address):
             return
-        self._signed.add((client.name, address))
+        self._signed.add((client.name, client.version, address))
         command = RememberSigner(name=client.name, address=address, actor="radius")
         self._loop.run_in_executor(None, self._administer, command)
 
@@ -303,10 +304,15 @@ class RadiusServer:
 
     def _decide(self, jobs: list[_Job]) -> None:
         """In the gate thread: one transaction for the batch; Status-Server is answered if the store can be written."""
+        jobs = self._in_time(jobs)
         logins = [job for job in jobs if job.packet.code == Code.ACCESS_REQUEST]
         probes = [job for job in jobs if job.packet.code == Code.STATUS_SERVER]
         if probes:
-            self._on_loop(self._status_answered, probes, self._store_trouble())
+            trouble = self._store_trouble()
+            self._on_loop(self._status_answered, probes, trouble)
+            if isinstance(trouble, StoreUnavailable):  # waiting for it once is enough
+                self._on_loop(self._no_answer, logins, trouble)
+                return
         if not logins:
             return
         try:
@@ -315,6 +321,14 @@ class RadiusServer:
             self._on_loop(self._no_answer, logins, error)
             return
         self._on_loop(self._decided, list(zip(logins, outcomes, strict=True)))
+
+    def _in_time(self, jobs: list[_Job]) -> list[_Job]:
+        """Without those that have waited too long, after a store was locked: a retransmission is worked on afresh."""
+        oldest = time.monotonic() - DECIDE_WITHIN
+        late = [job for job in jobs if job.arrival < oldest]
+        if late:
+            self._on_loop(self._too_late, late)
+        return [job for job in jobs if job.arrival >= oldest]
 
     def _store_trouble(self) -> Exception | None:
         try:
@@ -376,6 +390,11 @@ class RadiusServer:
         self._store_silent = True
         for job in jobs:
             self.drops.counters["store-unavailable"] += 1
+            self._forget(job)
+
+    def _too_late(self, jobs: list[_Job]) -> None:
+        for job in jobs:
+            self.drops.drop(time.monotonic(), "too-late", job.source, job.client.name)
             self._forget(job)
 
     def _store_answers(self) -> None:
@@ -453,7 +472,7 @@ def _word(decision: Decision) -> str:
 
 def _hint(reason: str, client: Client) -> str:
     if reason == "message-authenticator-missing":
-        return f"client set {client.name} --message-authenticator auto"
+        return f"twofold client set {client.name} --message-authenticator auto"
     if reason == "message-authenticator-wrong":
         return "the shared secrets differ"
     return ""

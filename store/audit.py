@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from validation.changes import Audit
+from validation.messages import printable
 
 GENESIS = b"\x00" * 32
 
@@ -78,25 +79,38 @@ class Verifier:
         self._key = key
         self._head = Head(chain, 0, GENESIS)
         self._anchor = anchor
-        self._anchor_seen = anchor is None or anchor.seq == 0
+        self._anchor_seen = anchor is None
         self.findings: list[Finding] = []
+        self.begins_with = ""  # the event of the first row, if that row is genuine
 
     @property
     def head(self) -> Head:
         return self._head
 
     def add(self, row: dict[str, Any]) -> None:
-        expected = self._head.seq + 1
-        if row["seq"] != expected:
-            self._found(expected, f"row {_span(expected, row['seq'] - 1)} is missing")
+        """Whoever changed a row may have put anything into it; nothing raises for that."""
+        expected, seq = self._head.seq + 1, row["seq"]
+        if not isinstance(seq, int):
+            self._found(expected, f"row {expected} is followed or replaced by one without a number")
+            return
+        if seq != expected:
+            self._found(expected, f"row {_span(expected, seq - 1)} is missing")
             # What follows is judged by itself: the missing rows are one finding, not thousands.
-        elif not hmac.compare_digest(_mac(self._key, self._head.mac, row), row["mac"]):
-            self._found(row["seq"], f"row {row['seq']} was changed or does not follow the row before it")
-        if self._anchor is not None and row["seq"] == self._anchor.seq:
+        elif not self._fits(row):
+            self._found(seq, f"row {seq} was changed or does not follow the row before it")
+        elif seq == 1:
+            self.begins_with = row["event"]
+        if self._anchor is not None and seq == self._anchor.seq:
             self._anchor_seen = True
-            if not hmac.compare_digest(self._anchor.mac, row["mac"]):
-                self._found(row["seq"], f"row {row['seq']} is not the row that was anchored")
-        self._head = Head(self._head.chain, row["seq"], row["mac"])
+            if not _same(self._anchor.mac, row["mac"]):
+                self._found(seq, f"row {seq} is not the row that was anchored")
+        self._head = Head(self._head.chain, seq, row["mac"] if isinstance(row["mac"], bytes) else b"")
+
+    def _fits(self, row: dict[str, Any]) -> bool:
+        try:
+            return _same(_mac(self._key, self._head.mac, row), row["mac"])
+        except (TypeError, ValueError):  # a value that JSON cannot hold: no row of ours
+            return False
 
     def finish(self, stored: Head | None) -> list[Finding]:
         """Compare the end of the walk with the stored head and the anchor."""
@@ -106,7 +120,7 @@ class Verifier:
         elif stored is None or stored.seq != last:
             shown = "is missing" if stored is None else f"names row {stored.seq}"
             self._found(last, f"the trail ends at row {last}, but its head {shown}")
-        elif not hmac.compare_digest(stored.mac, self._head.mac):
+        elif not _same(stored.mac, self._head.mac):
             self._found(last, f"the head does not fit row {last}")
         if self._anchor is not None and not self._anchor_seen:
             self._found(self._anchor.seq, f"the anchored row {self._anchor.seq} is missing: the trail was cut")
@@ -116,10 +130,14 @@ class Verifier:
         self.findings.append(Finding(self._head.chain, seq, problem))
 
 
+def _same(mac: object, other: object) -> bool:
+    return isinstance(mac, bytes) and isinstance(other, bytes) and hmac.compare_digest(mac, other)
+
+
 def _span(first: int, last: int) -> str:
     return str(first) if first >= last else f"{first} to {last}"
 
 
 def lines(findings: Iterable[Finding]) -> Iterator[str]:
     for finding in findings:
-        yield f"chain {finding.chain}: {finding.problem}"
+        yield f"chain {printable(str(finding.chain))}: {finding.problem}"

@@ -7,6 +7,7 @@ policies and messages are not here: they live in the store, so that every server
 import os
 import re
 import socket
+import stat
 import tomllib
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -96,13 +97,17 @@ def config_path(option: str | None) -> Path:
 
 
 def load(path: Path) -> Config:
-    """Read `path`. Raises BadInput that names file, line and key."""
+    """Read `path`. Raises BadInput that names file, line and key, or says who else could have written it."""
     try:
-        text = path.read_text("utf-8")
+        with path.open(encoding="utf-8") as file:
+            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+            text = file.read()
     except FileNotFoundError:
         raise BadInput(f"the configuration file {path} does not exist; create it with: twofold init") from None
     except (OSError, UnicodeDecodeError) as error:
         raise BadInput(f"the configuration file {path} cannot be read: {error}") from None
+    if mode & 0o022:  # it names the store and the key, so whoever writes it lets himself in
+        raise BadInput(f"{path} has mode {mode:04o}, so others can change it; run: chmod 640 {path}")
     return parse(text, path)
 
 
@@ -110,7 +115,8 @@ def parse(text: str, path: Path) -> Config:
     try:
         file = msgspec.convert(tomllib.loads(text), _File)
     except tomllib.TOMLDecodeError as error:
-        raise BadInput(f"{path}: {error}") from None
+        end = f"at line {len(text.splitlines()) or 1}, the end"
+        raise BadInput(f"{path}: {str(error).replace('at end of document', end)}") from None
     except msgspec.ValidationError as error:
         raise BadInput(_explain(error, text, path)) from None
     folder = path.absolute().parent
@@ -118,19 +124,27 @@ def parse(text: str, path: Path) -> Config:
         file=path,
         database=folder / file.store.path,
         key_file=folder / file.key.file,
-        chain=file.store.chain or socket.gethostname(),
-        issuer=_issuer(file.store.issuer, path),
-        listen=tuple(parse_listen(entry, f"{path}: radius.listen") for entry in file.radius.listen),
+        chain=_name(file.store.chain or socket.gethostname(), "store.chain", "this host's", text, path),
+        issuer=_name(file.store.issuer, "store.issuer", "your organisation's", text, path),
+        listen=_listen(file.radius.listen, text, path),
         status_server=file.radius.status_server,
         notify=file.notify.command,
         names=Spelling(file.names.realms, file.names.case_insensitive),
     )
 
 
-def _issuer(issuer: str, path: Path) -> str:
-    if not issuer.strip() or not issuer.isprintable():
-        raise BadInput(f"{path}: store.issuer must be a printable name, for example your organisation's")
-    return issuer
+def _name(name: str, where: str, example: str, text: str, path: Path) -> str:
+    if name != name.strip() or not name or not name.isprintable():
+        raise BadInput(f"{_place(where, text, path)}: {where} must be a printable name, for example {example}")
+    return name
+
+
+def _listen(entries: tuple[str, ...], text: str, path: Path) -> tuple[Listen, ...]:
+    where = "radius.listen"
+    what = f"{_place(where, text, path)}: {where}"
+    if not entries:
+        raise BadInput(f"{what} is empty; leave it out for the usual port on every address")
+    return tuple(parse_listen(entry, what) for entry in entries)
 
 
 _AT = re.compile(r"^(?P<what>.*?)(?: - at `\$\.?(?P<where>[^`]*)`)?$", re.DOTALL)
@@ -147,8 +161,12 @@ def _explain(error: msgspec.ValidationError, text: str, path: Path) -> str:
         what = "is not a known key"
     else:
         what = f"is not right: {what[0].lower()}{what[1:]}"
+    return f"{_place(where, text, path)}: {where or 'the file'} {what}"
+
+
+def _place(where: str, text: str, path: Path) -> str:
     line = _line_of(where, text)
-    return f"{path}{f', line {line}' if line else ''}: {where or 'the file'} {what}"
+    return f"{path}, line {line}" if line else str(path)
 
 
 def _line_of(where: str, text: str) -> int | None:
@@ -159,7 +177,7 @@ def _line_of(where: str, text: str) -> int | None:
     for number, line in enumerate(text.splitlines(), 1):
         stripped = line.strip()
         if stripped.startswith("["):
-            inside = stripped.strip("[] ") == section
+            inside = stripped.lstrip("[ ").partition("]")[0].rstrip() == section
             if inside and not name:
                 return number
         key = stripped.partition("=")[0].strip().strip("\"'")
@@ -192,13 +210,17 @@ def template(chain: str) -> str:
 
 [store]
 path = "twofold.db"
-chain = "{chain}"        # this host's name in the audit trail; keep it when the host is renamed
-issuer = "Twofold"       # what authenticator apps show above the PIN
+# This host's name in the audit trail; keep it when the host is renamed.
+chain = "{chain}"
+# What authenticator apps show above the PIN.
+issuer = "Twofold"
 
 [key]
-file = "master.key"      # seals the token keys; back it up apart from the store
+# Seals the token keys. Back it up, apart from the store.
+file = "master.key"
 
 [radius]
 listen = ["0.0.0.0:{RADIUS_PORT}", "[::]:{RADIUS_PORT}"]
-status_server = true     # answer health checks of proxies and load balancers (RFC 5997)
+# Answer health checks of proxies and load balancers (RFC 5997).
+status_server = true
 """

@@ -50,6 +50,7 @@ class Connections:
         self._deadline = deadline
         self._engine = _engine(path, deadline)
         self._lock = WriteLock(path, deadline)
+        self._file: tuple[int, int] | None = None  # device and inode
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
@@ -61,6 +62,7 @@ class Connections:
             _undone_on_error(connection),
         ):
             connection.begin()
+            self._check_same_file()
             yield connection
             self._commit(connection)
 
@@ -71,8 +73,20 @@ class Connections:
             reader = connection.execution_options(twofold_reading=True)
             with _undone_on_error(reader):
                 reader.begin()
+                self._check_same_file()
                 yield reader
                 reader.rollback()
+
+    def _check_same_file(self) -> None:
+        """SQLite goes on with the old file where one was removed or replaced, and what it writes there is lost."""
+        try:
+            status = os.stat(self.path)
+        except OSError as error:
+            raise StoreUnavailable(f"the store {self.path} cannot be opened: {error.strerror}") from None
+        here = status.st_dev, status.st_ino
+        self._file = self._file or here
+        if here != self._file:
+            raise StoreUnavailable(f"the store {self.path} was replaced while in use; start this program anew")
 
     def _commit(self, connection: Connection) -> None:
         connection.commit()
@@ -131,12 +145,28 @@ def _begin(connection: Connection) -> None:
 def _undone_on_error(connection: Connection) -> Iterator[None]:
     try:
         yield
-    except BaseException:
+    except BaseException as error:
         try:
             connection.rollback()
         except SQLAlchemyError:  # on a full disk SQLite has rolled back by itself
             connection.invalidate()
+        if isinstance(error, DBAPIError) and _read_only(error):
+            _close_all(connection)
         raise
+
+
+def _read_only(error: DBAPIError) -> bool:
+    code: int = getattr(error.orig, "sqlite_errorcode", 0)
+    return code & 0xFF == sqlite3.SQLITE_READONLY  # the upper bits say which kind
+
+
+def _close_all(connection: Connection) -> None:
+    """SQLite opens what it may not write for reading, and keeps it so as long as the process has a connection open.
+
+    Without any, the next transaction finds out whether writing is possible again.
+    """
+    connection.invalidate()
+    connection.engine.dispose()
 
 
 @contextmanager
@@ -187,10 +217,10 @@ class Database:
             return self._reader.read(connection, wanted)
 
     def clients(self) -> tuple[Client, ...]:
-        """The clients whose secret opens; the others are not served (`client list` names them)."""
+        """The clients that are whole; a damaged one is not served, and every command about it says why."""
         with self.connections.reading() as connection:
-            good, _ = read_clients(connection, self.keys.sealer)
-        return tuple(good.values())
+            readable, damaged = read_clients(connection, self.keys.sealer)
+        return tuple(client for name, client in readable.items() if name not in damaged)
 
     def book(self) -> Book:
         """Policies and texts as they are now."""

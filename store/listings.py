@@ -2,13 +2,13 @@
 
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import Connection, func, select
 
 from store.audit import Finding, Head, Verifier
 from store.schema import audit, audit_heads, challenges, clients, policies, texts, throttles, tokens, users
-from store.writing import read_head
 
 Row = dict[str, Any]
 
@@ -74,7 +74,17 @@ def audit_rows(
         newest = statement.order_by(audit.c.at.desc(), audit.c.chain.desc(), audit.c.seq.desc()).limit(limit)
         ordered = reversed(connection.execute(newest).mappings().all())  # type: ignore[assignment]
     for row in ordered:
-        yield dict(row) | {"detail": json.loads(row["detail"]), "mac": row["mac"].hex()}
+        mac = row["mac"].hex() if isinstance(row["mac"], bytes) else str(row["mac"])
+        yield dict(row) | {"detail": _detail(row["detail"]), "mac": mac}
+
+
+def _detail(text: Any) -> dict[str, Any]:
+    """The details of a row. One that was tampered with is shown as it is; `verify` says which."""
+    try:
+        detail = json.loads(text)
+    except (TypeError, ValueError):
+        detail = None
+    return detail if isinstance(detail, dict) else {"unreadable": str(text)}
 
 
 def chain_heads(connection: Connection) -> dict[str, Head]:
@@ -87,22 +97,33 @@ def verify(
 ) -> tuple[list[Finding], list[Head]]:
     """Walk every chain from its first row: what is wrong, and where each ends.
 
-    A host whose chain has not begun yet is no fault, but a chain that is anchored, or the only one, must be there.
+    A host whose chain has not begun yet is no fault, but a chain that is anchored, or the only one, must be there. One
+    chain begins with the creation of the store; else a trail that was removed whole would pass once a new one began.
     """
-    findings: list[Finding] = []
-    heads: list[Head] = []
-    named = {*connection.execute(select(audit.c.chain).distinct()).scalars(), *chain_heads(connection), *anchors}
-    for chain in sorted(named | {own_chain}):
-        found, head = _verify_chain(connection, key, chain, anchors.get(chain))
-        if chain in named or not named:
-            findings += found
-            heads.append(head)
-    return findings, heads
+    with _any_text(connection):
+        stored = chain_heads(connection)
+        verifiers = {chain: Verifier(key, chain, anchors.get(chain)) for chain in {*stored, *anchors}}
+        statement = select(audit).order_by(audit.c.chain, audit.c.seq).execution_options(yield_per=1000)
+        for row in connection.execute(statement).mappings():
+            chain = row["chain"]
+            if chain not in verifiers:
+                verifiers[chain] = Verifier(key, chain)
+            verifiers[chain].add(dict(row))
+    if not verifiers:
+        verifiers[own_chain] = Verifier(key, own_chain)
+    walked = [verifiers[chain] for chain in sorted(verifiers, key=str)]
+    findings = [finding for verifier in walked for finding in verifier.finish(stored.get(verifier.head.chain))]
+    if not findings and not any(verifier.begins_with == "store-create" for verifier in walked):
+        findings.append(Finding(own_chain, 1, "row 1 is missing, which the creation of the store wrote: a new trail"))
+    return findings, [verifier.head for verifier in walked]
 
 
-def _verify_chain(connection: Connection, key: bytes, chain: str, anchor: Head | None) -> tuple[list[Finding], Head]:
-    verifier = Verifier(key, chain, anchor)
-    statement = select(audit).where(audit.c.chain == chain).order_by(audit.c.seq)
-    for row in connection.execute(statement.execution_options(yield_per=1000)).mappings():
-        verifier.add(dict(row))
-    return verifier.finish(read_head(connection, chain)), verifier.head
+@contextmanager
+def _any_text(connection: Connection) -> Iterator[None]:
+    """Octets that are no UTF-8, put where text belongs, must not end the search for who changed what."""
+    driver: Any = connection.connection.driver_connection  # sqlite3.Connection
+    driver.text_factory = lambda octets: octets.decode("utf-8", "surrogateescape")
+    try:
+        yield
+    finally:
+        driver.text_factory = str

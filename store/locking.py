@@ -5,6 +5,7 @@ takes two lock files: `.queue`, held by the one who is next, then `.lock`, held 
 the queue meets no competitor for the lock, so a writer that has just finished cannot push in front of him.
 """
 
+import contextlib
 import fcntl
 import os
 import threading
@@ -86,12 +87,15 @@ def _wait(descriptor: int, until: float, deadline: float) -> None:
 
 
 def _open(path: Path, database: Path) -> int:
+    flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        if os.geteuid() == 0:  # a command of root's must not lock the server's own user out
-            owner = os.stat(database)
-            os.fchown(descriptor, owner.st_uid, owner.st_gid)
-        return descriptor
+        with contextlib.suppress(FileExistsError):
+            descriptor = os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o600)
+            if os.geteuid() == 0:  # a command of root's must not lock the server's own user out
+                owner = os.stat(database)
+                os.fchown(descriptor, owner.st_uid, owner.st_gid)  # made just now, so nobody else's file
+            return descriptor
+        return os.open(path, flags)
     except OSError as error:
         raise StoreUnavailable(f"the lock file {path} cannot be opened: {error.strerror}") from None
 

@@ -18,7 +18,7 @@ from store.config import Config, template
 from store.database import Connections, Database, Keys, check_file, create_file
 from store.notices import notices_for
 from store.schema import meta, store_keys
-from store.sealing import MasterKey, Sealer, create_key_file, read_key_file
+from store.sealing import MasterKey, Sealer, create_key_file, create_whole, read_key_file
 from store.snapshots import BOOK_GENERATION
 from store.writing import CLIENTS_GENERATION, Writer
 from validation.changes import Audit
@@ -54,7 +54,12 @@ class LoggedFaults:
 
 def open_gate(config: Config) -> Gate:
     """The gate on the store of `config`. Raises StoreUnavailable or StoreMismatch."""
-    return Gate(open_store(config), SystemMoments(), LoggedFaults(), notices_for(config.notify), config.issuer)
+    return gate_on(open_store(config), config)
+
+
+def gate_on(store: Database, config: Config) -> Gate:
+    """The gate on an open store, with the real clock and dice."""
+    return Gate(store, SystemMoments(), LoggedFaults(), notices_for(config.notify), config.issuer)
 
 
 def open_store(config: Config) -> Database:
@@ -97,7 +102,8 @@ def _read_keys(connection: Connection, master: MasterKey, config: Config) -> Key
         sealer = Sealer(master, facts["store_id"])
         opened = {name: sealer.open("store-key", name, sealed[name]) for name in ("fingerprint", "audit")}
     except (KeyError, Damaged) as error:
-        raise StoreMismatch(f"the store {config.database} is damaged: {error}; restore it from a backup") from None
+        what = f"{error} is missing" if isinstance(error, KeyError) else error
+        raise StoreMismatch(f"the store {config.database} is damaged: {what}; restore it from a backup") from None
     return Keys(sealer, opened["fingerprint"], opened["audit"])
 
 
@@ -134,11 +140,9 @@ class Created:
 def create_config(path: Path, chain: str) -> bool:
     """Write the configuration file if there is none. True if it was written."""
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o640)
+        create_whole(path, template(chain), 0o640)
     except FileExistsError:
         return False
-    with os.fdopen(descriptor, "w") as file:
-        file.write(template(chain))
     return True
 
 

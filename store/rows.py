@@ -161,17 +161,21 @@ def _candidate_from(opened: bytes) -> Token:
     return Token(**facts | {"state": TokenState(facts["state"])})
 
 
-def client_from(row: Mapping[str, Any], sealer: Sealer, signed_sources: frozenset[str]) -> Client:
+def client_from(row: Mapping[str, Any], secret: bytes, signed_sources: frozenset[str]) -> Client:
     return Client(
         name=row["name"],
         network=ip_network(row["network"]),
-        secret=sealer.open("client-secret", row["name"], row["sealed_secret"]),
+        secret=secret,
         mode=Mode(row["mode"]),
         message_authenticator=MessageAuthenticatorRule(row["message_authenticator"]),
         status_server=row["status_server"],
         version=row["version"],
         signed_sources=signed_sources,
     )
+
+
+def client_secret(row: Mapping[str, Any], sealer: Sealer) -> bytes:
+    return sealer.open("client-secret", row["name"], row["sealed_secret"])
 
 
 def client_columns(client: Client, sealer: Sealer) -> dict[str, Any]:

@@ -60,7 +60,7 @@ users = Table(
     Column("disabled", Boolean, nullable=False),
     Column("locked", Boolean, nullable=False),
     Column("password_hash", Text),
-    Column("password_version", Integer, nullable=False),
+    Column("password_version", BigInteger, nullable=False),
     Column("pairing", Text, nullable=False),
     Column("pairing_since", Float, nullable=False),
     Column("first_registered_at", Float),

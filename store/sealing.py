@@ -92,29 +92,42 @@ def fingerprint(key: bytes, token_key: bytes) -> bytes:
 def create_key_file(path: Path) -> MasterKey:
     """Write a fresh master key, mode 0600 whatever the umask, never over an existing file."""
     octets = os.urandom(MASTER_KEY_OCTETS)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(octets.hex() + "\n")
-        file.flush()
-        os.fsync(file.fileno())
+    create_whole(path, octets.hex() + "\n", 0o600)
     return MasterKey(octets)
+
+
+def create_whole(path: Path, text: str, mode: int) -> None:
+    """Write a new file to the disk, or none: on a full disk no half of it stays behind."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException as error:
+        os.unlink(path)
+        if isinstance(error, OSError):
+            error.filename = str(path)
+        raise
 
 
 def read_key_file(path: Path) -> MasterKey:
     """Read a master key: 64 hex characters. Raises StoreMismatch if it is missing, readable by others, or no key."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)  # a pipe must not hold us up
     except FileNotFoundError:
         raise StoreMismatch(
             f"the key file {path} is missing; without it the store cannot be read. Restore it"
         ) from None
     except OSError as error:
         raise StoreMismatch(f"the key file {path} cannot be opened: {error.strerror}") from None
-    with os.fdopen(descriptor) as file:
-        check_mode(path, os.fstat(file.fileno()))
-        text = file.read(4096).strip()
     try:
-        octets = bytes.fromhex(text)
+        check_mode(path, os.fstat(descriptor))
+        text = os.read(descriptor, 4096)
+    finally:
+        os.close(descriptor)
+    try:
+        octets = bytes.fromhex(text.decode("ascii"))
     except ValueError:
         octets = b""
     if len(octets) != MASTER_KEY_OCTETS:
@@ -126,6 +139,6 @@ def check_mode(path: Path, status: os.stat_result) -> None:
     """Refuse a file with secrets that others may read or anybody but its owner may write (0600 or 0640)."""
     if not stat.S_ISREG(status.st_mode):
         raise StoreMismatch(f"{path} is not a regular file")
-    if status.st_mode & 0o027:
+    if status.st_mode & 0o037:
         mode = stat.S_IMODE(status.st_mode)
         raise StoreMismatch(f"{path} has mode {mode:04o}, so others can get at it; run: chmod 600 {path}")

@@ -4,7 +4,8 @@ Rule: a row that cannot be read damages only the snapshots that need it.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, select
@@ -88,7 +89,7 @@ class SnapshotReader:
 
 
 def read_clients(connection: Connection, sealer: Sealer) -> tuple[dict[str, Client], dict[str, Damaged]]:
-    """All clients by name, and those whose secret does not open."""
+    """All clients by name, and what is wrong with some. One whose secret does not open comes with an empty one."""
     return _clients(connection, sealer, connection.execute(select(clients)).mappings())
 
 
@@ -96,18 +97,20 @@ def _clients(
     connection: Connection, sealer: Sealer, found: Iterable[Any]
 ) -> tuple[dict[str, Client], dict[str, Damaged]]:
     signed: dict[str, set[str]] = defaultdict(set)
-    good: dict[str, Client] = {}
+    readable: dict[str, Client] = {}
     damaged: dict[str, Damaged] = {}
     listed = list(found)
     if any(row["message_authenticator"] == "auto" for row in listed):
         for client, address in connection.execute(select(signed_sources.c.client, signed_sources.c.address)):
             signed[client].add(address)
     for row in listed:
+        name = row["name"]
         try:
-            good[row["name"]] = rows.client_from(row, sealer, frozenset(signed[row["name"]]))
+            readable[name] = rows.client_from(row, b"", frozenset(signed[name]))
+            readable[name] = replace(readable[name], secret=rows.client_secret(row, sealer))
         except (Damaged, ValueError) as error:
-            damaged[row["name"]] = Damaged(str(error))
-    return good, damaged
+            damaged[name] = Damaged(f"client {name}: {error}; set its secret anew, or remove it")
+    return readable, damaged
 
 
 class _Batch:
@@ -121,10 +124,11 @@ class _Batch:
         self._fingerprint_key = fingerprint_key
         self._wanted = wanted
         self._book = book
+        self._damage_of_name: dict[str, Damaged] = {}
         self._damage_of_user: dict[int, Damaged] = {}
         self._damage_of_serial: dict[str, Damaged] = {}
-        self._users = {u.name: u for u in map(rows.user_from, self._rows(_users_by_name, {w.user for w in wanted}))}
         self._damage_of_state: dict[str, Damaged] = {}
+        self._users = {user.name: user for user in self._read_users(_users_by_name, {w.user for w in wanted})}
         self._challenges = self._read_challenges()
         self._tickets = self._read_tickets()
         self._named_tokens = self._read_named_tokens()
@@ -166,6 +170,8 @@ class _Batch:
         )
 
     def _damage(self, wanted: Wanted, user: User | None) -> Damaged | None:
+        if wanted.user is not None and wanted.user in self._damage_of_name:
+            return self._damage_of_name[wanted.user]
         if user is not None and user.id in self._damage_of_user:
             return self._damage_of_user[user.id]
         if wanted.serial is not None and wanted.serial in self._damage_of_serial:
@@ -178,6 +184,15 @@ class _Batch:
         values = [value for value in wanted if value is not None]
         return list(self._connection.execute(statement, {"wanted": values}).mappings()) if values else []
 
+    def _read_users(self, statement: Any, wanted: Iterable[Any]) -> Iterator[User]:
+        """The users whose rows can be read; of the others the damage is noted."""
+        for row in self._rows(statement, wanted):
+            try:
+                yield rows.user_from(row)
+            except (ValueError, TypeError) as error:
+                damage = Damaged(f"user {row['name']}: {error}; restore the row from a backup")
+                self._damage_of_name[row["name"]] = damage
+
     def _read_named_tokens(self) -> dict[str, Token]:
         found: dict[str, Token] = {}
         for row in self._rows(_tokens_by_serial, {w.serial for w in self._wanted}):
@@ -187,7 +202,7 @@ class _Batch:
     def _read_owners(self) -> dict[int, User]:
         ids = {token.user_id for token in self._named_tokens.values()}
         ids |= {ticket.user_id for ticket in self._tickets.values()}
-        return {user.id: user for user in map(rows.user_from, self._rows(_users_by_id, ids))}
+        return {user.id: user for user in self._read_users(_users_by_id, ids)}
 
     def _read_tokens(self, user_ids: set[int]) -> dict[int, list[Token]]:
         found: dict[int, list[Token]] = defaultdict(list)

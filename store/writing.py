@@ -36,11 +36,12 @@ from store.sealing import Sealer, fingerprint
 from store.snapshots import BOOK_GENERATION
 from validation import changes as c
 from validation.changes import Audit, Change
-from validation.model import Stage, TokenState
+from validation.model import Stage, TokenState, canonical_key
 from validation.ports import Conflict
 from validation.settings import Scope
 
 CLIENTS_GENERATION = "clients_generation"
+_FORGET_FLOODS = 7 * 86_400.0  # seconds; anybody can make such rows
 
 # The statements on the road of a login, built once: building them costs more than running them.
 _USE_TOKEN = (
@@ -255,7 +256,7 @@ class Writer:
         self._one(statement, {}, "the user was removed")
 
     def _insert_token(self, change: c.InsertToken) -> None:
-        mark = fingerprint(self._fingerprint_key, change.token.key)
+        mark = fingerprint(self._fingerprint_key, canonical_key(change.token.key, change.token.algorithm))
         self._connection.execute(insert(known_keys).values(fingerprint=mark, serial=change.token.serial))
         self._connection.execute(insert(tokens).values(rows.token_columns(change.token, self._sealer, mark)))
 
@@ -328,7 +329,7 @@ class Writer:
         suppressed = found.suppressed if found is not None else 0
         detail = dict(change.audit.detail) | ({"suppressed": suppressed} if suppressed else {})
         self._audits.append(replace(change.audit, detail=detail))
-        old = (floods.c.since < now - 86_400) & (floods.c.suppressed == 0)
+        old = floods.c.since < now - _FORGET_FLOODS
         self._connection.execute(delete(floods).where(here | old))
         self._connection.execute(insert(floods).values(key=change.key, since=now, suppressed=0))
 

@@ -50,6 +50,7 @@ class Site:
         folder.mkdir(parents=True, exist_ok=True)
         self.config_file = folder / "twofold.toml"
         self.config_file.write_text(config or '[store]\nchain = "test"\n[radius]\nlisten = ["127.0.0.1:0"]\n')
+        self.config_file.chmod(0o640)  # whatever the umask of whoever runs the tests
         opening.create(self.config, "test")
 
     @property

@@ -121,7 +121,7 @@ def _add_user(snapshot: Snapshot, command: AddUser, moment: Moment) -> Outcome:
         first_factor=command.first_factor,
         groups=command.groups,
         password_hash=command.password_hash,
-        password_version=1 if command.password_hash else 0,
+        password_version=_new_version(0, moment) if command.password_hash else 0,
         pairing_since=moment.now,
     )
     return Done(), (InsertUser(user), _audit(command, moment, "user-add", user=user.name))
@@ -138,13 +138,21 @@ def _set_user(snapshot: Snapshot, command: SetUser, moment: Moment) -> Outcome:
         user = replace(user, groups=command.groups)
         changed.append("groups")
     if command.password_hash is not None:
-        user = replace(user, password_hash=command.password_hash, password_version=user.password_version + 1)
+        user = replace(
+            user, password_hash=command.password_hash, password_version=_new_version(user.password_version, moment)
+        )
         changed.append("password")
     if not changed:
         raise BadInput("nothing to change: name at least one option")
     audit = _audit(command, moment, "user-set", user=user.name, changed=" ".join(changed))
     closes = (EndLoginsOf(user.id),) if changed != ["groups"] else ()
     return Done(), (ReplaceUser(user), *closes, audit)
+
+
+def _new_version(before: int, moment: Moment) -> int:
+    """Greater than `before`, and not one that an earlier user of the same name had: a password check that began before
+    he was removed must not count for this one."""
+    return max(before + 1, int(moment.now * 1000))
 
 
 def _check_groups(groups: tuple[str, ...]) -> None:
@@ -200,7 +208,7 @@ def _remove_user(snapshot: Snapshot, command: RemoveUser, moment: Moment) -> Out
 
 def _known_user(snapshot: Snapshot, name: str) -> User:
     if snapshot.user is None:
-        raise Refused(f"there is no user {name!r}; twofold user list shows all")
+        raise snapshot.damage or Refused(f"there is no user {name!r}; twofold user list shows all")
     return snapshot.user
 
 
@@ -211,7 +219,7 @@ def _enroll_token(snapshot: Snapshot, command: EnrollToken, moment: Moment) -> O
     user = _known_user(snapshot, command.user)
     token = Token(
         id=0,
-        serial=command.serial or moment.new_serial,
+        serial=command.serial if command.serial is not None else moment.new_serial,
         user_id=user.id,
         kind=command.kind,
         key=command.key if command.key is not None else moment.new_key,
@@ -463,6 +471,8 @@ def _add_client(snapshot: Snapshot, command: AddClient, moment: Moment) -> Outco
 
 def _set_client(snapshot: Snapshot, command: SetClient, moment: Moment) -> Outcome:
     client = _known_client(snapshot, command.name)
+    if snapshot.damage is not None and command.secret is None:
+        raise snapshot.damage  # only a new secret repairs it
     given = {
         "network": command.network,
         "secret": command.secret,
@@ -544,8 +554,9 @@ def _audit(
     )
 
 
-# A damaged token must not keep its owner from being locked, disabled or removed, nor itself from being revoked.
-_MAY_TOUCH_DAMAGE = (ChangeUserState, RemoveUser, RevokeToken, RevokeUserTokens)
+# Damage must not keep a user from being locked, disabled or removed, a token from being revoked, or a client from being
+# repaired or removed.
+_MAY_TOUCH_DAMAGE = (ChangeUserState, RemoveUser, RevokeToken, RevokeUserTokens, RemoveClient, SetClient)
 
 _HANDLERS: dict[type[Command], Callable[[Snapshot, Any, Moment], Outcome]] = {
     AddUser: _add_user,

@@ -16,10 +16,11 @@ from validation.decisions import Decision, Done, Look, Reason, Reject
 from validation.errors import Damaged, StoreUnavailable
 from validation.model import Client, Snapshot
 from validation.ports import Conflict, Faults, Moments, Notices, Store
-from validation.requests import Command, LoginRequest, LookRequest
+from validation.requests import Channel, Command, LoginRequest, LookRequest
 
 Outcome: TypeAlias = Decision | StoreUnavailable
 
+_PROVES_NOTHING = Look(first_factor="local", password_version=-1)
 _ADMIN_TRIES = 3  # a fresh serial may collide, another admin may have been quicker
 
 
@@ -43,6 +44,9 @@ class Gate:
             batch, waiting = _without_companions(waiting)
             decided = self._decide_batch([request for _, request in batch])
             outcomes.update((index, outcome) for (index, _), outcome in zip(batch, decided, strict=True))
+            if isinstance(trouble := decided[-1], StoreUnavailable):  # do not wait for it again for each of the rest
+                outcomes.update((index, trouble) for index, _ in waiting)
+                break
         return [outcomes[index] for index in range(len(requests))]
 
     def _decide_batch(self, batch: Sequence[LoginRequest]) -> Sequence[Outcome]:
@@ -74,8 +78,8 @@ class Gate:
     def _record_failure(self, request: LoginRequest, error: Exception) -> Outcome:
         """The changes of this request could not be written: refuse it, and write that down."""
         self._faults.decision_failed(request, error)
-        verdict = decide.failed(request, self._moments.moment())
         try:
+            verdict = decide.failed(request, self._moments.moment())
             with self._store.transaction() as transaction:
                 transaction.apply(verdict.changes)
         except StoreUnavailable as unavailable:
@@ -86,7 +90,7 @@ class Gate:
         return verdict.decision
 
     def look(self, requests: Sequence[LookRequest]) -> list[Look]:
-        """Read-only. Raises StoreUnavailable. A damaged row gives a look that proves nothing."""
+        """Read-only. Raises StoreUnavailable. A request whose look raises gets one that proves nothing, alone."""
         snapshots = self._store.look([request.wanted for request in requests])
         return [self._look(s, r) for s, r in zip(snapshots, requests, strict=True)]
 
@@ -94,7 +98,11 @@ class Gate:
         try:
             return looking.look(snapshot, request, self._moments.moment())
         except Damaged:  # the gate will say so when it decides
-            return Look(first_factor="local", password_version=looking.NO_HASH)
+            return _PROVES_NOTHING
+        except Exception as error:  # one bad row must not silence a batch
+            asked = LoginRequest(request.user, Channel.for_mode(request.mode), request.client, client_version=-1)
+            self._faults.decision_failed(asked, error)
+            return _PROVES_NOTHING
 
     def administer(self, command: Command) -> Done:
         """Carry out an admin's command. Raises Refused, BadInput, Damaged or StoreUnavailable; then nothing changed."""
@@ -143,10 +151,9 @@ def _without_companions(waiting: _Indexed) -> tuple[_Indexed, _Indexed]:
     users: set[str] = set()
     states: set[str] = set()
     for index, request in waiting:
-        if request.user in users or request.state in states:
-            later.append((index, request))
-            continue
-        batch.append((index, request))
+        together = request.user not in users and request.state not in states
+        (batch if together else later).append((index, request))
+        # Of those that wait too: else a later request of the same user would overtake.
         users.add(request.user)
         if request.state is not None:
             states.add(request.state)

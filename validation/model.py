@@ -5,6 +5,7 @@ Nothing here decides anything.
 """
 
 import base64
+import hashlib
 from dataclasses import dataclass, field
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv6Address
@@ -106,6 +107,19 @@ class Token:
     failures: int = 0  # consecutive wrong PINs after a proved password
     last_used_at: float | None = None
     public_id: str = ""  # Yubico OTP only: the modhex characters before the encrypted block
+
+
+_HMAC_BLOCK_OCTETS = {"sha1": 64, "sha256": 64, "sha512": 128}
+
+
+def canonical_key(key: bytes, algorithm: str) -> bytes:
+    """The shortest key that makes the same values, so that a key is recognised in every form.
+
+    HMAC hashes a key longer than its block, and fills a shorter one with zero octets (RFC 2104 2).
+    """
+    if len(key) > _HMAC_BLOCK_OCTETS.get(algorithm, len(key)):  # what is not known is refused elsewhere
+        key = hashlib.new(algorithm, key).digest()
+    return key.rstrip(b"\0")
 
 
 class Factor(StrEnum):

@@ -15,6 +15,7 @@ from validation.model import (
     Origin,
     Purpose,
     RevokeReason,
+    canonical_key,
 )
 from validation.settings import Network, Scope
 
@@ -236,7 +237,8 @@ class EnrollToken(Command):
 
     @property
     def wanted(self) -> Wanted:
-        return Wanted(user=self.user, serial=self.serial, key=self.key)
+        key = canonical_key(self.key, self.algorithm) if self.key is not None else None
+        return Wanted(user=self.user, serial=self.serial, key=key)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

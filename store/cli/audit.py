@@ -1,6 +1,7 @@
 """`twofold audit`: what happened, and whether the record of it is whole."""
 
 import os
+import re
 import tempfile
 from datetime import datetime
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from store.cli.shared import iso_time, json_option, local_time, open_store, print_json, print_table
+from store.cli.shared import iso_time, json_option, local_time, opened, print_json, print_table, reading
 from validation.errors import BadInput
 
 if TYPE_CHECKING:
@@ -28,10 +29,10 @@ def audit() -> None:
 @click.pass_context
 def list_(ctx: click.Context, user: str | None, since: str | None, limit: int | None, as_json: bool) -> None:
     """The rows, from old to new."""
+    after = _time(since) if since is not None else None
     from store import listings
 
-    after = _time(since) if since is not None else None
-    with open_store(ctx).connections.reading() as connection:
+    with reading(ctx) as connection:
         found = list(listings.audit_rows(connection, user, after, limit))
     if as_json:
         print_json([row | {"at": iso_time(row["at"])} for row in found])
@@ -69,12 +70,11 @@ def verify(ctx: click.Context, anchor: Path | None, as_json: bool) -> int:
     Rows cut off at the newest end, together with the head, can only be noticed with an anchor kept on another
     machine or medium.
     """
+    anchors = _read_anchor(anchor) if anchor is not None else {}
     from store import audit as trail
     from store import listings
 
-    anchors = _read_anchor(anchor) if anchor is not None else {}
-    store = open_store(ctx)
-    with store.connections.reading() as connection:
+    with opened(ctx) as store, store.connections.reading() as connection:
         findings, heads = listings.verify(connection, store.keys.audit, store.chain, anchors)
     if anchor is not None and not findings:
         _write_anchor(anchor, heads)
@@ -105,6 +105,7 @@ def _report(
 # --- the anchor file: a first line that names the format, then `SEQ MAC CHAIN` for every chain ------------------
 
 _FORMAT = "twofold-audit-anchor 1"
+_LINE = re.compile(r"(?P<seq>[1-9][0-9]{0,18}) (?P<mac>[0-9a-f]{64}) (?P<chain>.+)")
 
 
 def _read_anchor(path: Path) -> "dict[str, Head]":
@@ -120,11 +121,12 @@ def _read_anchor(path: Path) -> "dict[str, Head]":
         raise BadInput(f"--anchor: {path}, line 1: not an anchor file; it should begin with {_FORMAT!r}")
     anchors: dict[str, Head] = {}
     for number, line in enumerate(lines[1:], 2):
-        try:
-            seq, mac, chain = line.split(" ", 2)
-            anchors[chain] = Head(chain, int(seq), bytes.fromhex(mac))
-        except ValueError:
-            raise BadInput(f"--anchor: {path}, line {number}: expected SEQ MAC CHAIN") from None
+        match = _LINE.fullmatch(line)
+        if match is None or match["chain"] in anchors:
+            raise BadInput(f"--anchor: {path}, line {number}: expected SEQ MAC CHAIN, one line for each chain")
+        anchors[match["chain"]] = Head(match["chain"], int(match["seq"]), bytes.fromhex(match["mac"]))
+    if not anchors:
+        raise BadInput(f"--anchor: {path} ends after its first line; it should name at least one chain")
     return anchors
 
 
@@ -133,10 +135,14 @@ def _write_anchor(path: Path, heads: "list[Head]") -> None:
     text = "\n".join([_FORMAT, *(f"{head.seq} {head.mac.hex()} {head.chain}" for head in heads)]) + "\n"
     try:
         descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except OSError:
+            os.unlink(temporary)
+            raise
     except OSError as error:
         raise BadInput(f"--anchor: {path} cannot be written: {error.strerror}") from None

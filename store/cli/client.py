@@ -1,18 +1,27 @@
 """`twofold client`: the RADIUS clients (NAS) that may ask, and how they speak."""
 
 import secrets
-from ipaddress import ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any
 
 import click
 
-from store.cli.shared import actor, administer, json_option, open_store, print_json, print_table, read_secret
+from store.cli.shared import (
+    actor,
+    administer,
+    json_option,
+    print_json,
+    print_line,
+    print_table,
+    read_secret,
+    reading,
+)
 from validation.errors import BadInput, Refused
 from validation.model import MessageAuthenticatorRule, Mode
 from validation.requests import AddClient, RemoveClient, SetClient
 from validation.settings import Network
 
-_GENERATED_OCTETS = 24  # 32 characters of URL-safe Base64
+_GENERATED_OCTETS = 20  # 40 hex characters, which no shell or configuration file takes for something else
 
 _mode = click.option(
     "--mode",
@@ -114,13 +123,19 @@ def _secret(name: str, from_stdin: bool, generate: bool) -> bytes | None:
     if from_stdin and generate:
         raise click.UsageError("--secret-stdin and --generate-secret exclude each other")
     if generate:
-        return secrets.token_urlsafe(_GENERATED_OCTETS).encode()
+        return secrets.token_hex(_GENERATED_OCTETS).encode()
     return read_secret(f"Shared secret of {name}").encode() if from_stdin else None
 
 
 def _network(text: str) -> Network:
+    if "%" in text:
+        raise BadInput(f"address: {text!r} names an interface; leave %… out, an address is a client on all of them")
     try:
-        return ip_network(text)
+        network = ip_network(text)
+        if isinstance(network, IPv6Network) and network.prefixlen >= 96 and network.network_address.ipv4_mapped:
+            # The server takes an IPv4 address mapped into IPv6 for what it is, so its client must be one too.
+            return IPv4Network((network.network_address.ipv4_mapped, network.prefixlen - 96))
+        return network
     except ValueError as error:
         raise BadInput(f"address: {error}; write 192.0.2.10, 192.0.2.0/24 or 2001:db8::/48") from None
 
@@ -153,7 +168,7 @@ def show(ctx: click.Context, name: str, as_json: bool) -> None:
         return
     for key, value in document.items():
         shown = ("yes" if value else "no") if isinstance(value, bool) else value
-        click.echo(f"{key.replace('_', ' '):22} {shown}")
+        print_line(f"{key.replace('_', ' '):22} {shown}")
 
 
 _KEYS = ("name", "address", "mode", "message_authenticator", "status_server")
@@ -162,7 +177,7 @@ _KEYS = ("name", "address", "mode", "message_authenticator", "status_server")
 def _found(ctx: click.Context) -> list[dict[str, Any]]:
     from store import listings
 
-    with open_store(ctx).connections.reading() as connection:
+    with reading(ctx) as connection:
         return listings.client_rows(connection)
 
 

@@ -5,12 +5,15 @@ status: 0 done, 1 refused or not found, 2 usage or configuration, 3 store unavai
 """
 
 import importlib
+import io
+import resource
 import sys
 from collections.abc import Sequence
 
 import click
 
 from validation.errors import BadInput, StoreUnavailable, TwofoldError
+from validation.messages import without_controls
 
 # noun -> (module:command, help line), in the order people meet them
 NOUNS: dict[str, tuple[str, str]] = {
@@ -59,12 +62,16 @@ def twofold(ctx: click.Context, config: str | None) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its status."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would hold passwords and keys
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A terminal that cannot draw a QR code must still show the key beside it.
+        sys.stdout.reconfigure(errors="replace")
     sys.exit(run(arguments))
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
     try:
-        status = twofold.main(args=None if arguments is None else list(arguments), standalone_mode=False)
+        status = twofold.main(args=_checked(sys.argv[1:] if arguments is None else arguments), standalone_mode=False)
     except click.UsageError as error:
         error.show()
         return _EXIT_USAGE
@@ -74,12 +81,18 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except click.Abort:
         return _EXIT_REFUSED
     except TwofoldError as error:
-        click.echo(f"twofold: {error}", err=True)
+        click.echo(f"twofold: {without_controls(str(error))}", err=True)
         return _status(error)
-    except BrokenPipeError:  # `twofold audit list | head`
-        sys.stderr.close()
-        return 0
     return status if isinstance(status, int) else 0
+
+
+def _checked(arguments: Sequence[str]) -> list[str]:
+    for argument in arguments:
+        try:
+            argument.encode()
+        except UnicodeEncodeError:
+            raise BadInput(f"the argument {argument!a} is not UTF-8") from None
+    return list(arguments)
 
 
 def _status(error: TwofoldError) -> int:

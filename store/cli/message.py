@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from store.cli.shared import actor, administer, json_option, open_store, print_json, print_table, scope
+from store.cli.shared import actor, administer, json_option, opened, print_json, print_table, scope
 from validation.messages import DEFAULTS, MessageKey, default_text
 from validation.requests import SetText
 from validation.settings import Text, Whom
@@ -44,7 +44,8 @@ def show(
     ctx: click.Context, group: str | None, client: str | None, service: str | None, language: str, as_json: bool
 ) -> None:
     """Every text as it would be read."""
-    book = open_store(ctx).book()
+    with opened(ctx) as store:
+        book = store.book()
     whom = Whom(frozenset({group} if group else set()), client, service)
     texts = {key: book.text(key, language, whom) or default_text(key, language) for key in MessageKey}
     if as_json:

@@ -10,7 +10,7 @@ from store.cli.shared import (
     administer,
     json_option,
     local_time,
-    open_store,
+    opened,
     print_json,
     print_table,
     scope,
@@ -69,7 +69,8 @@ def unset(
 @click.pass_context
 def show(ctx: click.Context, every: bool, as_json: bool) -> None:
     """The rules that are set."""
-    rules = open_store(ctx).book().rules
+    with opened(ctx) as store:
+        rules = store.book().rules
     if as_json:
         print_json([_rule_document(rule) for rule in rules])
         return
@@ -111,11 +112,11 @@ def lint(ctx: click.Context) -> int:
     from store import listings
     from validation.explaining import lint as findings
 
-    store = open_store(ctx)
-    with store.connections.reading() as connection:
+    with opened(ctx) as store, store.connections.reading() as connection:
         groups = {group for row in listings.user_rows(connection) for group in row["groups"]}
         clients = {row["name"] for row in listings.client_rows(connection)}
-    found = list(findings(store.book(), frozenset(groups), frozenset(clients)))
+        book = store.book()
+    found = list(findings(book, frozenset(groups), frozenset(clients)))
     for line in found:
         click.echo(line)
     if not found:
@@ -142,7 +143,8 @@ def _explain(ctx: click.Context, name: str, client: str | None, source: str | No
     from store.opening import SystemMoments
     from validation.explaining import explain as explanation_of
 
-    (snapshot,) = open_store(ctx).look([Wanted(user=user_name(ctx, name), client=client, source=source)])
+    with opened(ctx) as store:
+        (snapshot,) = store.look([Wanted(user=user_name(ctx, name), client=client, source=source)])
     if snapshot.user is None:
         raise Refused(f"there is no user {name!r}; twofold user list shows all")
     if snapshot.client is None:

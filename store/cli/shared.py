@@ -9,7 +9,8 @@ import json
 import os
 import pwd
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from ipaddress import ip_network
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -24,6 +25,8 @@ from validation.requests import Command
 from validation.settings import Network, Scope
 
 if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
     from store.database import Database
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -40,17 +43,31 @@ def user_name(ctx: click.Context, name: str) -> str:
     return load_config(ctx).names.canonical(name) or name
 
 
-def open_store(ctx: click.Context) -> "Database":
+@contextmanager
+def opened(ctx: click.Context) -> Iterator["Database"]:
+    """The store, closed when the block ends."""
     from store import opening
 
-    return opening.open_store(load_config(ctx))
+    store = opening.open_store(load_config(ctx))
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+@contextmanager
+def reading(ctx: click.Context) -> Iterator["Connection"]:
+    """A consistent view of the store, for `store.listings`."""
+    with opened(ctx) as store, store.connections.reading() as connection:
+        yield connection
 
 
 def administer(ctx: click.Context, command: Command) -> Done:
     """Carry out `command` and print its warnings on standard error."""
     from store import opening
 
-    done = opening.open_gate(load_config(ctx)).administer(command)
+    with opened(ctx) as store:
+        done = opening.gate_on(store, load_config(ctx)).administer(command)
     warn(done)
     return done
 
@@ -64,7 +81,8 @@ def actor() -> str:
     """Who is at the keyboard: the login user, and whom sudo made him."""
     name = _user_name(os.getuid())
     login = _login_uid()
-    behind = os.environ.get("SUDO_USER") or (_user_name(login) if login is not None else "")
+    # The login uid first: the environment is whatever the caller says.
+    behind = _user_name(login) if login is not None else os.environ.get("SUDO_USER", "")
     return f"{behind} as {name}" if behind and behind != name else name
 
 
@@ -142,6 +160,11 @@ def json_option(function: F) -> F:
 def print_json(document: object) -> None:
     """In ASCII, so that no name can steer the terminal or break a line (C-032)."""
     click.echo(json.dumps(document, indent=2, default=str))
+
+
+def print_line(text: str) -> None:
+    """One line of a view, with control characters escaped: a store that was tampered with may hold any."""
+    click.echo(printable(text, 8192))
 
 
 def print_table(columns: Sequence[str], lines: Iterable[Sequence[object]]) -> None:

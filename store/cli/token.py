@@ -1,10 +1,13 @@
 """`twofold token`: what makes the PINs."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, BinaryIO
 
 import click
+from click.core import ParameterSource
 
 from store.cli.shared import (
     actor,
@@ -13,10 +16,11 @@ from store.cli.shared import (
     json_option,
     load_config,
     local_time,
-    open_store,
     print_json,
+    print_line,
     print_table,
     read_secret,
+    reading,
     user_name,
 )
 from validation.errors import BadInput, Refused
@@ -26,9 +30,6 @@ from validation.tokens import qr
 from validation.tokens.kind import ALGORITHMS, DIGITS
 from validation.tokens.registry import KINDS
 from validation.tokens.uri import base32, grouped, key_from_text
-
-if TYPE_CHECKING:
-    pass
 
 
 @click.group()
@@ -66,7 +67,9 @@ def enroll(
     as_json: bool,
 ) -> None:
     """Give user NAME a token. It works at once; its key is shown once."""
-    picture = _qr_target(qr_target)
+    path = _qr_path(qr_target)
+    if kind != "totp" and ctx.get_parameter_source("period") is not ParameterSource.DEFAULT:
+        raise click.UsageError("--period goes with --kind totp: a counter token knows no time")
     issuer, name = load_config(ctx).issuer, user_name(ctx, name)
     command = EnrollToken(
         actor=actor(),
@@ -80,25 +83,26 @@ def enroll(
         key=key_from_text(read_secret(f"Key for {name} in Base32")) if key_stdin else None,
         allow_short_key=allow_short_key,
     )
-    done = administer(ctx, command)
-    made = Token(
-        id=0,
-        serial=done.serials[0],
-        user_id=0,
-        kind=kind,
-        key=done.key or b"",
-        digits=command.digits,
-        period=period,
-        algorithm=algorithm,
-        moving_factor=command.moving_factor,
-    )
-    uri = KINDS[kind].uri(made, name, issuer)
-    if picture is not None:
-        _save_picture(uri, picture)
+    with _picture_file(path) as file:
+        done = administer(ctx, command)
+        made = Token(
+            id=0,
+            serial=done.serials[0],
+            user_id=0,
+            kind=kind,
+            key=done.key or b"",
+            digits=command.digits,
+            period=period,
+            algorithm=algorithm,
+            moving_factor=command.moving_factor,
+        )
+        uri = KINDS[kind].uri(made, name, issuer)
+        if file is not None and path is not None:
+            _save_picture(uri, file, path, made.serial)
     if as_json:
         print_json(_enrolled(made, name, label, uri))
     else:
-        _show_enrolled(made, name, uri, picture)
+        _show_enrolled(made, name, uri, path)
 
 
 def _enrolled(made: Token, name: str, label: str, uri: str) -> dict[str, Any]:
@@ -127,29 +131,53 @@ def _show_enrolled(made: Token, name: str, uri: str, picture: Path | None) -> No
     click.echo("Shown once. Hand it over in person.")
 
 
-def _qr_target(text: str) -> Path | None:
+def _qr_path(text: str) -> Path | None:
     if text == "terminal":
         return None
     path = Path(text)
     if path.suffix not in (".png", ".svg"):
         raise BadInput(f"--qr: {text!r} must be `terminal` or end in .png or .svg")
-    if path.exists():
-        raise BadInput(f"--qr: {path} exists already; choose another name")
-    if not path.parent.is_dir():
-        raise BadInput(f"--qr: the directory {path.parent} does not exist")
     return path
 
 
-def _save_picture(uri: str, path: Path) -> None:
+@contextmanager
+def _picture_file(path: Path | None) -> Iterator[BinaryIO | None]:
+    """The file for the picture, made before the token: a token whose key cannot be shown is of no use.
+
+    It goes again if the block fails.
+    """
+    if path is None:
+        yield None
+        return
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    except FileExistsError:
+        raise BadInput(f"--qr: {path} exists already; choose another name") from None
+    except OSError as error:
+        raise BadInput(f"--qr: {path} cannot be written: {error.strerror}") from None
+    file = os.fdopen(descriptor, "wb")
+    try:
+        yield file
+        file.close()
+    except BaseException:
+        path.unlink(missing_ok=True)
+        with suppress(OSError):  # what could not be written is tried once more
+            file.close()
+        raise
+
+
+def _save_picture(uri: str, file: BinaryIO, path: Path, serial: str) -> None:
     import segno
 
     code: segno.QRCode = segno.make(uri, error="m", micro=False)
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            code.save(file, kind=path.suffix[1:], scale=6)
+        code.save(file, kind=path.suffix[1:], scale=6)
+        file.flush()
     except OSError as error:
-        raise Refused(f"the QR code could not be written to {path}: {error.strerror}; the token exists") from None
+        raise Refused(
+            f"the QR code could not be written to {path}: {error.strerror}. The token exists all the same; "
+            f"take it back with: twofold token revoke {serial}"
+        ) from None
 
 
 @token.command("list")
@@ -161,7 +189,7 @@ def list_(ctx: click.Context, name: str | None, as_json: bool) -> None:
     from store import listings
 
     name = user_name(ctx, name) if name is not None else None
-    with open_store(ctx).connections.reading() as connection:
+    with reading(ctx) as connection:
         if name is not None and not listings.user_rows(connection, name):
             raise Refused(f"there is no user {name!r}; twofold user list shows all")
         found = listings.token_rows(connection, user=name)
@@ -181,7 +209,7 @@ def show(ctx: click.Context, serial: str, as_json: bool) -> None:
     """One token. Its key is never shown again."""
     from store import listings
 
-    with open_store(ctx).connections.reading() as connection:
+    with reading(ctx) as connection:
         found = listings.token_rows(connection, serial=serial)
     if not found:
         raise Refused(f"there is no token {serial!r}; twofold token list shows all")
@@ -191,7 +219,7 @@ def show(ctx: click.Context, serial: str, as_json: bool) -> None:
         return
     for field, value in document.items():
         if value is not None:
-            click.echo(f"{field.replace('_', ' '):14} {value}")
+            print_line(f"{field.replace('_', ' '):14} {value}")
 
 
 def _document(row: dict[str, Any]) -> dict[str, Any]:

@@ -12,10 +12,11 @@ from store.cli.shared import (
     json_option,
     load_config,
     local_time,
-    open_store,
     print_json,
+    print_line,
     print_table,
     read_secret,
+    reading,
     user_name,
 )
 from validation.errors import Refused
@@ -88,7 +89,7 @@ def list_(ctx: click.Context, as_json: bool) -> None:
     """All users."""
     from store import listings
 
-    with open_store(ctx).connections.reading() as connection:
+    with reading(ctx) as connection:
         found = listings.user_rows(connection)
     if as_json:
         print_json([_document(row) for row in found])
@@ -112,7 +113,7 @@ def show(ctx: click.Context, name: str, as_json: bool) -> None:
     from store import listings
 
     name = user_name(ctx, name)
-    with open_store(ctx).connections.reading() as connection:
+    with reading(ctx) as connection:
         found = listings.user_rows(connection, name)
         if not found:
             raise Refused(f"there is no user {name!r}; twofold user list shows all")
@@ -123,20 +124,20 @@ def show(ctx: click.Context, name: str, as_json: bool) -> None:
     if as_json:
         print_json(_document(row) | {"throttles": [_throttle(t) for t in throttles], "open_challenges": challenges})
         return
-    click.echo(f"{row['name']}: {_state(row)}, added {local_time(row['created_at'])}")
-    click.echo(f"  password      {row['first_factor']}{'' if row['has_password'] else ', none set'}")
-    click.echo(f"  groups        {' '.join(row['groups']) or '-'}")
+    print_line(f"{row['name']}: {_state(row)}, added {local_time(row['created_at'])}")
+    print_line(f"  password      {row['first_factor']}{'' if row['has_password'] else ', none set'}")
+    print_line(f"  groups        {' '.join(row['groups']) or '-'}")
     for token in tokens:
-        click.echo(
+        print_line(
             f"  token         {token['serial']} ({token['kind']}, {token['state']}), "
             f"last used {local_time(token['last_used_at'])}"
         )
     for throttle in throttles:
         if throttle["failures"]:
-            click.echo(f"  failures      {throttle['failures']} x {throttle['factor']}{_wait(throttle)}")
-    click.echo(f"  open logins   {challenges}")
+            print_line(f"  failures      {throttle['failures']} x {throttle['factor']}{_wait(throttle)}")
+    print_line(f"  open logins   {challenges}")
     if not row["active_tokens"]:
-        click.echo(f"No usable token, so every login is refused: twofold token enroll {row['name']}")
+        print_line(f"No usable token, so every login is refused: twofold token enroll {row['name']}")
 
 
 def _state(row: dict[str, Any]) -> str:

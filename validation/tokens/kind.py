@@ -95,6 +95,8 @@ DIGITS = (6, 7, 8)  # RFC 4226 5.3: at least 6; 7 and 8 possible
 ALGORITHMS = ("sha1", "sha256", "sha512")  # RFC 6238 1.2
 KEY_OCTETS_NEVER_BELOW = 14  # 112 bits, SP 800-63B-4
 KEY_OCTETS_LEAST = 16  # 128 bits, RFC 4226 4 R6
+# The counter is 8 octets (5.1); the store's integers are signed. A token is spent when its next counter would not fit.
+MAX_COUNTER = 2**63 - 1
 
 
 def check_common(token: Token) -> None:
@@ -107,3 +109,5 @@ def check_common(token: Token) -> None:
         raise BadInput(
             f"key: {len(token.key) * 8} bits are too few; at least 112 are needed, 160 are usual. Make a new key"
         )
+    if not 0 <= token.moving_factor < MAX_COUNTER:
+        raise BadInput(f"counter: {token.moving_factor} is outside 0 … 2^63-2")

@@ -45,11 +45,12 @@ _HEX = frozenset("0123456789ABCDEF")
 def key_from_text(text: str) -> bytes:
     """A key as people paste it: Base32 in any case, with blanks, dashes or padding. Raises BadInput, which names the
     first character that does not fit, and never the key."""
-    cleaned = "".join(text.split()).replace("-", "").rstrip("=").upper()
+    typed = "".join(text.split()).replace("-", "").rstrip("=")
+    cleaned = typed.upper()
     if not cleaned:
         raise BadInput("key: empty; Base32 (A-Z and 2-7) is expected")
-    for char in cleaned:
-        if char not in _ALPHABET:
+    for char in typed:
+        if not char.isascii() or char.upper() not in _ALPHABET:  # in capitals, ß is SS
             hint = "; it looks like hex, which must be converted first" if set(cleaned) <= _HEX else ""
             raise BadInput(f"key: the character {char!r} does not occur in Base32 (A-Z and 2-7){hint}")
     if len(cleaned) % 8 in (1, 3, 6):

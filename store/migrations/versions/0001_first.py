@@ -24,6 +24,8 @@ _TRIGGERS = (
        BEGIN SELECT RAISE(ABORT, 'a revoked token stays revoked'); END""",
     """CREATE TRIGGER known_keys_are_kept BEFORE DELETE ON known_keys
        BEGIN SELECT RAISE(ABORT, 'a key once known stays known'); END""",
+    """CREATE TRIGGER known_keys_stay_as_they_are BEFORE UPDATE ON known_keys
+       BEGIN SELECT RAISE(ABORT, 'a key once known stays known'); END""",
 )
 
 
@@ -60,16 +62,16 @@ def _create_users_and_tokens() -> None:
         sa.Column("disabled", sa.Boolean, nullable=False),
         sa.Column("locked", sa.Boolean, nullable=False),
         sa.Column("password_hash", sa.Text),
-        sa.Column("password_version", sa.Integer, nullable=False),
+        sa.Column("password_version", sa.BigInteger, nullable=False),
         sa.Column("pairing", sa.Text, nullable=False),
         sa.Column("pairing_since", sa.Float, nullable=False),
         sa.Column("first_registered_at", sa.Float),
         sa.Column("bypass_until", sa.Float, nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_users"),
         sa.UniqueConstraint("name", name="uq_users_name"),
-        sa.CheckConstraint("length(name) > 0", name="ck_users_name_not_empty"),
-        sa.CheckConstraint("pairing IN ('new', 'reopened', 'closed')", name="ck_users_pairing"),
-        sa.CheckConstraint("password_version >= 0", name="ck_users_password_version"),
+        sa.CheckConstraint("length(name) > 0", name=op.f("ck_users_name_not_empty")),
+        sa.CheckConstraint("pairing IN ('new', 'reopened', 'closed')", name=op.f("ck_users_pairing")),
+        sa.CheckConstraint("password_version >= 0", name=op.f("ck_users_password_version")),
         sqlite_autoincrement=True,
     )
     op.create_table(
@@ -105,14 +107,14 @@ def _create_users_and_tokens() -> None:
         sa.UniqueConstraint("fingerprint", name="uq_tokens_fingerprint"),
         sa.ForeignKeyConstraint(["user_id"], ["users.id"], name="fk_tokens_user_id"),
         sa.ForeignKeyConstraint(["fingerprint"], ["known_keys.fingerprint"], name="fk_tokens_fingerprint"),
-        sa.CheckConstraint("state IN ('active', 'disabled', 'revoked')", name="ck_tokens_state"),
-        sa.CheckConstraint("origin IN ('self', 'admin')", name="ck_tokens_origin"),
-        sa.CheckConstraint("digits BETWEEN 6 AND 8", name="ck_tokens_digits"),
-        sa.CheckConstraint("period BETWEEN 1 AND 120", name="ck_tokens_period"),
-        sa.CheckConstraint("moving_factor >= 0", name="ck_tokens_moving_factor"),
-        sa.CheckConstraint("failures >= 0", name="ck_tokens_failures"),
-        sa.CheckConstraint("(state = 'revoked') = (sealed_key IS NULL)", name="ck_tokens_revoked_has_no_key"),
-        sa.CheckConstraint("(state = 'revoked') = (revoked_at IS NOT NULL)", name="ck_tokens_revoked_at"),
+        sa.CheckConstraint("state IN ('active', 'disabled', 'revoked')", name=op.f("ck_tokens_state")),
+        sa.CheckConstraint("origin IN ('self', 'admin')", name=op.f("ck_tokens_origin")),
+        sa.CheckConstraint("digits BETWEEN 6 AND 8", name=op.f("ck_tokens_digits")),
+        sa.CheckConstraint("period BETWEEN 1 AND 120", name=op.f("ck_tokens_period")),
+        sa.CheckConstraint("moving_factor >= 0", name=op.f("ck_tokens_moving_factor")),
+        sa.CheckConstraint("failures >= 0", name=op.f("ck_tokens_failures")),
+        sa.CheckConstraint("(state = 'revoked') = (sealed_key IS NULL)", name=op.f("ck_tokens_revoked_has_no_key")),
+        sa.CheckConstraint("(state = 'revoked') = (revoked_at IS NOT NULL)", name=op.f("ck_tokens_revoked_at")),
         sqlite_autoincrement=True,
     )
     op.create_index("ix_tokens_user_id", "tokens", ["user_id"])
@@ -128,8 +130,8 @@ def _create_login_tables() -> None:
         sa.Column("last_guess", sa.LargeBinary, nullable=False),
         sa.PrimaryKeyConstraint("user_id", "factor", name="pk_throttles"),
         sa.ForeignKeyConstraint(["user_id"], ["users.id"], name="fk_throttles_user_id", ondelete="CASCADE"),
-        sa.CheckConstraint("failures >= 0", name="ck_throttles_failures"),
-        sa.CheckConstraint("factor IN ('password', 'passcode')", name="ck_throttles_factor"),
+        sa.CheckConstraint("failures >= 0", name=op.f("ck_throttles_failures")),
+        sa.CheckConstraint("factor IN ('password', 'passcode')", name=op.f("ck_throttles_factor")),
         sqlite_with_rowid=False,
     )
     op.create_table(
@@ -147,8 +149,10 @@ def _create_login_tables() -> None:
         sa.Column("ticket", sa.LargeBinary, nullable=False),
         sa.PrimaryKeyConstraint("state", name="pk_challenges"),
         sa.ForeignKeyConstraint(["user_id"], ["users.id"], name="fk_challenges_user_id", ondelete="CASCADE"),
-        sa.CheckConstraint("tries_left >= 1", name="ck_challenges_tries_left"),
-        sa.CheckConstraint("(stage = 'first-pin') = (sealed_candidate IS NOT NULL)", name="ck_challenges_candidate"),
+        sa.CheckConstraint("tries_left >= 1", name=op.f("ck_challenges_tries_left")),
+        sa.CheckConstraint(
+            "(stage = 'first-pin') = (sealed_candidate IS NOT NULL)", name=op.f("ck_challenges_candidate")
+        ),
         sqlite_with_rowid=False,
     )
     op.create_index("ix_challenges_user_id", "challenges", ["user_id"])
@@ -160,7 +164,7 @@ def _create_login_tables() -> None:
         sa.Column("compared", sa.Integer, nullable=False),
         sa.PrimaryKeyConstraint("user_id", "day", name="pk_guesses"),
         sa.ForeignKeyConstraint(["user_id"], ["users.id"], name="fk_guesses_user_id", ondelete="CASCADE"),
-        sa.CheckConstraint("compared >= 0", name="ck_guesses_compared"),
+        sa.CheckConstraint("compared >= 0", name=op.f("ck_guesses_compared")),
         sqlite_with_rowid=False,
     )
     op.create_table(
@@ -216,7 +220,7 @@ def _create_client_tables() -> None:
         sa.PrimaryKeyConstraint("name", name="pk_clients"),
         sa.UniqueConstraint("network", name="uq_clients_network"),
         sa.CheckConstraint(
-            "message_authenticator IN ('required', 'auto', 'off')", name="ck_clients_message_authenticator"
+            "message_authenticator IN ('required', 'auto', 'off')", name=op.f("ck_clients_message_authenticator")
         ),
     )
     op.create_table(
@@ -239,7 +243,7 @@ def _create_audit_tables() -> None:
         sa.Column("detail", sa.Text, nullable=False),
         sa.Column("mac", sa.LargeBinary, nullable=False),
         sa.PrimaryKeyConstraint("chain", "seq", name="pk_audit"),
-        sa.CheckConstraint("seq >= 1", name="ck_audit_seq"),
+        sa.CheckConstraint("seq >= 1", name=op.f("ck_audit_seq")),
         sqlite_with_rowid=False,
     )
     op.create_index("ix_audit_user", "audit", ["user", "at"])

@@ -1,0 +1,320 @@
+"""What the engine needs from outside, in memory: a store, a clock with dice, and a list of faults.
+
+Rules: `FakeStore` keeps every promise of `validation.ports.Store`; tests/contract holds it and the real store to the
+same ones. Beyond that it can be told to fail, and remembers what was asked of it.
+"""
+
+import copy
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields, replace
+
+from tests.builders import NOW
+from validation import changes as c
+from validation.changes import Audit, Change
+from validation.errors import Damaged
+from validation.model import (
+    MOMENT_RANDOM_OCTETS,
+    Client,
+    Factor,
+    Moment,
+    PendingChallenge,
+    Snapshot,
+    Throttle,
+    Token,
+    TokenState,
+    User,
+)
+from validation.ports import Conflict, Transaction
+from validation.requests import LoginRequest, Wanted
+
+
+@dataclass
+class _Flood:
+    since: float
+    suppressed: int = 0
+
+
+@dataclass
+class _Rows:
+    """Everything the store knows. Values are frozen, so a copy of the containers is a copy of all."""
+
+    users: dict[int, User] = field(default_factory=dict)
+    tokens: dict[int, Token] = field(default_factory=dict)
+    known_keys: dict[bytes, str] = field(default_factory=dict)
+    throttles: dict[tuple[int, Factor], Throttle] = field(default_factory=dict)
+    challenges: dict[str, PendingChallenge] = field(default_factory=dict)
+    clients: dict[str, Client] = field(default_factory=dict)
+    floods: dict[str, _Flood] = field(default_factory=dict)
+    trail: list[Audit] = field(default_factory=list)
+    last_id: int = 0
+    generation: int = 0
+
+    def copied(self) -> "_Rows":
+        copies = {f.name: copy.copy(getattr(self, f.name)) for f in fields(self)}
+        return _Rows(**copies | {"floods": copy.deepcopy(self.floods)})
+
+    def user_called(self, name: str | None) -> User | None:
+        return next((user for user in self.users.values() if user.name == name), None)
+
+    def token_with(self, serial: str | None) -> Token | None:
+        return next((token for token in self.tokens.values() if token.serial == serial), None)
+
+
+class FakeStore:
+    """A `Store` that can be told to fail.
+
+    `trouble` is raised by whatever is asked; each of `commit_troubles` spoils one commit; `damage` names users whose
+    rows cannot be read. `journal` tells what happened in which order, `batches` which requests shared a transaction.
+    """
+
+    def __init__(self) -> None:
+        self._rows = _Rows()
+        self.trouble: Exception | None = None
+        self.commit_troubles: list[Exception] = []
+        self.damage: dict[str, Damaged] = {}
+        self.journal: list[str] = []
+        self.batches: list[list[Wanted]] = []
+
+    @contextmanager
+    def transaction(self) -> Iterator[Transaction]:
+        self._raise_trouble()
+        self.journal.append("begin")
+        transaction = _Transaction(self, self._rows.copied())
+        try:
+            yield transaction
+            if self.commit_troubles:
+                raise self.commit_troubles.pop(0)
+        except BaseException:
+            self.journal.append("rollback")
+            raise
+        self._rows = transaction.rows
+        self.journal.append("commit")
+
+    def look(self, wanted: Sequence[Wanted]) -> list[Snapshot]:
+        self._raise_trouble()
+        return _snapshots(self._rows, wanted, self.damage)
+
+    def clients(self) -> tuple[Client, ...]:
+        self._raise_trouble()
+        return tuple(self._rows.clients.values())
+
+    def clients_generation(self) -> int:
+        self._raise_trouble()
+        return self._rows.generation
+
+    def check(self) -> None:
+        with self.transaction():
+            pass
+
+    @property
+    def trail(self) -> list[Audit]:
+        return self._rows.trail
+
+    def _raise_trouble(self) -> None:
+        if self.trouble is not None:
+            raise self.trouble
+
+
+def _snapshots(rows: _Rows, wanted: Sequence[Wanted], damage: dict[str, Damaged]) -> list[Snapshot]:
+    return [_snapshot(rows, one, damage) for one in wanted]
+
+
+def _snapshot(rows: _Rows, wanted: Wanted, damage: dict[str, Damaged]) -> Snapshot:
+    token = rows.token_with(wanted.serial)
+    owner = rows.users[token.user_id] if token is not None else None
+    user = rows.user_called(wanted.user) if wanted.user is not None else owner
+    mine = [t for t in rows.tokens.values() if user is not None and t.user_id == user.id]
+    return Snapshot(
+        user=user,
+        tokens=tuple(t for t in sorted(mine, key=lambda t: t.id) if t.state is not TokenState.REVOKED),
+        throttles={factor: t for (owner_id, factor), t in rows.throttles.items() if user and owner_id == user.id},
+        challenge=rows.challenges.get(wanted.state or ""),
+        client=rows.clients.get(wanted.client or ""),
+        clients=tuple(rows.clients.values()) if wanted.all_clients else (),
+        token=token,
+        token_owner=owner.name if owner is not None else None,
+        key_known_as=rows.known_keys.get(wanted.key) if wanted.key is not None else None,
+        damage=damage.get(user.name) if user is not None else None,
+    )
+
+
+class _Transaction:
+    def __init__(self, store: FakeStore, rows: _Rows) -> None:
+        self._store = store
+        self.rows = rows
+
+    def snapshots(self, wanted: Sequence[Wanted]) -> list[Snapshot]:
+        self._store.batches.append(list(wanted))
+        return _snapshots(self.rows, wanted, self._store.damage)
+
+    def apply(self, changes: Iterable[Change]) -> None:
+        for change in changes:
+            self._apply(change)
+
+    def _apply(self, change: Change) -> None:
+        match change:
+            case c.UseToken():
+                self._use_token(change)
+            case c.CountTokenFailure():
+                self._count_token_failure(change)
+            case c.SetThrottle():
+                _expect(change.user_id in self.rows.users, "no such user")
+                self.rows.throttles[change.user_id, change.factor] = change.throttle
+            case c.OpenChallenge():
+                self._open_challenge(change)
+            case c.CloseChallenge():
+                _expect(self.rows.challenges.pop(change.state, None) is not None, "the challenge is not open")
+            case c.CloseChallengesOf():
+                self._close_challenges_of(change.user_id)
+            case c.Rehash():
+                self._rehash(change)
+            case c.InsertUser() | c.ReplaceUser():
+                self._write_user(change)
+            case c.DeleteUser():
+                self._delete_user(change.user_id)
+            case c.InsertToken():
+                self._insert_token(change.token)
+            case c.SetTokenState():
+                self._set_token_state(change)
+            case c.InsertClient() | c.ReplaceClient():
+                self._write_client(change)
+            case c.DeleteClient():
+                _expect(self.rows.clients.pop(change.name, None) is not None, "no such client")
+                self.rows.generation += 1
+            case c.AddSignedSource():
+                self._add_signed_source(change)
+            case c.Audit():
+                self.rows.trail.append(change)
+            case c.AuditFlood():
+                self._audit_flood(change)
+
+    def _use_token(self, change: c.UseToken) -> None:
+        token = self._active(change.token_id)
+        _expect(token.moving_factor == change.from_ < change.to, "the moving factor is another")
+        self.rows.tokens[token.id] = replace(
+            token, moving_factor=change.to, drift=change.drift, failures=0, last_used_at=change.used_at
+        )
+
+    def _count_token_failure(self, change: c.CountTokenFailure) -> None:
+        token = self._active(change.token_id)
+        state = TokenState.DISABLED if change.disable else token.state
+        self.rows.tokens[token.id] = replace(token, failures=change.failures, state=state)
+
+    def _active(self, token_id: int) -> Token:
+        token = self.rows.tokens.get(token_id)
+        if token is None or token.state is not TokenState.ACTIVE:
+            raise Conflict("no such active token")
+        return token
+
+    def _open_challenge(self, change: c.OpenChallenge) -> None:
+        challenges = self.rows.challenges
+        for expired in [state for state, open_ in challenges.items() if open_.expires_at <= change.now]:
+            del challenges[expired]
+        _expect(change.challenge.user_id in self.rows.users, "no such user")
+        _expect(change.challenge.state not in challenges, "this State is open already")
+        _expect(change.challenge.tries_left >= 1, "no tries left")
+        challenges[change.challenge.state] = change.challenge
+
+    def _close_challenges_of(self, user_id: int) -> None:
+        for state in [state for state, open_ in self.rows.challenges.items() if open_.user_id == user_id]:
+            del self.rows.challenges[state]
+
+    def _rehash(self, change: c.Rehash) -> None:
+        user = self.rows.users.get(change.user_id)
+        if user is None or user.password_version != change.version:
+            raise Conflict("the password is another")
+        self.rows.users[user.id] = replace(
+            user, password_hash=change.password_hash, password_version=change.version + 1
+        )
+
+    def _write_user(self, change: c.InsertUser | c.ReplaceUser) -> None:
+        user = replace(change.user, id=self._new_id()) if isinstance(change, c.InsertUser) else change.user
+        _expect(isinstance(change, c.InsertUser) or user.id in self.rows.users, "no such user")
+        namesake = self.rows.user_called(user.name)
+        _expect(namesake is None or namesake.id == user.id, "the name is taken")
+        self.rows.users[user.id] = user
+
+    def _delete_user(self, user_id: int) -> None:
+        _expect(self.rows.users.pop(user_id, None) is not None, "no such user")
+        self._close_challenges_of(user_id)
+        self.rows.tokens = {id_: token for id_, token in self.rows.tokens.items() if token.user_id != user_id}
+        self.rows.throttles = {key: value for key, value in self.rows.throttles.items() if key[0] != user_id}
+
+    def _insert_token(self, token: Token) -> None:
+        _expect(token.user_id in self.rows.users, "no such user")
+        _expect(self.rows.token_with(token.serial) is None, "the serial is taken")
+        _expect(token.key not in self.rows.known_keys, "the key is known")
+        self.rows.known_keys[token.key] = token.serial
+        new = replace(token, id=self._new_id())
+        self.rows.tokens[new.id] = new
+
+    def _set_token_state(self, change: c.SetTokenState) -> None:
+        token = self.rows.tokens.get(change.token_id)
+        if token is None or token.state is TokenState.REVOKED:
+            raise Conflict("no such token, or revoked already")
+        key = b"" if change.state is TokenState.REVOKED else token.key
+        self.rows.tokens[token.id] = replace(token, state=change.state, key=key)
+
+    def _write_client(self, change: c.InsertClient | c.ReplaceClient) -> None:
+        client = change.client
+        found = self.rows.clients.get(client.name)
+        if isinstance(change, c.InsertClient):
+            _expect(found is None, "the name is taken")
+        else:
+            _expect(found is not None and found.version == client.version, "the client is another")
+        others = [other for other in self.rows.clients.values() if other.name != client.name]
+        _expect(all(other.network != client.network for other in others), "the network is taken")
+        self.rows.generation += 1
+        signed = found.signed_sources if found is not None else frozenset()
+        self.rows.clients[client.name] = replace(client, version=self.rows.generation, signed_sources=signed)
+
+    def _add_signed_source(self, change: c.AddSignedSource) -> None:
+        client = self.rows.clients.get(change.client)
+        if client is None or change.address in client.signed_sources:
+            raise Conflict("no such client, or known already")
+        self.rows.generation += 1
+        self.rows.clients[client.name] = replace(client, signed_sources=client.signed_sources | {change.address})
+
+    def _audit_flood(self, change: c.AuditFlood) -> None:
+        flood, now = self.rows.floods.get(change.key), change.audit.at
+        if flood is not None and flood.since <= now < flood.since + change.every:
+            flood.suppressed += 1
+            return
+        detail = dict(change.audit.detail)
+        if flood is not None and flood.suppressed:
+            detail["suppressed"] = flood.suppressed
+        self.rows.trail.append(replace(change.audit, detail=detail))
+        self.rows.floods[change.key] = _Flood(now)
+
+    def _new_id(self) -> int:
+        self.rows.last_id += 1
+        return self.rows.last_id
+
+
+def _expect(true: bool, otherwise: str) -> None:
+    if not true:
+        raise Conflict(otherwise)
+
+
+class FakeMoments:
+    """A clock that stands still until `now` is set, and dice that never fall the same way twice."""
+
+    def __init__(self, now: float = NOW) -> None:
+        self.now = now
+        self._thrown = 0
+
+    def moment(self) -> Moment:
+        self._thrown += 1
+        return Moment(self.now, hashlib.shake_128(b"%d" % self._thrown).digest(MOMENT_RANDOM_OCTETS))
+
+
+class CollectedFaults:
+    """The errors inside decisions, with the requests that met them."""
+
+    def __init__(self) -> None:
+        self.found: list[tuple[LoginRequest, Exception]] = []
+
+    def decision_failed(self, request: LoginRequest, error: Exception) -> None:
+        self.found.append((request, error))

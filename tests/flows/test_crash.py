@@ -1,0 +1,103 @@
+"""A server that is killed at the worst moment: either the passcode is used and recorded, or nothing happened at all."""
+
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.flows import failpoint_server
+from tests.site import PASSWORD, SECRET, Site, pin
+from tests.wire import ACCEPT, CHALLENGE, REJECT, Nas, Reply, Request, access_request
+from validation.model import Mode, Token
+
+
+@dataclass
+class Crash:
+    """A login whose server died at the last COMMIT, and everything needed to look at what is left."""
+
+    site: Site
+    token: Token
+    passcode: str
+    nas: Nas
+    request: Request  # the one that was being decided
+    used_before: object  # the token's moving factor
+
+    def send_again(self) -> Reply:
+        """The retransmission of the gateway: the same octets from the same port."""
+        return self.nas.ask(self.request)
+
+    @property
+    def used(self) -> bool:
+        return self.site.token_row(self.token.serial)["moving_factor"] != self.used_before
+
+    @property
+    def accepts(self) -> int:
+        return [decision for decision, _ in self.site.logins()].count("accept")
+
+
+@contextmanager
+def crashed(site: Site, mode: Mode, kind: str, when: str) -> Iterator[Crash]:
+    site.add_user("alice")
+    token = site.enroll("alice", kind=kind)
+    site.add_client(mode=mode)
+    armed = site.folder / "armed"
+    program = [sys.executable, str(Path(failpoint_server.__file__)), when, str(armed)]
+    with site.server(program=program) as server, server.nas() as nas:
+        passcode = pin(token)
+        request = last_request(nas, mode, passcode)
+        crash = Crash(site, token, passcode, nas, request, site.token_row(token.serial)["moving_factor"])
+        armed.touch()
+        nas.send(request.data)
+        assert server.process.wait(15) == -signal.SIGKILL
+        assert nas.receive(0.1) is None, "an answer left before the server died"
+        armed.unlink()
+        address, port = server.address
+        with site.server("--listen", f"{address}:{port}"):
+            yield crash
+
+
+def last_request(nas: Nas, mode: Mode, passcode: str) -> Request:
+    """The request that would let alice in; what comes before it in `mode` is done."""
+    if mode is Mode.APPEND:
+        return access_request(SECRET, "alice", PASSWORD + passcode)
+    challenge = nas.login("alice", PASSWORD)
+    assert challenge.code == CHALLENGE
+    return access_request(SECRET, "alice", passcode, state=challenge.state)
+
+
+both_ways = pytest.mark.parametrize(("mode", "kind"), [(Mode.CHALLENGE, "totp"), (Mode.APPEND, "hotp")])
+
+
+@pytest.mark.statement("C-003")
+@both_ways
+def test_killed_before_commit_nothing_has_happened(site: Site, mode: Mode, kind: str) -> None:
+    with crashed(site, mode, kind, "before") as crash:
+        assert not crash.used
+        assert crash.accepts == 0
+        assert crash.send_again().code == ACCEPT
+        assert (crash.used, crash.accepts) == (True, 1)
+    check_trail(site)
+
+
+@pytest.mark.statement("C-002", "R-116")
+@both_ways
+def test_killed_between_commit_and_answer_the_pin_is_used_for_good(site: Site, mode: Mode, kind: str) -> None:
+    with crashed(site, mode, kind, "after") as crash:
+        assert crash.used
+        assert crash.accepts == 1
+        assert crash.send_again().code == REJECT
+        again = crash.nas.ask(last_request(crash.nas, mode, crash.passcode))
+        assert again.code != ACCEPT
+        assert crash.accepts == 1
+    reasons = [reason for _, reason in site.logins()]
+    assert reasons[-1] == "passcode-used"
+    check_trail(site)
+
+
+def check_trail(site: Site) -> None:
+    verified = site.command("audit", "verify")
+    assert verified.returncode == 0, verified.stdout + verified.stderr

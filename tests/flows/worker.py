@@ -1,0 +1,69 @@
+"""A process with a gate of its own: it waits at a barrier with others, then submits what it was told to.
+
+Rule: the gate and the store are the product's; only the clock is handed in, so that a TOTP step does not end in the
+middle of a round.
+"""
+
+import os
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from multiprocessing.synchronize import Barrier
+from pathlib import Path
+
+from store import config as configuration
+from store import opening
+from validation.decisions import Accept, Challenge, Reject
+from validation.errors import StoreUnavailable
+from validation.gate import Gate, Outcome
+from validation.model import MOMENT_RANDOM_OCTETS, Moment
+from validation.policy import Settings
+from validation.requests import LoginRequest
+
+# Nobody is locked out, so every one of hundreds of submissions is compared.
+PATIENT = Settings(lock_from=100_000, disable_at=100_000)
+
+
+@dataclass
+class FixedMoments:
+    """A clock that stands still until it is set, and the system's dice."""
+
+    now: float = 0.0
+
+    def moment(self) -> Moment:
+        return Moment(self.now, os.urandom(MOMENT_RANDOM_OCTETS))
+
+
+@dataclass(frozen=True)
+class Order:
+    """One round: what to hand to `Gate.login`, call by call, at which time."""
+
+    now: float
+    calls: list[list[LoginRequest]]
+
+
+Told = dict[str, tuple[str, str]]  # request id -> decision and reason, in the words of the audit trail
+
+
+def work(config_file: Path, start: Barrier, orders: Connection) -> None:
+    """Carry out orders until None comes."""
+    moments = FixedMoments()
+    store = opening.open_store(configuration.load(config_file))
+    gate = Gate(store, moments, opening.LoggedFaults(), PATIENT)
+    while (order := orders.recv()) is not None:
+        moments.now = order.now
+        start.wait(60)
+        outcomes = [(r.request_id, o) for call in order.calls for r, o in zip(call, gate.login(call), strict=True)]
+        orders.send({request_id: told(outcome) for request_id, outcome in outcomes})
+    store.close()
+
+
+def told(outcome: Outcome) -> tuple[str, str]:
+    match outcome:
+        case Accept():
+            return "accept", outcome.reason
+        case Challenge():
+            return "again", outcome.reason
+        case Reject():
+            return "reject", outcome.reason
+        case StoreUnavailable():
+            return "silence", str(outcome)

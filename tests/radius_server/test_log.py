@@ -1,0 +1,67 @@
+"""Log lines that cannot be forged, limits that keep a flood short, counters that stay exact."""
+
+import logging
+import shlex
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from radius_server.log import Drops, RateLimit, line
+
+HOSTILE = ["a\r\nreject user=bob", "\x1b[2J", "a\0b", "\u2028", "\u202eecila", 'a" user="bob', "x" * 65_536, "a=b c"]
+
+
+@pytest.mark.parametrize("name", HOSTILE, ids=ascii)
+def test_a_hostile_name_stays_one_value_of_one_line(name: str) -> None:
+    shown = line("reject", user=name, client="vpn")
+    assert len(shown.splitlines()) == 1
+    assert shown.isprintable()
+    assert len(shown) < 600
+    word, user, client = shlex.split(shown)
+    assert (word, user[:5], client) == ("reject", "user=", "client=vpn")
+
+
+@given(st.text())
+def test_every_name_stays_one_value_of_one_line(name: str) -> None:
+    shown = line("reject", user=name, client="vpn")
+    assert not {unicodedata.category(char) for char in shown} & {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
+    assert shown.startswith("reject")
+    assert shown.endswith(" client=vpn")
+
+
+def test_what_is_not_known_is_left_out() -> None:
+    assert line("accept", user="alice", token=None, why="", ms=0) == "accept user=alice ms=0"
+
+
+def test_one_line_per_key_and_minute_and_the_count_of_the_others() -> None:
+    limit = RateLimit(every=60.0)
+    assert limit.allows("key", 0.0) == 0
+    assert [limit.allows("key", at) for at in (0.0, 1.0, 59.9)] == [None, None, None]
+    assert limit.allows("other key", 59.9) == 0
+    assert limit.allows("key", 60.0) == 3
+    assert limit.allows("key", 121.0) == 0
+
+
+def test_only_so_many_keys_are_remembered() -> None:
+    limit = RateLimit(every=60.0, keys=2)
+    for key in ("a", "b", "c"):
+        assert limit.allows(key, 0.0) == 0
+    assert limit.allows("b", 1.0) is None
+    assert limit.allows("c", 1.0) is None
+    assert limit.allows("a", 1.0) == 0, "the oldest was forgotten"
+
+
+@pytest.mark.statement("R-020")
+def test_10_000_bad_packets_of_one_address_are_one_line_and_an_exact_count(caplog: pytest.LogCaptureFixture) -> None:
+    drops = Drops()
+    with caplog.at_level(logging.INFO):
+        for number in range(10_000):
+            drops.drop(number / 1000, "unknown-client", "192.0.2.9", hint="add it")
+        drops.drop(60.0, "unknown-client", "192.0.2.9", hint="add it")
+    assert drops.counters == {"unknown-client": 10_001}
+    assert caplog.messages == [
+        'drop from=192.0.2.9 reason=unknown-client hint="add it"',
+        'drop from=192.0.2.9 reason=unknown-client hint="add it" (9999 more in the last minute)',
+    ]

@@ -1,0 +1,129 @@
+"""Copies of requests against a running server (RFC 5080 2.2.2)."""
+
+import pytest
+
+from tests.flows.crowd import numbered, send_all
+from tests.radius_server.conftest import NasFrom
+from tests.radius_server.live import Live, Person, Source, check_silence
+from tests.site import PASSWORD, SECRET, eventually
+from tests.wire import ACCEPT, CHALLENGE, REJECT, Nas, Reply, Request, access_request
+
+
+@pytest.mark.statement("R-110")
+def test_copies_get_the_same_octets_and_are_not_worked_on_again(nas_from: NasFrom, person: Person) -> None:
+    nas = nas_from(Source.APPEND)
+    request = access_request(nas.secret, person.name, PASSWORD + person.pin())
+    replies = [nas.ask(request) for _ in range(5)]
+    assert {reply.data for reply in replies} == {replies[0].data}
+    assert replies[0].code == ACCEPT
+    assert person.logins == [("accept", "passcode-right")]
+    assert (person.counter, person.failures) == (1, 0)
+
+
+@pytest.mark.statement("R-110")
+def test_a_copy_of_a_challenge_holds_the_same_state(nas_from: NasFrom, person: Person) -> None:
+    nas = nas_from(Source.CHALLENGE)
+    request = access_request(nas.secret, person.name, PASSWORD)
+    assert nas.ask(request).state == nas.ask(request).state
+    assert person.logins == [("challenge", "password-right")]
+
+
+@pytest.mark.statement("R-110")
+def test_the_same_octets_from_another_port_address_or_to_another_socket_are_no_copy(live: Live) -> None:
+    """Each is worked on: the PIN is used by the first, so the others are refused."""
+    person = live.person()
+    here, there = "127.0.4.110", "127.0.4.111"
+    with live.site.server("--listen", "127.0.0.1:0", "--listen", "127.0.0.1:0") as server:
+        eventually(lambda: len(server.addresses) == 2)
+        with server.nas(source=here) as nas, server.nas(source=here) as port, server.nas(source=there) as address:
+            request = access_request(SECRET, person.name, person.pin())
+            assert nas.ask(request).code == ACCEPT
+            port.send(request.data)
+            address.send(request.data)
+            nas.server = server.addresses[1]
+            replies = [nas.ask(request), received(port, request), received(address, request)]
+    assert [reply.code for reply in replies] == [REJECT] * 3
+    assert person.logins == [("accept", "passcode-right")] + [("reject", "passcode-used")] * 3
+
+
+def received(nas: Nas, request: Request) -> Reply:
+    reply = nas.receive()
+    assert reply is not None, "no reply"
+    return reply.check(request)
+
+
+@pytest.mark.statement("R-111")
+def test_a_copy_of_a_request_in_work_gets_silence(live: Live, nas_from: NasFrom, person: Person) -> None:
+    """Twenty password checks go before, so the first copy is in work when the others come."""
+    crowd, nas = nas_from(Source.CHALLENGE), nas_from(Source.CHALLENGE)
+    send_all(crowd, numbered(SECRET, [(f"nobody{n}", "x") for n in range(20)]))
+    request = access_request(nas.secret, person.name, PASSWORD)
+    for _ in range(5):
+        nas.send(request.data)
+    first = received(nas, request)
+    check_silence(nas)
+    assert first.code == CHALLENGE
+    assert person.logins == [("challenge", "password-right")]
+    assert live.logged("from=127.0.0.1", "reason=duplicate-in-work")
+    assert nas.ask(request).data == first.data
+
+
+@pytest.mark.statement("R-113")
+def test_a_new_authenticator_under_the_same_identifier_takes_the_place_of_the_old(
+    nas_from: NasFrom, person: Person
+) -> None:
+    """The Reject of the old request is held back for 1 to 1.25 s, and must then not be sent. Two further Rejects,
+    one after the other, show that its time has passed."""
+    nas = nas_from()
+    old = access_request(nas.secret, person.name, person.pin(50), identifier=7)
+    new = access_request(nas.secret, person.name, person.pin(), identifier=7)
+    nas.send(old.data)
+    assert nas.ask(new).code == ACCEPT
+    for identifier in (8, 9):
+        assert nas.ask(access_request(nas.secret, "nobody113", "123456", identifier=identifier)).code == REJECT
+    assert person.logins == [("reject", "passcode-wrong"), ("accept", "passcode-right")]
+
+
+@pytest.mark.statement("R-113")
+def test_an_answered_request_is_forgotten_when_its_identifier_is_used_again(nas_from: NasFrom, person: Person) -> None:
+    nas = nas_from()
+    old = access_request(nas.secret, person.name, person.pin(), identifier=7)
+    assert nas.ask(old).code == ACCEPT
+    assert nas.ask(access_request(nas.secret, person.name, person.pin(1), identifier=7)).code == ACCEPT
+    assert nas.ask(old).code == REJECT
+    assert person.logins[-1] == ("reject", "passcode-used")
+
+
+@pytest.mark.statement("R-114")
+def test_copies_of_a_wrong_pin_during_the_reject_delay_add_one_failure(
+    live: Live, nas_from: NasFrom, person: Person
+) -> None:
+    nas = nas_from("127.0.4.114")
+    request = access_request(nas.secret, person.name, person.pin(50))
+    for _ in range(5):
+        nas.send(request.data)
+    check_silence(nas)  # its probes are answered within the delay, and nothing else is
+    assert received(nas, request).code == REJECT
+    check_silence(nas)
+    assert person.failures == 1
+    assert person.logins == [("reject", "passcode-wrong")]
+    assert live.logged("from=127.0.4.114", "reason=duplicate-in-work")
+
+
+@pytest.mark.statement("R-114")
+def test_copies_of_a_wrong_pin_after_the_reject_add_no_failure(nas_from: NasFrom, person: Person) -> None:
+    nas = nas_from()
+    request = access_request(nas.secret, person.name, person.pin(50))
+    assert len({nas.ask(request).data for _ in range(5)}) == 1
+    assert person.failures == 1
+
+
+@pytest.mark.statement("R-116")
+def test_an_accepted_request_is_not_accepted_again_after_a_crash(live: Live, person: Person) -> None:
+    with live.site.server() as server, server.nas(source="127.0.4.116") as nas:
+        request = access_request(SECRET, person.name, person.pin())
+        assert nas.ask(request).code == ACCEPT
+        server.kill()
+        with live.site.server("--listen", f"127.0.0.1:{server.address[1]}"):
+            assert nas.ask(request).code == REJECT, "the same octets, from the same port to the same port"
+    assert person.logins == [("accept", "passcode-right"), ("reject", "passcode-used")]

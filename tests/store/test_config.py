@@ -1,0 +1,179 @@
+"""The configuration file: what it may say, and that each mistake is named with file, line and key."""
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from store.config import DEFAULT_PATH, Listen, config_path, load, parse, parse_listen, template
+from validation.errors import BadInput
+
+FILE = Path("/etc/twofold/twofold.toml")
+
+
+def refusal(text: str) -> str:
+    with pytest.raises(BadInput) as caught:
+        parse(text, FILE)
+    return str(caught.value)
+
+
+def test_an_empty_file_means_the_defaults() -> None:
+    config = parse("", FILE)
+    assert config.database == Path("/etc/twofold/twofold.db")
+    assert config.key_file == Path("/etc/twofold/master.key")
+    assert config.listen == (Listen("0.0.0.0", 1812), Listen("::", 1812))
+    assert (config.chain, config.issuer, config.status_server) == (socket.gethostname(), "Twofold", True)
+
+
+def test_what_init_writes_says_the_defaults() -> None:
+    written, default = parse(template("web-7"), FILE), parse('[store]\nchain = "web-7"', FILE)
+    assert written == default
+
+
+def test_every_key_is_taken() -> None:
+    config = parse(
+        """
+        [store]
+        path = "a.db"
+        chain = "north"
+        issuer = "Müller & Söhne"
+        [key]
+        file = "/run/secret/a.key"
+        [radius]
+        listen = ["192.0.2.1:1645", "[2001:db8::1]:1812"]
+        status_server = false
+        """,
+        FILE,
+    )
+    assert config.database == Path("/etc/twofold/a.db")
+    assert config.key_file == Path("/run/secret/a.key")
+    assert config.listen == (Listen("192.0.2.1", 1645), Listen("2001:db8::1", 1812))
+    assert (config.chain, config.issuer, config.status_server) == ("north", "Müller & Söhne", False)
+
+
+def test_relative_paths_are_relative_to_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not to where the command is run: the server starts in /."""
+    (tmp_path / "etc").mkdir()
+    file = tmp_path / "etc" / "twofold.toml"
+    file.write_text('[store]\npath = "../var/t.db"\n')
+    file.chmod(0o600)
+    monkeypatch.chdir(tmp_path)
+    config = load(Path("etc/twofold.toml"))
+    assert config.database == tmp_path / "etc" / "../var/t.db"
+    assert config.key_file == tmp_path / "etc" / "master.key"
+
+
+# --- Mistakes
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("colour = 1", "line 1: colour is not a known key"),
+        ("[store]\nissuer = 'x'\npaht = 'a'", "line 3: store.paht is not a known key"),
+        ("[store]\n\n# note\n[key]\nfile = 'a'\npath = 'b'", "line 6: key.path is not a known key"),
+        ("[radius] # the server\nport = 1812", "line 2: radius.port is not a known key"),
+        ("[store]\npath = 'a'\n[pamm]\nx = 1", "line 3: pamm is not a known key"),
+        ("store.paht = 'a'", "line 1: store.paht is not a known key"),
+        ("[store]\n'paht' = 1", "line 2: store.paht is not a known key"),
+        ("[store.deep]\nx = 1", "store.deep is not a known key"),
+        ("[store]\npath = 7", "line 2: store.path is not right: expected `str`, got `int`"),
+        ("[radius]\nstatus_server = 'yes'", "line 2: radius.status_server is not right: expected `bool`, got `str`"),
+        ("[radius]\nlisten = '127.0.0.1'", "line 2: radius.listen is not right: expected `array`, got `str`"),
+        ("[radius]\nlisten = [\n  '127.0.0.1', 7]", "line 2: radius.listen[1] is not right: expected `str`, got `int`"),
+        ("store = 5", "line 1: store is not right: expected `object`, got `int`"),
+        ("[radius]\nlisten = ['localhost:1812']", "line 2: radius.listen: 'localhost:1812' is not ADDRESS:PORT"),
+        ("[radius]\nlisten = []", "line 2: radius.listen is empty"),
+        ("\n[store]\nissuer = ' '", "line 3: store.issuer must be a printable name"),
+        ('[store]\nissuer = "a\\nb"', "line 2: store.issuer must be a printable name"),
+        ('[store]\nchain = "a\\nb"', "line 2: store.chain must be a printable name"),
+        ('[store]\nchain = "a\\u2028b"', "line 2: store.chain must be a printable name"),
+        ("[store\npath = 1", "at line 1"),
+        ("[store]\npath = 'a'\npath = 'b'", "at line 3"),
+    ],
+)
+def test_a_mistake_is_named_with_file_line_and_key(text: str, sentence: str) -> None:
+    message = refusal(text)
+    assert message.startswith(f"{FILE}")
+    assert sentence in message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize(("content", "words"), [(b"\xff", "cannot be read"), (b"x =", "at line 1")])
+def test_what_is_no_toml_is_refused(tmp_path: Path, content: bytes, words: str) -> None:
+    file = tmp_path / "twofold.toml"
+    file.write_bytes(content)
+    file.chmod(0o600)
+    with pytest.raises(BadInput, match=words) as caught:
+        load(file)
+    assert str(file) in str(caught.value)
+
+
+def test_a_missing_file_says_how_to_make_one(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"twofold\.toml does not exist; create it with: twofold init"):
+        load(tmp_path / "twofold.toml")
+
+
+def test_a_folder_is_no_configuration(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="cannot be read"):
+        load(tmp_path)
+
+
+# --- Which file
+
+
+def test_the_option_comes_before_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TWOFOLD_CONFIG", "/from/environment.toml")
+    assert config_path("/from/option.toml") == Path("/from/option.toml")
+    assert config_path(None) == Path("/from/environment.toml")
+    monkeypatch.delenv("TWOFOLD_CONFIG")
+    assert config_path(None) == DEFAULT_PATH
+
+
+# --- Addresses to listen on
+
+
+@pytest.mark.parametrize(
+    ("text", "listen", "shown"),
+    [
+        ("127.0.0.1:18120", Listen("127.0.0.1", 18120), "127.0.0.1:18120"),
+        ("127.0.0.1", Listen("127.0.0.1", 1812), "127.0.0.1:1812"),
+        ("[::1]:18120", Listen("::1", 18120), "[::1]:18120"),
+        ("[::]", Listen("::", 1812), "[::]:1812"),
+        ("[2001:DB8:0::1]:1", Listen("2001:db8::1", 1), "[2001:db8::1]:1"),
+        ("0.0.0.0:65535", Listen("0.0.0.0", 65535), "0.0.0.0:65535"),
+        ("0.0.0.0:0", Listen("0.0.0.0", 0), "0.0.0.0:0"),
+    ],
+)
+def test_an_address_is_read_and_shown(text: str, listen: Listen, shown: str) -> None:
+    assert parse_listen(text, "--listen") == listen
+    assert str(listen) == shown
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        ":1812",
+        "1812",
+        "::1:1812",
+        "::1",
+        "[::1",
+        "[127.0.0.1]:1812",
+        "[]:1812",
+        "localhost:1812",
+        "127.0.0.1:",
+        "127.0.0.1:65536",
+        "127.0.0.1:-1",
+        "127.0.0.1:1812 ",
+        "127.0.0.1:18 12",
+        "127.0.0.256:1812",
+        "127.1:1812",
+        "127.0.0.1:radius",
+    ],
+)
+def test_what_is_no_address_is_refused_with_an_example(text: str) -> None:
+    with pytest.raises(
+        BadInput, match=r"^--listen: .* is not ADDRESS:PORT, such as 127\.0\.0\.1:1812 or \[::1\]:1812$"
+    ):
+        parse_listen(text, "--listen")

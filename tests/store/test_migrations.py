@@ -1,0 +1,162 @@
+"""The schema that is shipped is the schema the code works on, and an upgrade is done or not done."""
+
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, create_engine, event
+
+from store import migrations
+from store.database import Connections, create_file
+from store.schema import metadata
+from tests.site import Site
+from tests.store import raw
+
+
+@pytest.fixture
+def empty(tmp_path: Path) -> Iterator[Connections]:
+    """A store file with nothing in it yet."""
+    create_file(tmp_path / "t.db")
+    connections = Connections(tmp_path / "t.db")
+    yield connections
+    connections.close()
+
+
+def test_the_newest_version_file_is_the_one_the_program_works_on() -> None:
+    config = Config()
+    config.set_main_option("script_location", str(Path(migrations.__file__).parent))
+    scripts = ScriptDirectory.from_config(config)
+    assert scripts.get_heads() == [migrations.HEAD]
+    files = {path.name.partition("_")[0] for path in (Path(migrations.__file__).parent / "versions").glob("[0-9]*.py")}
+    assert files == {script.revision for script in scripts.walk_revisions()}
+    assert max(files) == migrations.HEAD, "versions are compared as text, so they must sort"
+
+
+def test_the_migrated_schema_has_every_table_column_and_index_of_the_code(site: Site) -> None:
+    with site.database.connections.reading() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+
+
+def parts(connection: Connection) -> dict[str, list[str]]:
+    """The CREATE statements, taken apart at their lines. Alembic compares neither checks nor WITHOUT ROWID."""
+    found = connection.exec_driver_sql(
+        "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT LIKE 'alembic%' "
+        "AND name NOT LIKE 'sqlite_%' AND type <> 'trigger'"
+    )
+    return {name: sorted(re.split(r",?\s*\n\s*", sql)) for name, sql in found}
+
+
+def test_the_migrated_schema_has_every_constraint_of_the_code(site: Site) -> None:
+    engine = create_engine("sqlite://")
+    with engine.begin() as connection:
+        metadata.create_all(connection)
+        wanted = parts(connection)
+    engine.dispose()
+    with site.database.connections.reading() as connection:
+        assert parts(connection) == wanted
+
+
+class _Planted(Exception):
+    """Raised in place of a statement."""
+
+
+def upgrade_but_fail_at(number: int, connections: Connections) -> bool:
+    """Raise in place of statement `number` of an upgrade. False if it has no so many, and went through."""
+    done = 0
+
+    def fail(*_: object) -> None:
+        nonlocal done
+        done += 1
+        if done == number:
+            raise _Planted
+
+    try:
+        with connections.writing() as connection:
+            event.listen(connection, "before_cursor_execute", fail)
+            migrations.upgrade(connection)
+    except _Planted:
+        return True
+    return False
+
+
+def test_an_upgrade_that_fails_at_any_statement_leaves_nothing(empty: Connections) -> None:
+    number = 1
+    while upgrade_but_fail_at(number, empty):
+        assert raw.tables(empty.path) == [], f"half a schema after statement {number}"
+        number += 1
+    assert number > 20
+    assert set(metadata.tables) < set(raw.tables(empty.path))
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
+import alembic.command, alembic.config
+from store import config, opening
+file = Path(sys.argv[1])
+for statement in range(1000):
+    child = os.fork()
+    if not child:
+        left = statement
+        def die(*_):
+            global left
+            left -= 1
+            if left < 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+        event.listen(Engine, "before_cursor_execute", die)
+        event.listen(Engine, "commit", die)
+        opening.create(config.load(file), "test")
+        os._exit(0)
+    ended = os.waitpid(child, 0)[1]
+    print(ended, file.with_name("twofold.db").stat().st_size, flush=True)
+    if sys.stdin.readline() != "next\\n" or not ended:
+        break
+    file.with_name("twofold.db").unlink()
+    for name in ("twofold.db-wal", "twofold.db-shm"):
+        file.with_name(name).unlink(missing_ok=True)
+"""
+
+
+@pytest.mark.statement("C-013")
+def test_an_init_killed_at_any_statement_leaves_no_store_or_a_whole_one(site: Site) -> None:
+    """SIGKILL before each statement and before COMMIT, in processes of their own; then the survivor is looked at."""
+    whole = raw.tables(site.config.database)
+    killed = 0
+    command = [sys.executable, "-c", KILLED, str(site.config_file)]
+    for name in ("twofold.db", "twofold.db-wal", "twofold.db-shm"):
+        (site.folder / name).unlink(missing_ok=True)
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as program:
+        assert program.stdin is not None
+        assert program.stdout is not None
+        while True:
+            ended = int(program.stdout.readline().split()[0])
+            left = raw.tables(site.config.database)
+            assert left == ([] if ended else whole)
+            if not ended:
+                break
+            assert ended == signal.SIGKILL
+            killed += 1
+            program.stdin.write("next\n")
+            program.stdin.flush()
+    assert killed > 30
+    assert site.command("audit", "verify").returncode == 0
+
+
+def test_an_init_goes_on_where_a_killed_one_stopped(site: Site) -> None:
+    """Config and key were there, the store empty: what a kill in the middle leaves."""
+    site.config.database.unlink()
+    create_file(site.config.database)
+    key = site.config.key_file.read_bytes()
+    assert site.command("init").returncode == 0
+    assert site.config.key_file.read_bytes() == key
+    assert site.command("audit", "verify").returncode == 0

@@ -1,0 +1,130 @@
+"""A gate on a fake store: users, tokens and clients in a line each, and logins as a face would hand them in."""
+
+from ipaddress import ip_network
+
+from tests.fakes import CollectedFaults, FakeMoments, FakeStore
+from tests.vectors import reference
+from validation.changes import Audit
+from validation.decisions import Challenge
+from validation.gate import Gate, Outcome
+from validation.model import Factor, Mode, Snapshot, Throttle, Token
+from validation.policy import DEFAULTS, Settings
+from validation.requests import (
+    AddClient,
+    AddUser,
+    Channel,
+    EnrollToken,
+    FirstFactor,
+    FirstFactorResult,
+    LoginRequest,
+    RevokeToken,
+    Wanted,
+)
+
+VPN, SSH, PORTAL = "vpn", "ssh", "portal"  # clients in the modes challenge, append, passcode-only
+MODES = {VPN: Mode.CHALLENGE, SSH: Mode.APPEND, PORTAL: Mode.PASSCODE_ONLY}
+ACTOR = "test"
+
+
+def pin(token: Token, now: float, ahead: int = 0) -> str:
+    """What `token` shows now, or `ahead` steps or counters later; computed without the product."""
+    counter = int(now) // token.period if token.kind == "totp" else token.moving_factor
+    return reference.hotp(token.key, max(0, counter + ahead), token.digits, token.algorithm)
+
+
+def wrong_pin(token: Token, now: float) -> str:
+    """A passcode of the right shape that is not near anything `token` shows."""
+    near = {pin(token, now, ahead) for ahead in range(-50, 50)}
+    return next(text for n in range(10_000) if (text := str(n).zfill(token.digits)) not in near)
+
+
+class Engine:
+    def __init__(self, settings: Settings = DEFAULTS) -> None:
+        self.store = FakeStore()
+        self.clock = FakeMoments()
+        self.faults = CollectedFaults()
+        self.gate = Gate(self.store, self.clock, self.faults, settings)
+        for n, (name, mode) in enumerate(MODES.items()):
+            network = ip_network(f"192.0.2.{n}/32")
+            self.gate.administer(AddClient(actor=ACTOR, name=name, network=network, secret=b"s" * 24, mode=mode))
+
+    # --- who there is
+
+    def add_user(self, name: str) -> None:
+        self.gate.administer(AddUser(actor=ACTOR, name=name, password_hash="hash"))
+
+    def enroll(self, user: str, kind: str = "totp", key: bytes | None = None, digits: int = 6) -> str:
+        """The serial of a new token of `user`."""
+        done = self.gate.administer(EnrollToken(actor=ACTOR, user=user, kind=kind, key=key, digits=digits))
+        return done.serials[0]
+
+    def revoke(self, serial: str) -> None:
+        self.gate.administer(RevokeToken(actor=ACTOR, serial=serial))
+
+    # --- what is known of it
+
+    def see(self, user: str | None = None, client: str | None = None, serial: str | None = None) -> Snapshot:
+        (snapshot,) = self.store.look([Wanted(user=user, client=client, serial=serial)])
+        return snapshot
+
+    def token(self, serial: str) -> Token:
+        token = self.see(serial=serial).token
+        assert token is not None
+        return token
+
+    def throttle(self, user: str, factor: Factor) -> Throttle:
+        return self.see(user=user).throttle(factor)
+
+    def pin(self, serial: str, ahead: int = 0) -> str:
+        return pin(self.token(serial), self.clock.now, ahead)
+
+    def wrong_pin(self, serial: str) -> str:
+        return wrong_pin(self.token(serial), self.clock.now)
+
+    @property
+    def trail(self) -> list[Audit]:
+        return self.store.trail
+
+    # --- logins
+
+    def request(
+        self,
+        user: str,
+        client: str = SSH,
+        passcode: str | None = None,
+        state: str | None = None,
+        password: FirstFactor = FirstFactor.PROVED,
+    ) -> LoginRequest:
+        """As a face makes it: a password is checked unless a State came back or the client has checked it."""
+        seen = self.see(user=user, client=client)
+        checked = state is None and client != PORTAL
+        version = seen.user.password_version if seen.user is not None else -1
+        return LoginRequest(
+            user=user,
+            channel=Channel.for_mode(MODES[client]),
+            client=client,
+            client_version=seen.client.version if seen.client is not None else -1,
+            first_factor=FirstFactorResult(password if checked else FirstFactor.NOT_CHECKED, version),
+            passcode=passcode,
+            state=state,
+        )
+
+    def log_in(
+        self,
+        user: str,
+        passcode: str | None = None,
+        client: str = SSH,
+        state: str | None = None,
+        password: FirstFactor = FirstFactor.PROVED,
+    ) -> Outcome:
+        (outcome,) = self.gate.login([self.request(user, client, passcode, state, password)])
+        return outcome
+
+    def challenge(self, user: str) -> str:
+        """The State of a login at the VPN gateway whose password was right."""
+        outcome = self.log_in(user, client=VPN)
+        assert isinstance(outcome, Challenge), outcome
+        return outcome.state
+
+    def answer(self, user: str, state: str, passcode: str, client: str = VPN) -> Outcome:
+        return self.log_in(user, passcode, client, state)
