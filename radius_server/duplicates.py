@@ -15,6 +15,7 @@ Flow: TypeAlias = tuple[object, ...]
 
 LIFETIME = 30.0  # seconds after the reply; RFC 5080 2.2.2: 5 to 30
 MOST = 65_536  # entries
+MOST_OCTETS = 32 * 1024 * 1024  # of kept replies
 
 
 class Seen(Enum):
@@ -36,6 +37,7 @@ class Duplicates:
         self._most = most
         self._in_work: dict[Flow, _Entry] = {}
         self._replied: OrderedDict[Flow, _Entry] = OrderedDict()  # oldest reply first
+        self._octets = 0
 
     def take(self, flow: Flow, fingerprint: bytes, now: float) -> Seen | bytes:
         """What to do with a request: work on it (and call `finish`), be silent, or send these reply octets again."""
@@ -45,7 +47,7 @@ class Duplicates:
             return Seen.IN_WORK if entry.reply is None else entry.reply
         if flow not in self._in_work and len(self._in_work) >= self._most:
             return Seen.FULL
-        self._replied.pop(flow, None)
+        self._forget(flow)
         self._in_work[flow] = _Entry(fingerprint)
         return Seen.NEW
 
@@ -61,16 +63,22 @@ class Duplicates:
         if reply is not None:
             entry.reply, entry.expires_at = reply, now + self._lifetime
             self._replied[flow] = entry
-            if len(self._replied) > self._most:
-                self._replied.popitem(last=False)
+            self._octets += len(reply)
+            while len(self._replied) > self._most or self._octets > MOST_OCTETS:
+                self._forget(next(iter(self._replied)))
         return True
+
+    def _forget(self, flow: Flow) -> None:
+        entry = self._replied.pop(flow, None)
+        if entry is not None:
+            self._octets -= len(entry.reply or b"")
 
     def _sweep(self, now: float) -> None:
         while self._replied:
             flow, entry = next(iter(self._replied.items()))
             if entry.expires_at > now:
                 return
-            del self._replied[flow]
+            self._forget(flow)
 
     @property
     def in_work(self) -> int:

@@ -111,7 +111,7 @@ def signed(packet: Packet, secret: bytes) -> bool:
     if len(value) != AUTHENTICATOR_OCTETS:
         raise Malformed("message-authenticator-length")
     zeroed = packet.data[:at] + bytes(AUTHENTICATOR_OCTETS) + packet.data[at + AUTHENTICATOR_OCTETS :]
-    if not hmac.compare_digest(hmac.digest(secret, zeroed, hashlib.md5), value):
+    if not hmac.compare_digest(hmac.digest(secret, zeroed, "md5"), value):
         raise Malformed("message-authenticator-wrong")
     return True
 

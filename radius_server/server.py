@@ -35,6 +35,7 @@ from radius_server.conversation import Entry
 from radius_server.duplicates import Duplicates, Flow, Seen
 from radius_server.log import Drops, RateLimit, line, log
 from radius_server.packet import Malformed, Packet, ReplyTooLong, encode_reply, parse, signed
+from radius_server.work import Work
 from store.config import Listen
 from validation.decisions import Accept, Challenge, Decision, Look, Reason, Reject
 from validation.errors import BadInput, StoreUnavailable, TwofoldError
@@ -53,9 +54,8 @@ from validation.requests import (
 MAX_DATAGRAM = 65_535
 DRAIN_MOST = 256  # datagrams read before others get their turn
 RECEIVE_BUFFER = 4 * 1024 * 1024
-IN_WORK_MOST = 4096  # requests being worked on; more are dropped, and the NAS sends them again
 PASSWORDS_MOST = 512  # waiting for their hash: more would be answered too late anyway
-DECIDE_WITHIN = 8.0  # seconds for its turn to come; with the store's own deadline about what NAS wait (3 to 15 s)
+DECIDE_WITHIN = 15.0  # seconds after arrival; by then even patient clients (3 tries of 5 s) have given up
 POLL_CLIENTS = 0.5  # seconds
 DRAIN_ON_STOP = 8.0  # seconds for requests in work when the server is told to stop
 JITTER = 0.25  # of the reject delay (draft-ietf-radext-deprecating-radius, "Delaying Access-Rejects")
@@ -103,6 +103,7 @@ class RadiusServer:
         self._table = ClientTable()
         self._signed: set[tuple[str, int, str]] = set()
         self._duplicates = Duplicates()
+        self._work = Work()
         self._sockets: list[socket.socket] = []
         self._passwords_waiting = 0
         self._store_silent = False
@@ -145,13 +146,14 @@ class RadiusServer:
     async def _idle(self) -> None:
         """Wait until nothing is in work. Every job ends in `_leave_work`, in this loop."""
         self._nothing_in_work = asyncio.Event()
-        if self._duplicates.in_work:
+        if self._work.count:
             await self._nothing_in_work.wait()
 
     def _leave_work(self, job: _Job, reply: bytes | None) -> bool:
         """The request is done with; False if a newer one has taken its place. None: no reply, nothing is kept."""
+        self._work.leave(job.entry.user)
         valid = self._duplicates.finish(job.flow, job.fingerprint, reply, time.monotonic())
-        if self._nothing_in_work is not None and not self._duplicates.in_work:
+        if self._nothing_in_work is not None and not self._work.count:
             self._nothing_in_work.set()
         return valid
 
@@ -211,21 +213,22 @@ class RadiusServer:
         if packet.code == Code.STATUS_SERVER and not (self._status_server and client.status_server):
             self.drops.drop(now, "status-server-off", source, client.name)
             return
-        if self._duplicates.in_work >= IN_WORK_MOST:
-            self.drops.drop(now, "overload", source, client.name)
-            return
         fingerprint = hashlib.sha256(packet.data).digest()
         seen = self._duplicates.take(flow, fingerprint, now)  # 4
         if isinstance(seen, bytes):
             self._send(sock, seen, peer)
         elif seen is Seen.NEW:
             entry = conversation.read(packet, client, is_signed, self._names)
-            job = _Job(packet, client, sock, peer, source, now, flow, entry, fingerprint, secrets.token_hex(8))
-            self._start(job)
+            self._start(_Job(packet, client, sock, peer, source, now, flow, entry, fingerprint, secrets.token_hex(8)))
         else:
             self.drops.drop(now, f"duplicate-{seen.name.lower().replace('_', '-')}", source, client.name)
 
     def _start(self, job: _Job) -> None:
+        if refusal := self._work.refusal(job.entry.user):
+            self.drops.drop(job.arrival, refusal, job.source, job.client.name)
+            self._duplicates.finish(job.flow, job.fingerprint, None, job.arrival)
+            return
+        self._work.enter(job.entry.user)
         if job.packet.code == Code.ACCESS_REQUEST and self._needs_look(job):
             self._looks.submit(job)
         else:
@@ -252,15 +255,17 @@ class RadiusServer:
         """Once signed, always required from there, also after a restart (R-041)."""
         if client.message_authenticator is not MessageAuthenticatorRule.AUTO or self._must_sign(client, address):
             return
-        self._signed.add((client.name, client.version, address))
+        key = (client.name, client.version, address)
+        self._signed.add(key)
         command = RememberSigner(name=client.name, address=address, actor="radius")
-        self._loop.run_in_executor(None, self._administer, command)
+        self._loop.run_in_executor(None, self._save_signer, command, key)
 
-    def _administer(self, command: RememberSigner) -> None:
+    def _save_signer(self, command: RememberSigner, key: tuple[str, int, str]) -> None:
         try:
             self._gate.administer(command)
         except TwofoldError as error:
             log.error(line("remember-failed", client=command.name, error=error))
+            self._on_loop(self._signed.discard, key)  # the next signed request tries again
 
     # --- 5: look and password -------------------------------------------------------------------------------
 
@@ -356,7 +361,7 @@ class RadiusServer:
             code, attributes = conversation.reply_to(decision, job.entry)
             reply = encode_reply(job.packet, job.client.secret, code, attributes)
         except ReplyTooLong as error:
-            log.error(line("reply-too-long", client=job.client.name, request=job.request_id, error=error))
+            self.drops.drop(time.monotonic(), "reply-too-long", job.source, job.client.name, str(error))
             self._forget(job)
             return
         except Exception as error:
@@ -410,11 +415,12 @@ class RadiusServer:
         try:
             sock.sendto(reply, peer)
         except OSError as error:
-            self.drops.counters["send-failed"] += 1
-            log.warning(line("send-failed", to=peer[0], error=error.strerror))
+            self.drops.drop(time.monotonic(), "send-failed", str(peer[0]), hint=str(error.strerror))
 
     def _log_decision(self, job: _Job, decision: Decision) -> None:
-        more = self._line_limit.allows((job.client.name, job.entry.user, decision.reason), time.monotonic())
+        # Anybody can make up names, so unknown ones share a line.
+        name = job.entry.user if decision.reason is not Reason.USER_UNKNOWN else ""
+        more = self._line_limit.allows((job.client.name, name, decision.reason), time.monotonic())
         if more is None:
             return
         shown = line(

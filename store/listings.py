@@ -25,7 +25,15 @@ def user_rows(connection: Connection, name: str | None = None) -> list[Row]:
     statement = select(*columns, has_password, active).order_by(users.c.name)
     if name is not None:
         statement = statement.where(users.c.name == name)
-    return [dict(row) | {"groups": json.loads(row["groups"])} for row in connection.execute(statement).mappings()]
+    return [dict(row) | {"groups": _groups(row["groups"])} for row in connection.execute(statement).mappings()]
+
+
+def _groups(text: str) -> list[str]:
+    """A listing shows what it can: a damaged row must not hide the others."""
+    try:
+        return [str(group) for group in json.loads(text)]
+    except (TypeError, ValueError):
+        return ["(damaged)"]
 
 
 def throttle_rows(connection: Connection, user_id: int) -> list[Row]:

@@ -120,3 +120,13 @@ def test_old_replies_leave_no_memory_behind() -> None:
     duplicates.take((-1,), FIRST, 2000.0)
     assert duplicates.take((999,), FIRST, 2000.0) is Seen.NEW
     assert duplicates.in_work == 2
+
+
+def test_kept_replies_are_bounded_in_octets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("radius_server.duplicates.MOST_OCTETS", 10_000)
+    duplicates = Duplicates()
+    for number in range(100):
+        duplicates.take((number,), b"f", 0.0)
+        duplicates.finish((number,), b"f", bytes(1000), 0.0)
+    kept = [number for number in range(100) if isinstance(duplicates.take((number,), b"f", 1.0), bytes)]
+    assert kept == list(range(90, 100))

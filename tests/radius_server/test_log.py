@@ -54,14 +54,24 @@ def test_only_so_many_keys_are_remembered() -> None:
 
 
 @pytest.mark.statement("R-020")
-def test_10_000_bad_packets_of_one_address_are_one_line_and_an_exact_count(caplog: pytest.LogCaptureFixture) -> None:
+def test_10_000_packets_of_strangers_are_two_lines_and_an_exact_count(caplog: pytest.LogCaptureFixture) -> None:
+    """Each from another address, as an attacker can make them up."""
     drops = Drops()
     with caplog.at_level(logging.INFO):
         for number in range(10_000):
-            drops.drop(number / 1000, "unknown-client", "192.0.2.9", hint="add it")
+            drops.drop(number / 1000, "unknown-client", f"192.0.{number // 256}.{number % 256}", hint="add it")
         drops.drop(60.0, "unknown-client", "192.0.2.9", hint="add it")
     assert drops.counters == {"unknown-client": 10_001}
     assert caplog.messages == [
-        'drop from=192.0.2.9 reason=unknown-client hint="add it"',
+        'drop from=192.0.0.0 reason=unknown-client hint="add it"',
         'drop from=192.0.2.9 reason=unknown-client hint="add it" (9999 more in the last minute)',
     ]
+
+
+def test_each_address_and_reason_of_a_known_client_has_its_line(caplog: pytest.LogCaptureFixture) -> None:
+    drops = Drops()
+    for _ in range(3):
+        drops.drop(0.0, "lone-octet", "192.0.2.1", "vpn")
+        drops.drop(0.0, "lone-octet", "192.0.2.2", "vpn")
+        drops.drop(0.0, "code-not-served", "192.0.2.1", "vpn")
+    assert len(caplog.messages) == 3

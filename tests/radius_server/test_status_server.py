@@ -69,7 +69,7 @@ def test_a_stranger_gets_silence(live: Live, nas_from: NasFrom) -> None:
     stranger.send(status_server(SECRET).data)
     check_silence(nas_from())
     assert stranger.receive(0.01) is None
-    assert live.logged("from=127.0.9.133", "reason=unknown-client")
+    assert live.logged("reason=unknown-client")
 
 
 @pytest.mark.statement("R-134")

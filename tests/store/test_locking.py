@@ -216,3 +216,36 @@ def test_a_lock_file_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
     with pytest.raises(StoreUnavailable, match=r"t\.db\.queue cannot be opened"), lock.held():
         pytest.fail("held a lock on somebody else's file")
     assert (tmp_path / "victim").read_text() == "precious"
+
+
+root_only = pytest.mark.skipif(os.geteuid() != 0, reason="only root can open a store that is another user's")
+NOBODY = 65_534
+
+
+@root_only
+def test_roots_lock_files_are_the_owners_of_the_store(tmp_path: Path) -> None:
+    """`sudo twofold user add` must not keep the server, which runs as another user, from writing."""
+    database = tmp_path / "t.db"
+    database.touch(mode=0o600)
+    os.chown(database, NOBODY, NOBODY)
+    lock = WriteLock(database, 0.1)
+    with lock.held():
+        owners = [(path.stat().st_uid, path.stat().st_gid) for path in lock_files(database)]
+    lock.close()
+    assert owners == [(NOBODY, NOBODY)] * 2
+
+
+@root_only
+def test_root_gives_no_file_away_that_was_linked_to_a_lock_files_name(tmp_path: Path) -> None:
+    """The owner of the store may write in its folder, and there could link to a file of root's."""
+    database = tmp_path / "t.db"
+    database.touch(mode=0o600)
+    os.chown(database, NOBODY, NOBODY)
+    victims = [tmp_path / "one", tmp_path / "two"]
+    for victim, path in zip(victims, lock_files(database), strict=True):
+        victim.write_text("precious")
+        os.link(victim, path)
+    lock = WriteLock(database, 0.1)
+    with lock.held():
+        assert [(victim.stat().st_uid, victim.read_text()) for victim in victims] == [(0, "precious")] * 2
+    lock.close()

@@ -120,7 +120,8 @@ def test_a_command_that_was_given_a_secret_does_not_show_it(site: Site, secret: 
 @pytest.mark.statement("C-031")
 def test_a_server_of_another_program_leaves_no_core_either() -> None:
     """The server sees to it by itself, whoever starts it."""
-    program = "import resource; from radius_server import command as c; c.set_up_process(); print(resource.getrlimit(resource.RLIMIT_CORE))"
+    program = "from radius_server import command; import resource as r; command.set_up_process(); "
+    program += "print(r.getrlimit(r.RLIMIT_CORE))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "(0, 0)\n"
 
