@@ -6,12 +6,17 @@ import os
 import resource
 import signal
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
 from radius_server.log import line
 from store import config as configuration
 from store.config import Config, Listen, parse_listen
+from validation.settings import Whom
+
+if TYPE_CHECKING:
+    from validation.gate import Gate
 
 _log = logging.getLogger("twofold.radius")
 
@@ -53,8 +58,10 @@ async def _serve(config: Config, listen: tuple[Listen, ...]) -> None:
 
     if os.geteuid() == 0:
         _log.warning("running as root; a user of its own that may read the store is enough")
-    server = RadiusServer(open_gate(config), checker(config), listen, config.status_server, config.names)
+    gate = open_gate(config)
+    server = RadiusServer(gate, checker(config), listen, config.status_server, config.names)
     bound = server.bind()
+    _warn_of_keys_in_clear(gate)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -63,3 +70,14 @@ async def _serve(config: Config, listen: tuple[Listen, ...]) -> None:
         _log.info(line("listening", on=address, store=config.database))
     await server.run(stop)
     _log.info(line("stopped", **{word.replace("-", "_"): count for word, count in server.drops.counters.items()}))
+
+
+def _warn_of_keys_in_clear(gate: "Gate") -> None:
+    """Reply-Message is not encrypted; only on loopback can nobody on the way read a new user's key."""
+    book = gate.policies()
+    for client in gate.clients():
+        shows = book.settings(Whom(client=client.name)).onboarding_over_radius == "key"
+        if shows and not client.network.is_loopback:
+            _log.warning(
+                line("key-in-clear", client=client.name, hint="twofold policy set onboarding_over_radius ticket")
+            )

@@ -416,6 +416,8 @@ def _set_rule(snapshot: Snapshot, command: requests.SetRule, moment: Moment) -> 
     warnings: tuple[str, ...] = ()
     if rule.key == "second_factor" and rule.value == "skip" and rule.scope == Scope():
         warnings = ("now nobody is asked for a PIN; name a --group, --client or --from to limit this",)
+    if rule.key == "onboarding_over_radius" and rule.value == "key":
+        warnings = ("Reply-Message is not encrypted: whoever can read the packets can copy the keys of new users",)
     return Done(warnings=warnings), (InsertRule(rule), audit)
 
 

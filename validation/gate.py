@@ -16,7 +16,8 @@ from validation.decisions import Decision, Done, Look, Reason, Reject
 from validation.errors import Damaged, StoreUnavailable
 from validation.model import Client, Snapshot
 from validation.ports import Conflict, Faults, Moments, Notices, Store
-from validation.requests import Channel, Command, LoginRequest, LookRequest
+from validation.requests import Channel, Command, LoginRequest, LookRequest, Wanted
+from validation.settings import Book
 
 Outcome: TypeAlias = Decision | StoreUnavailable
 
@@ -129,6 +130,11 @@ class Gate:
         for change in changes:
             if isinstance(change, Audit) and change.notice:
                 self._notices.tell(change)
+
+    def policies(self) -> Book:
+        """Policies and texts as they are now. Raises StoreUnavailable."""
+        (snapshot,) = self._store.look([Wanted()])
+        return snapshot.book
 
     def clients(self) -> tuple[Client, ...]:
         return self._store.clients()

@@ -196,17 +196,17 @@ def _tell(name: str, client: str | None, found: "Explanation") -> None:
     click.echo(
         f"The next login of {name} through {client} asks for {_STEPS[found.next_step]} ({found.decision.reason})."
     )
-    click.echo(f"  accepted PINs    {', '.join(found.serials) or 'none'}")
+    click.echo(f"  accepted PINs            {', '.join(found.serials) or 'none'}")
     for key in _SHOWN:
         value, rule = found.origins[key]
         click.echo(
             f"  {key.replace('_', ' '):16} {value_text(key, value):15} {rule if rule is not None else 'default'}"
         )
     if found.pairing_until > time.time():
-        click.echo(f"  pairing          open until {local_time(found.pairing_until)}")
+        click.echo(f"  pairing                  open until {local_time(found.pairing_until)}")
     else:
-        click.echo("  pairing          closed")
-    click.echo(f"  guesses          {found.guesses_left} of {found.settings.guess_budget} left in 30 days")
+        click.echo("  pairing                  closed")
+    click.echo(f"  guesses                  {found.guesses_left} of {found.settings.guess_budget} left in 30 days")
     if found.held:
         click.echo(f"Nothing is compared now, after failures: twofold user unlock {name}")
     elif found.next_step != "refuse":

@@ -180,7 +180,10 @@ def print_table(columns: Sequence[str], lines: Iterable[Sequence[object]]) -> No
     console = Console(highlight=False, markup=False, emoji=False)
     if not console.is_terminal:
         console.width = 200
-    console.print(table)
+    with console.capture() as capture:
+        console.print(table)
+    for shown in capture.get().splitlines():
+        click.echo(shown.rstrip())
 
 
 def _cell(value: object) -> str:
