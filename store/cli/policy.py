@@ -200,7 +200,7 @@ def _tell(name: str, client: str | None, found: "Explanation") -> None:
     for key in _SHOWN:
         value, rule = found.origins[key]
         click.echo(
-            f"  {key.replace('_', ' '):16} {value_text(key, value):15} {rule if rule is not None else 'default'}"
+            f"  {key.replace('_', ' '):24} {value_text(key, value):14} {rule if rule is not None else 'default'}"
         )
     if found.pairing_until > time.time():
         click.echo(f"  pairing                  open until {local_time(found.pairing_until)}")
