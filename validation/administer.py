@@ -428,7 +428,7 @@ def _unset_rule(snapshot: Snapshot, command: UnsetRule, moment: Moment) -> Outco
     return Done(), (DeleteRule(command.key, command.scope), audit)
 
 
-MAX_TEXT = 4000  # characters; a reply holds 4096 octets
+MAX_TEXT = 4000  # octets; a RADIUS reply holds 4096 with all else
 
 
 def _set_text(snapshot: Snapshot, command: SetText, moment: Moment) -> Outcome:

@@ -104,8 +104,8 @@ def default_text(key: MessageKey, language: str) -> str:
 
 def check_text(key: MessageKey, text: str, most: int) -> None:
     """Refuse a text that could not be shown. Raises BadInput. Line breaks are allowed, other controls are not."""
-    if len(text) > most:
-        raise BadInput(f"{key}: {len(text)} characters; at most {most}")
+    if len(text.encode()) > most:
+        raise BadInput(f"{key}: {len(text.encode())} octets; at most {most}")
     if any(unicodedata.category(char) in _UNPRINTABLE and char != "\n" for char in text):
         raise BadInput(f"{key}: control and invisible characters are not allowed, line breaks are")
     for name in PLACEHOLDERS.get(key, frozenset()):
