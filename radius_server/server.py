@@ -55,7 +55,7 @@ MAX_DATAGRAM = 65_535
 DRAIN_MOST = 256  # datagrams read before others get their turn
 RECEIVE_BUFFER = 4 * 1024 * 1024
 PASSWORDS_MOST = 512  # waiting for their hash: more would be answered too late anyway
-DECIDE_WITHIN = 15.0  # seconds after arrival; by then even patient clients (3 tries of 5 s) have given up
+DECIDE_WITHIN = 10.0  # seconds after arrival; by then most clients have given up, and a PIN would be used for nobody
 POLL_CLIENTS = 0.5  # seconds
 DRAIN_ON_STOP = 8.0  # seconds for requests in work when the server is told to stop
 JITTER = 0.25  # of the reject delay (draft-ietf-radext-deprecating-radius, "Delaying Access-Rejects")
@@ -418,9 +418,7 @@ class RadiusServer:
             self.drops.drop(time.monotonic(), "send-failed", str(peer[0]), hint=str(error.strerror))
 
     def _log_decision(self, job: _Job, decision: Decision) -> None:
-        # Anybody can make up names, so unknown ones share a line.
-        name = job.entry.user if decision.reason is not Reason.USER_UNKNOWN else ""
-        more = self._line_limit.allows((job.client.name, name, decision.reason), time.monotonic())
+        more = self._line_limit.allows((job.client.name, job.entry.user, decision.reason), time.monotonic())
         if more is None:
             return
         shown = line(
