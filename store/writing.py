@@ -224,7 +224,9 @@ class Writer:
         self._connection.execute(insert(tickets).values(asdict(ticket)))
 
     def _use_ticket(self, change: c.UseTicket) -> None:
-        self._one(delete(tickets).where(tickets.c.digest == change.digest), {}, "the ticket was used in the meantime")
+        self._one(
+            delete(tickets).where(tickets.c.digest.in_([change.digest])), {}, "the ticket was used in the meantime"
+        )
 
     def _rehash(self, change: c.Rehash) -> None:
         values = {"id_": change.user_id, "version": change.version, "hash": change.password_hash}

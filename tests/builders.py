@@ -35,6 +35,7 @@ def moment(now: float = NOW, seed: int = 0) -> Moment:
 
 def user(**fields: Any) -> User:
     defaults = {"id": 1, "name": "alice", "created_at": NOW - 86_400, "password_version": HASH_VERSION}
+    defaults |= {"pairing_since": NOW - 86_400}
     return User(**{**defaults, **fields})
 
 

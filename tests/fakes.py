@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
 from tests.builders import NOW
 from validation import changes as c
@@ -20,14 +21,19 @@ from validation.model import (
     Factor,
     Moment,
     PendingChallenge,
+    ReuseWindow,
     Snapshot,
+    Stage,
     Throttle,
+    Ticket,
     Token,
     TokenState,
     User,
+    canonical_key,
 )
 from validation.ports import Conflict, Transaction
 from validation.requests import LoginRequest, Wanted
+from validation.settings import EMPTY, Book, Rule, Scope, Text
 
 
 @dataclass
@@ -47,6 +53,10 @@ class _Rows:
     challenges: dict[str, PendingChallenge] = field(default_factory=dict)
     clients: dict[str, Client] = field(default_factory=dict)
     floods: dict[str, _Flood] = field(default_factory=dict)
+    guesses: dict[tuple[int, int], int] = field(default_factory=dict)
+    reuse: dict[tuple[int, str, str], ReuseWindow] = field(default_factory=dict)
+    tickets: dict[bytes, Ticket] = field(default_factory=dict)
+    book: Book = EMPTY
     trail: list[Audit] = field(default_factory=list)
     last_id: int = 0
     generation: int = 0
@@ -124,18 +134,26 @@ def _snapshots(rows: _Rows, wanted: Sequence[Wanted], damage: dict[str, Damaged]
 def _snapshot(rows: _Rows, wanted: Wanted, damage: dict[str, Damaged]) -> Snapshot:
     token = rows.token_with(wanted.serial)
     owner = rows.users[token.user_id] if token is not None else None
+    challenge = rows.challenges.get(wanted.state or "")
+    ticket = rows.tickets.get(wanted.ticket or (challenge.ticket if challenge is not None else b""))
+    if wanted.user is None and ticket is not None:
+        owner = rows.users[ticket.user_id]
     user = rows.user_called(wanted.user) if wanted.user is not None else owner
     mine = [t for t in rows.tokens.values() if user is not None and t.user_id == user.id]
     return Snapshot(
         user=user,
         tokens=tuple(t for t in sorted(mine, key=lambda t: t.id) if t.state is not TokenState.REVOKED),
         throttles={factor: t for (owner_id, factor), t in rows.throttles.items() if user and owner_id == user.id},
-        challenge=rows.challenges.get(wanted.state or ""),
+        challenge=challenge,
         client=rows.clients.get(wanted.client or ""),
         clients=tuple(rows.clients.values()) if wanted.all_clients else (),
         token=token,
         token_owner=owner.name if owner is not None else None,
         key_known_as=rows.known_keys.get(wanted.key) if wanted.key is not None else None,
+        book=rows.book,
+        compared=sum(n for (owner_id, _), n in rows.guesses.items() if user is not None and owner_id == user.id),
+        reuse=rows.reuse.get((user.id, wanted.client or "", wanted.source or "")) if user is not None else None,
+        ticket=ticket,
         damage=damage.get(user.name) if user is not None else None,
     )
 
@@ -166,8 +184,33 @@ class _Transaction:
                 self._open_challenge(change)
             case c.CloseChallenge():
                 _expect(self.rows.challenges.pop(change.state, None) is not None, "the challenge is not open")
-            case c.CloseChallengesOf():
-                self._close_challenges_of(change.user_id)
+            case c.EndLoginsOf():
+                self._end_logins_of(change)
+            case c.CountGuesses():
+                self._count_guesses(change)
+            case c.ForgetGuesses():
+                self.rows.guesses = {key: n for key, n in self.rows.guesses.items() if key[0] != change.user_id}
+            case c.Resynchronise():
+                self._resynchronise(change)
+            case c.OpenReuse():
+                self._open_reuse(change)
+            case c.InsertTicket():
+                self._insert_ticket(change)
+            case c.UseTicket():
+                _expect(self.rows.tickets.pop(change.digest, None) is not None, "no such ticket")
+            case c.SetPairing():
+                self._change_user(change.user_id, pairing=change.pairing, pairing_since=change.since)
+            case c.MarkRegistered():
+                if change.user_id in self.rows.users and self.rows.users[change.user_id].first_registered_at is None:
+                    self._change_user(change.user_id, first_registered_at=change.at)
+            case c.SetBypass():
+                self._change_user(change.user_id, bypass_until=change.until)
+            case c.InsertRule():
+                self._write_rules(change.rule.key, change.rule.scope, change.rule)
+            case c.DeleteRule():
+                self._write_rules(change.key, change.scope, None)
+            case c.InsertText():
+                self._write_text(change.text)
             case c.Rehash():
                 self._rehash(change)
             case c.InsertUser() | c.ReplaceUser():
@@ -217,9 +260,60 @@ class _Transaction:
         _expect(change.challenge.tries_left >= 1, "no tries left")
         challenges[change.challenge.state] = change.challenge
 
-    def _close_challenges_of(self, user_id: int) -> None:
-        for state in [state for state, open_ in self.rows.challenges.items() if open_.user_id == user_id]:
-            del self.rows.challenges[state]
+    def _end_logins_of(self, change: c.EndLoginsOf) -> None:
+        mine, pairing = change.user_id, change.pairing_only
+        self.rows.tickets = {key: ticket for key, ticket in self.rows.tickets.items() if ticket.user_id != mine}
+        for state, open_ in list(self.rows.challenges.items()):
+            if open_.user_id == mine and (not pairing or open_.stage is not Stage.PIN):
+                del self.rows.challenges[state]
+        if not pairing:
+            self.rows.reuse = {key: window for key, window in self.rows.reuse.items() if key[0] != mine}
+
+    def _count_guesses(self, change: c.CountGuesses) -> None:
+        _expect(change.user_id in self.rows.users, "no such user")
+        kept = {
+            key: n for key, n in self.rows.guesses.items() if key[0] != change.user_id or key[1] > change.forget_before
+        }
+        here = (change.user_id, change.day)
+        self.rows.guesses = kept | {here: kept.get(here, 0) + change.compared}
+
+    def _resynchronise(self, change: c.Resynchronise) -> None:
+        token = self.rows.tokens.get(change.token_id)
+        if token is None or not (token.moving_factor == change.from_ < change.to):
+            raise Conflict("the moving factor is another")
+        self.rows.tokens[token.id] = replace(token, moving_factor=change.to, drift=change.drift, failures=0)
+
+    def _open_reuse(self, change: c.OpenReuse) -> None:
+        _expect(change.user_id in self.rows.users, "no such user")
+        kept = {key: window for key, window in self.rows.reuse.items() if window.expires_at > change.now}
+        here = (change.user_id, change.reuse.client, change.reuse.source)
+        self.rows.reuse = kept | {here: change.reuse}
+
+    def _insert_ticket(self, change: c.InsertTicket) -> None:
+        _expect(change.ticket.user_id in self.rows.users, "no such user")
+        kept = {
+            key: ticket
+            for key, ticket in self.rows.tickets.items()
+            if ticket.expires_at > change.now and ticket.user_id != change.ticket.user_id
+        }
+        _expect(change.ticket.digest not in kept, "this ticket exists")
+        self.rows.tickets = kept | {change.ticket.digest: change.ticket}
+
+    def _change_user(self, user_id: int, **fields_: Any) -> None:
+        _expect(user_id in self.rows.users, "no such user")
+        self.rows.users[user_id] = replace(self.rows.users[user_id], **fields_)
+
+    def _write_rules(self, key: str, scope: Scope, new: Rule | None) -> None:
+        book = self.rows.book
+        kept = tuple(rule for rule in book.rules if (rule.key, rule.scope) != (key, scope))
+        added = (replace(new, id=self._new_id()),) if new is not None else ()
+        self.rows.book = Book(book.generation + 1, (*kept, *added), book.texts)
+
+    def _write_text(self, text: Text) -> None:
+        book = self.rows.book
+        here = (text.key, text.language, text.scope)
+        kept = tuple(other for other in book.texts if (other.key, other.language, other.scope) != here)
+        self.rows.book = Book(book.generation + 1, book.rules, (*kept, text) if text.text else kept)
 
     def _rehash(self, change: c.Rehash) -> None:
         user = self.rows.users.get(change.user_id)
@@ -238,15 +332,17 @@ class _Transaction:
 
     def _delete_user(self, user_id: int) -> None:
         _expect(self.rows.users.pop(user_id, None) is not None, "no such user")
-        self._close_challenges_of(user_id)
+        self._end_logins_of(c.EndLoginsOf(user_id))
+        self.rows.guesses = {key: n for key, n in self.rows.guesses.items() if key[0] != user_id}
         self.rows.tokens = {id_: token for id_, token in self.rows.tokens.items() if token.user_id != user_id}
         self.rows.throttles = {key: value for key, value in self.rows.throttles.items() if key[0] != user_id}
 
     def _insert_token(self, token: Token) -> None:
         _expect(token.user_id in self.rows.users, "no such user")
         _expect(self.rows.token_with(token.serial) is None, "the serial is taken")
-        _expect(token.key not in self.rows.known_keys, "the key is known")
-        self.rows.known_keys[token.key] = token.serial
+        key = canonical_key(token.key, token.algorithm)
+        _expect(key not in self.rows.known_keys, "the key is known")
+        self.rows.known_keys[key] = token.serial
         new = replace(token, id=self._new_id())
         self.rows.tokens[new.id] = new
 
@@ -318,3 +414,13 @@ class CollectedFaults:
 
     def decision_failed(self, request: LoginRequest, error: Exception) -> None:
         self.found.append((request, error))
+
+
+class CollectedNotices:
+    """What somebody would have been told, in order."""
+
+    def __init__(self) -> None:
+        self.told: list[Audit] = []
+
+    def tell(self, audit: Audit) -> None:
+        self.told.append(audit)

@@ -63,7 +63,7 @@ class Site:
 
     @cached_property
     def gate(self) -> Gate:
-        return Gate(self.database, opening.SystemMoments(), opening.LoggedFaults())
+        return opening.gate_on(self.database, self.config)
 
     def add_user(self, name: str, password: str | None = PASSWORD, groups: tuple[str, ...] = ()) -> None:
         password_hash = hashed(password) if password else None

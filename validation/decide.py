@@ -89,7 +89,7 @@ def _fresh(case: Case) -> Verdict:
         case Step.ASK:
             return _ask_or_check(case, user)
         case Step.ONBOARD:
-            return _with_rehash(case, user, onboarding.begin(case, user))
+            return _with_rehash(case, user, onboarding.welcome(case, user))
         case Step.TICKET:
             return _with_rehash(case, user, onboarding.hand_out_ticket(case, user))
         case Step.REFUSE:

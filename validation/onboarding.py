@@ -9,6 +9,7 @@ makes it the user's token; of two sessions that pair at once, the second to conf
 and making a key anew are the same conversation from FIRST_PIN on.
 """
 
+import hmac
 from dataclasses import dataclass, replace
 
 from validation.changes import (
@@ -56,7 +57,7 @@ class Registered:
 # --- beginning --------------------------------------------------------------------------------------------------
 
 
-def begin(case: Case, user: User) -> Verdict:
+def welcome(case: Case, user: User) -> Verdict:
     """A first login: welcome, which may be skipped."""
     challenge = case.challenge(user, Stage.WELCOME, case.settings.tries)
     texts = (case.text(MessageKey.WELCOME),)
@@ -209,7 +210,9 @@ def reset_refusal(case: Case, serial: str) -> Next | None:
 def ticket_refusal(case: Case, user: User, digest: bytes) -> Next | None:
     """A ticket must be there, this user's, in time; an admin's stands in for an open pairing window."""
     ticket = case.snapshot.ticket
-    if ticket is None or ticket.digest != digest or ticket.user_id != user.id or case.now >= ticket.expires_at:
+    if ticket is None or ticket.user_id != user.id or case.now >= ticket.expires_at:
+        return Next(Step.REFUSE, Reason.TICKET_WRONG)
+    if not hmac.compare_digest(ticket.digest, digest):
         return Next(Step.REFUSE, Reason.TICKET_WRONG)
     if ticket.by_admin and case.settings.enrolment in ("self", "both") and not registrations(case.snapshot):
         return None

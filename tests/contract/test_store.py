@@ -21,10 +21,10 @@ from validation.changes import (
     AuditFlood,
     Change,
     CloseChallenge,
-    CloseChallengesOf,
     CountTokenFailure,
     DeleteClient,
     DeleteUser,
+    EndLoginsOf,
     InsertClient,
     InsertToken,
     InsertUser,
@@ -389,10 +389,10 @@ def test_all_challenges_of_one_user_are_closed_and_nobody_elses(
 ) -> None:
     bobs = challenge(state="cd" * 16, user_id=bob.id)
     apply(store, OpenChallenge(bobs, NOW), OpenChallenge(challenge(state="ef" * 16, user_id=alice.id), NOW))
-    apply(store, CloseChallengesOf(alice.id))
+    apply(store, EndLoginsOf(alice.id))
     found = store.look([Wanted(state=state) for state in (opened.state, "ef" * 16, bobs.state)])
     assert [snapshot.challenge for snapshot in found] == [None, None, bobs]
-    apply(store, CloseChallengesOf(alice.id))  # none is no conflict
+    apply(store, EndLoginsOf(alice.id))  # none is no conflict
 
 
 # --- clients

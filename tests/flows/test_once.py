@@ -9,9 +9,10 @@ from dataclasses import dataclass
 import pytest
 
 from store import opening
+from store.notices import NoNotices
 from tests.builders import NOW
 from tests.flows.crowd import answered, numbered
-from tests.flows.worker import PATIENT, FixedMoments, Order, Told, work
+from tests.flows.worker import FixedMoments, Order, Told, work
 from tests.site import SECRET, Site, pin
 from tests.wire import ACCEPT, REJECT
 from validation.decisions import Challenge
@@ -115,7 +116,7 @@ class Round:
         return orders
 
     def _state(self, user: str, client_version: int) -> str:
-        gate = Gate(self.site.database, FixedMoments(self.now), opening.LoggedFaults(), PATIENT)
+        gate = Gate(self.site.database, FixedMoments(self.now), opening.LoggedFaults(), NoNotices())
         first = LoginRequest(
             user=user,
             channel=Channel.for_mode(Mode.CHALLENGE),

@@ -4,6 +4,7 @@ import time
 
 import pytest
 
+from store.notices import NoNotices
 from store.opening import LoggedFaults, SystemMoments
 from tests.flows.crowd import ask_all, numbered
 from tests.radius_server.conftest import NasFrom
@@ -179,7 +180,7 @@ def answer_later(site: Site, person: Person, state: bytes, seconds: float) -> ob
         passcode=person.pin(),
         state=state.decode(),
     )
-    (outcome,) = Gate(site.database, Later(seconds), LoggedFaults()).login([request])
+    (outcome,) = Gate(site.database, Later(seconds), LoggedFaults(), NoNotices()).login([request])
     return outcome
 
 

@@ -2,13 +2,12 @@
 
 from ipaddress import ip_network
 
-from tests.fakes import CollectedFaults, FakeMoments, FakeStore
+from tests.fakes import CollectedFaults, CollectedNotices, FakeMoments, FakeStore
 from tests.vectors import reference
 from validation.changes import Audit
 from validation.decisions import Challenge
 from validation.gate import Gate, Outcome
 from validation.model import Factor, Mode, Snapshot, Throttle, Token
-from validation.policy import DEFAULTS, Settings
 from validation.requests import (
     AddClient,
     AddUser,
@@ -18,12 +17,15 @@ from validation.requests import (
     FirstFactorResult,
     LoginRequest,
     RevokeToken,
+    SetRule,
     Wanted,
 )
+from validation.settings import Scope
 
 VPN, SSH, PORTAL = "vpn", "ssh", "portal"  # clients in the modes challenge, append, passcode-only
 MODES = {VPN: Mode.CHALLENGE, SSH: Mode.APPEND, PORTAL: Mode.PASSCODE_ONLY}
 ACTOR = "test"
+EVERYBODY = Scope()
 
 
 def pin(token: Token, now: float, ahead: int = 0) -> str:
@@ -39,11 +41,15 @@ def wrong_pin(token: Token, now: float) -> str:
 
 
 class Engine:
-    def __init__(self, settings: Settings = DEFAULTS) -> None:
+    def __init__(self, **policies: str) -> None:
+        """`policies` are set for everybody."""
         self.store = FakeStore()
         self.clock = FakeMoments()
         self.faults = CollectedFaults()
-        self.gate = Gate(self.store, self.clock, self.faults, settings)
+        self.notices = CollectedNotices()
+        self.gate = Gate(self.store, self.clock, self.faults, self.notices)
+        for key, value in policies.items():
+            self.set_policy(key, value)
         for n, (name, mode) in enumerate(MODES.items()):
             network = ip_network(f"192.0.2.{n}/32")
             self.gate.administer(AddClient(actor=ACTOR, name=name, network=network, secret=b"s" * 24, mode=mode))
@@ -57,6 +63,9 @@ class Engine:
         """The serial of a new token of `user`."""
         done = self.gate.administer(EnrollToken(actor=ACTOR, user=user, kind=kind, key=key, digits=digits))
         return done.serials[0]
+
+    def set_policy(self, key: str, value: str, scope: Scope = EVERYBODY) -> None:
+        self.gate.administer(SetRule(actor=ACTOR, key=key, value=value, scope=scope))
 
     def revoke(self, serial: str) -> None:
         self.gate.administer(RevokeToken(actor=ACTOR, serial=serial))

@@ -9,7 +9,7 @@ from tests.site import Site
 from tests.store import raw
 from tests.store.cli.command import Twofold
 from tests.store.cli.otp import App, scanned
-from validation.decisions import Accept, Decision
+from validation.decisions import Accept, Decision, Reason
 from validation.model import Mode
 from validation.requests import Channel, LoginRequest
 
@@ -85,7 +85,7 @@ def test_what_is_printed_lets_its_owner_in(
     document, app = enrolled(twofold, "--kind", kind, "--digits", digits, "--algorithm", algorithm, *options)
     assert (app.kind, app.digits, app.algorithm) == (kind, int(digits), algorithm.upper())
     assert (app.period, app.counter) == ((60, None) if kind == "totp" else (None, 0))
-    assert login(site, app.shows(time.time())) == Accept("alice", str(document["serial"]), kind)
+    assert login(site, app.shows(time.time())) == Accept("alice", Reason.PASSCODE_RIGHT, str(document["serial"]), kind)
 
 
 @pytest.mark.statement("O-002")
@@ -147,7 +147,7 @@ def test_a_key_is_taken_however_it_is_spelled(twofold: Twofold, site: Site, key:
     document, app = enrolled(twofold, "--key-stdin", "--serial", "TF-1", stdin=spelling + "\n")
     assert app.key.hex() == key
     assert (app.shows(T), app.shows(T + 30)) == SHOWN[key]
-    assert login(site, app.shows(time.time())) == Accept("alice", "TF-1", "totp")
+    assert login(site, app.shows(time.time())) == Accept("alice", Reason.PASSCODE_RIGHT, "TF-1", "totp")
     assert document["key"] == spelling.strip().upper().replace(" ", "").replace("-", "").rstrip("=")
 
 
@@ -208,7 +208,7 @@ def test_a_key_must_be_long_enough(
         assert twofold.done("token", "list", "--json").json == []
     else:
         app = scanned(result.json["uri"])
-        assert login(site, app.shows(time.time())) == Accept("alice", "TF-1", kind)
+        assert login(site, app.shows(time.time())) == Accept("alice", Reason.PASSCODE_RIGHT, "TF-1", kind)
 
 
 @pytest.mark.parametrize("period", ["30", "60", "120"])
@@ -216,7 +216,7 @@ def test_a_key_must_be_long_enough(
 def test_a_step_may_have_up_to_two_minutes(twofold: Twofold, site: Site, period: str) -> None:
     _, app = enrolled(twofold, "--period", period, "--serial", "TF-1")
     assert app.period == int(period)
-    assert login(site, app.shows(time.time())) == Accept("alice", "TF-1", "totp")
+    assert login(site, app.shows(time.time())) == Accept("alice", Reason.PASSCODE_RIGHT, "TF-1", "totp")
 
 
 @pytest.mark.parametrize("period", ["121", "9", "0", "-30", "99999999999999999999"])
