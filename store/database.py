@@ -207,10 +207,14 @@ class Database:
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
-        with self.connections.writing() as connection:
-            writer = Writer(connection, self.keys.sealer, self.keys.fingerprint, self.keys.audit, self.chain)
-            yield _Transaction(connection, self._reader, writer)
-            writer.finish()
+        try:
+            with self.connections.writing() as connection:
+                writer = Writer(connection, self.keys.sealer, self.keys.fingerprint, self.keys.audit, self.chain)
+                yield _Transaction(connection, self._reader, writer)
+                writer.finish()
+        except BaseException:
+            self._reader.forget_book()  # it may have been read here, from rows that are now undone
+            raise
 
     def look(self, wanted: Sequence[Wanted]) -> list[Snapshot]:
         with self.connections.reading() as connection:

@@ -74,6 +74,9 @@ class SnapshotReader:
         book = self.book(connection)
         return _Batch(connection, self._sealer, self._fingerprint_key, wanted, book).snapshots()
 
+    def forget_book(self) -> None:
+        self._book = Book(generation=-1)
+
     def book(self, connection: Connection) -> Book:
         """Policies and texts as of this transaction; read anew only when they have changed."""
         generation = int(connection.execute(_book_generation).scalar_one())
@@ -136,7 +139,7 @@ class _Batch:
         ids = {u.id for u in self._users.values()} | set(self._owners)
         self._tokens = self._read_tokens(ids)
         self._throttles = self._read_throttles(ids)
-        self._compared = self._read_compared(ids)
+        self._guesses = self._read_guesses(ids)
         self._reuse = self._read_reuse(ids)
         self._clients, self._damaged_clients = self._read_clients()
         self._known_keys = self._read_known_keys()
@@ -163,7 +166,7 @@ class _Batch:
             token_owner=owner.name if owner is not None else None,
             key_known_as=self._known_keys.get(self._fingerprint(wanted.key)) if wanted.key is not None else None,
             book=self._book,
-            compared=self._compared[user.id] if user is not None else 0,
+            guesses=self._guesses[user.id] if user is not None else {},
             reuse=self._reuse.get((user.id, wanted.client or "", wanted.source or "")) if user is not None else None,
             ticket=ticket,
             damage=self._damage(wanted, user),
@@ -229,11 +232,11 @@ class _Batch:
             found[row["user_id"]][Factor(row["factor"])] = throttle
         return found
 
-    def _read_compared(self, user_ids: set[int]) -> dict[int, int]:
-        """Days too old to count are forgotten whenever one is written."""
-        found: dict[int, int] = defaultdict(int)
+    def _read_guesses(self, user_ids: set[int]) -> dict[int, dict[int, int]]:
+        """By user and day. Days too old to count may still be there: they go when a newer one is written."""
+        found: dict[int, dict[int, int]] = defaultdict(dict)
         for row in self._rows(_guesses_of, user_ids):
-            found[row["user_id"]] += row["compared"]
+            found[row["user_id"]][row["day"]] = row["compared"]
         return found
 
     def _read_reuse(self, user_ids: set[int]) -> dict[tuple[int, str, str], ReuseWindow]:

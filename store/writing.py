@@ -198,7 +198,7 @@ class Writer:
         self._connection.execute(_END_REUSE, values)
 
     def _count_guesses(self, change: c.CountGuesses) -> None:
-        here = (guesses.c.user_id == change.user_id) & (guesses.c.day <= change.forget_before)
+        here = (guesses.c.user_id == change.user_id) & (guesses.c.day < change.forget_before)
         self._connection.execute(delete(guesses).where(here))
         values = {"user_id": change.user_id, "day": change.day, "compared": change.compared}
         self._connection.execute(_COUNT_GUESSES, values)
@@ -207,9 +207,14 @@ class Writer:
         self._connection.execute(delete(guesses).where(guesses.c.user_id == change.user_id))
 
     def _resynchronise(self, change: c.Resynchronise) -> None:
-        here = (tokens.c.id == change.token_id) & (tokens.c.moving_factor == change.from_)
+        here = (
+            (tokens.c.id == change.token_id)
+            & (tokens.c.moving_factor == change.from_)
+            & (tokens.c.moving_factor < change.to)
+            & (tokens.c.state != TokenState.REVOKED)
+        )
         values = {"moving_factor": change.to, "drift": change.drift, "failures": 0}
-        self._one(update(tokens).where(here).values(values), {}, "the token was used in the meantime")
+        self._one(update(tokens).where(here).values(values), {}, "the token was used or revoked in the meantime")
 
     def _open_reuse(self, change: c.OpenReuse) -> None:
         values = {"user_id": change.user_id, **asdict(change.reuse)}

@@ -8,6 +8,8 @@ from dataclasses import replace
 from ipaddress import ip_network
 from typing import Any
 
+from validation.decisions import Reason, Reject
+from validation.messages import MessageKey, default_text
 from validation.model import (
     MOMENT_RANDOM_OCTETS,
     Client,
@@ -19,6 +21,7 @@ from validation.model import (
     User,
 )
 from validation.requests import Channel, Face, FirstFactor, FirstFactorResult, LoginRequest
+from validation.settings import DEFAULTS, Book, Rule
 
 RFC_KEY = b"12345678901234567890"  # of RFC 4226 appendix D
 NOW = 1_767_225_600.0  # 2026-01-01T00:00:00Z
@@ -64,6 +67,16 @@ def challenge(**fields: Any) -> PendingChallenge:
         "expires_at": NOW + 60,
     }
     return PendingChallenge(**{**defaults, **fields})
+
+
+def book(**policies: str) -> Book:
+    """Policies that apply to everybody."""
+    return Book(1, tuple(Rule(n, key, value) for n, (key, value) in enumerate(policies.items(), 1)))
+
+
+def rejected(reason: Reason, failures: int = 0, message: MessageKey = MessageKey.REFUSED) -> Reject:
+    """A refusal as it is where no policy or text is set."""
+    return Reject(reason, default_text(message, DEFAULTS.language), failures, DEFAULTS.reject_delay)
 
 
 def snapshot(**fields: Any) -> Snapshot:

@@ -151,7 +151,7 @@ def _snapshot(rows: _Rows, wanted: Wanted, damage: dict[str, Damaged]) -> Snapsh
         token_owner=owner.name if owner is not None else None,
         key_known_as=rows.known_keys.get(wanted.key) if wanted.key is not None else None,
         book=rows.book,
-        compared=sum(n for (owner_id, _), n in rows.guesses.items() if user is not None and owner_id == user.id),
+        guesses={day: n for (owner_id, day), n in rows.guesses.items() if user is not None and owner_id == user.id},
         reuse=rows.reuse.get((user.id, wanted.client or "", wanted.source or "")) if user is not None else None,
         ticket=ticket,
         damage=damage.get(user.name) if user is not None else None,
@@ -272,15 +272,15 @@ class _Transaction:
     def _count_guesses(self, change: c.CountGuesses) -> None:
         _expect(change.user_id in self.rows.users, "no such user")
         kept = {
-            key: n for key, n in self.rows.guesses.items() if key[0] != change.user_id or key[1] > change.forget_before
+            key: n for key, n in self.rows.guesses.items() if key[0] != change.user_id or key[1] >= change.forget_before
         }
         here = (change.user_id, change.day)
         self.rows.guesses = kept | {here: kept.get(here, 0) + change.compared}
 
     def _resynchronise(self, change: c.Resynchronise) -> None:
         token = self.rows.tokens.get(change.token_id)
-        if token is None or not (token.moving_factor == change.from_ < change.to):
-            raise Conflict("the moving factor is another")
+        if token is None or token.state is TokenState.REVOKED or not (token.moving_factor == change.from_ < change.to):
+            raise Conflict("no such token, or the moving factor is another")
         self.rows.tokens[token.id] = replace(token, moving_factor=change.to, drift=change.drift, failures=0)
 
     def _open_reuse(self, change: c.OpenReuse) -> None:

@@ -46,7 +46,7 @@ from validation.policy import (
 )
 from validation.requests import Face, FirstFactor, LoginRequest
 from validation.settings import DAY
-from validation.throttle import ALARM_AT, BUDGET_DAYS, after_failure, budget_day, guess_mark
+from validation.throttle import ALARM_AT, after_failure, budget_day, guess_mark, oldest_day
 from validation.tokens.kind import Comparison, Match
 from validation.tokens.registry import kind_of
 from validation.verdict import Case, Verdict, failed
@@ -184,8 +184,9 @@ def _state_refusal(case: Case, user: User | None, challenge: PendingChallenge | 
 
 
 def _answer_with_pin(case: Case, user: User, challenge: PendingChallenge) -> Verdict:
-    """Tokens are looked at again. Who was given a ticket may not have redeemed it yet; nothing is compared then."""
-    if usable_tokens(case.snapshot):
+    """Tokens are looked at again; recovery codes alone do not replace one, here as at a first step. Who was given a
+    ticket may not have redeemed it yet: nothing is compared then."""
+    if registrations(case.snapshot):
         return _check_passcode(case, user)  # 7
     if challenge.purpose is Purpose.REDEEM:
         return _ask_again(case, user, challenge, Reason.NO_TOKEN, ())
@@ -283,7 +284,7 @@ def _counted(case: Case, user: User, held: list[tuple[Token, Comparison]], after
     changes: list[Change] = [SetThrottle(user.id, Factor.PASSCODE, after)]
     if compared := sum(len(c.against) for _, c in held):
         day = budget_day(case.now)
-        changes.append(CountGuesses(user.id, day, compared, forget_before=day - BUDGET_DAYS))
+        changes.append(CountGuesses(user.id, day, compared, forget_before=oldest_day(case.now)))
     if case.password_proved:
         changes += [_token_failure(case, token) for token, c in held if c.against]
     return tuple(changes)

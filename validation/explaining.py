@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from validation import decide
-from validation.decisions import Accept, Challenge, Decision, Reason
+from validation.changes import InsertTicket
+from validation.decisions import Accept, Challenge, Decision, Reason, Reject
 from validation.model import Moment, Snapshot
 from validation.policy import is_held, pairing_open_until, usable_tokens
 from validation.requests import FirstFactor, FirstFactorResult, LoginRequest
@@ -28,20 +29,17 @@ class Explanation:
     pairing_until: float
     guesses_left: int
     held: bool
+    hands_out_ticket: bool
 
     @property
     def next_step(self) -> str:
-        """One of: unknown, refuse, let-in, ask, onboard, ticket."""
+        """One of: refuse, let-in, ask, onboard, ticket."""
         match self.decision:
             case Accept():
                 return "let-in"
-            case Challenge(reason=Reason.ONBOARDING, provisioning=None) if (
-                self.settings.onboarding_over_radius == "ticket"
-            ):
-                return "ticket"
             case Challenge(reason=Reason.ONBOARDING):
-                return "onboard"
-            case Challenge():
+                return "ticket" if self.hands_out_ticket else "onboard"
+            case Challenge() | Reject(reason=Reason.PASSCODE_MISSING):  # one field: the PIN comes with the password
                 return "ask"
             case _:
                 return "refuse"
@@ -58,14 +56,16 @@ def explain(snapshot: Snapshot, request: LoginRequest, moment: Moment) -> Explan
     groups = frozenset(user.groups) if user is not None else frozenset[str]()
     whom = Whom(groups, request.client or None, request.service, request.source)
     settings = snapshot.book.settings(whom)
+    verdict = decide.login(snapshot, asked, moment)
     return Explanation(
-        decision=decide.login(snapshot, asked, moment).decision,
+        decision=verdict.decision,
         settings=settings,
         origins=snapshot.book.explain(whom),
         serials=tuple(token.serial for token in usable_tokens(snapshot)),
         pairing_until=pairing_open_until(user, settings) if user is not None else 0.0,
-        guesses_left=budget_left(snapshot.compared, settings),
+        guesses_left=budget_left(snapshot.guesses, settings, moment.now),
         held=is_held(snapshot, settings, moment.now),
+        hands_out_ticket=any(isinstance(change, InsertTicket) for change in verdict.changes),
     )
 
 

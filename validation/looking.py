@@ -1,10 +1,11 @@
 """The look before the password check: what to check it against, and how to take a one-field entry apart.
 
 Rules: a look decides nothing; `decide.login` looks at everything again, in the transaction. Nothing is compared for
-users who may not log in anyway. A field is split by the lengths of the user's own tokens, never by a separator.
+users who may not log in anyway. A field is split by the lengths of the user's own tokens, never by a separator. Where
+no PIN matches it is the shortest length: its values are the easiest to guess, and a wrong guess is counted as one only
+if the rest of the field is then the right password.
 """
 
-from collections import Counter
 from collections.abc import Iterator
 
 from validation.decisions import Look, Split
@@ -16,7 +17,7 @@ from validation.settings import Settings, Whom
 from validation.tokens.registry import kind_of
 
 NO_HASH = -1  # a password version that no user has: the check then proves nothing
-_COMMON_LENGTH = 6
+_USUAL_LENGTH = 6
 
 
 def look(snapshot: Snapshot, request: LookRequest, moment: Moment) -> Look:
@@ -27,13 +28,13 @@ def look(snapshot: Snapshot, request: LookRequest, moment: Moment) -> Look:
     groups = frozenset(user.groups) if user is not None else frozenset[str]()
     settings = snapshot.book.settings(Whom(groups, request.client or None, None, request.source))
     if user is None or standing(snapshot, settings, moment.now) in OBSTACLE:
-        return Look(first_factor="local", password_version=NO_HASH, split=_commonest(snapshot, request))
+        return Look(first_factor="local", password_version=NO_HASH, split=_shortest(snapshot, request))
     split = _split(snapshot, user, request, settings, moment.now) if request.mode is Mode.APPEND else None
     return Look(str(user.first_factor), user.password_hash, user.password_version, split)
 
 
 def _split(snapshot: Snapshot, user: User, request: LookRequest, settings: Settings, now: float) -> Split | None:
-    """The split whose PIN matches; else the password alone, where no PIN is asked; else the commonest length."""
+    """The split whose PIN matches; else the password alone, where no PIN is asked; else the shortest length."""
     for token, split in _splits(snapshot, request.typed):
         if kind_of(token.kind).compare(token, typed_alone(split.passcode), now, window(settings)).match:
             return split
@@ -42,9 +43,15 @@ def _split(snapshot: Snapshot, user: User, request: LookRequest, settings: Setti
         for token, split in _splits(snapshot, request.typed):
             if opened_by(snapshot, split.passcode, [token]):
                 return split
-    if reusable or not registrations(snapshot) or let_in_without_pin(user, settings, now):
+    if reusable or let_in_without_pin(user, settings, now) or (not registrations(snapshot) and _no_pin(user, request)):
         return Split(request.typed, "")
-    return _commonest(snapshot, request)
+    return _shortest(snapshot, request)
+
+
+def _no_pin(user: User, request: LookRequest) -> bool:
+    """Who has no token types no PIN, unless he had one until lately and does not know that it is gone."""
+    ending = request.typed[-_USUAL_LENGTH:]
+    return user.first_registered_at is None or not (ending.isascii() and ending.isdigit())
 
 
 def _splits(snapshot: Snapshot, entry: str) -> Iterator[tuple[Token, Split]]:
@@ -54,9 +61,9 @@ def _splits(snapshot: Snapshot, entry: str) -> Iterator[tuple[Token, Split]]:
                 yield token, split
 
 
-def _commonest(snapshot: Snapshot, request: LookRequest) -> Split | None:
-    lengths = Counter(n for t in registrations(snapshot) for n in kind_of(t.kind).lengths(t))
-    return _split_at(request.typed, (lengths or Counter([_COMMON_LENGTH])).most_common(1)[0][0])
+def _shortest(snapshot: Snapshot, request: LookRequest) -> Split | None:
+    lengths = (n for t in registrations(snapshot) for n in kind_of(t.kind).lengths(t))
+    return _split_at(request.typed, min(lengths, default=_USUAL_LENGTH))
 
 
 def _split_at(entry: str, length: int) -> Split | None:

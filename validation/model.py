@@ -226,7 +226,7 @@ class Snapshot:
     token_owner: str | None = None
     key_known_as: str | None = None  # serial under which a command's key was ever known, revoked and removed included
     book: Book = EMPTY  # policies and texts
-    compared: int = 0  # codes that wrong PINs of the last 30 days were held against
+    guesses: dict[int, int] = field(default_factory=dict)  # by day: codes that wrong PINs were held against
     reuse: ReuseWindow | None = None  # for this user, client and source
     ticket: Ticket | None = None
     damage: Damaged | None = None  # a row this request needs could not be read; deciding raises it

@@ -17,7 +17,7 @@ from validation.model import Factor, Origin, Pairing, RevokeReason, Snapshot, To
 from validation.settings import Settings
 from validation.throttle import budget_left, is_waiting
 from validation.tokens.kind import Window
-from validation.tokens.registry import KINDS
+from validation.tokens.registry import kind_of
 
 
 def window(settings: Settings) -> Window:
@@ -54,7 +54,7 @@ def standing(snapshot: Snapshot, settings: Settings, now: float) -> Standing:
 def is_held(snapshot: Snapshot, settings: Settings, now: float) -> bool:
     """Nothing is compared now: a wait is running, or the guesses of 30 days are used up."""
     waiting = any(is_waiting(snapshot.throttle(factor), now) for factor in Factor)
-    return waiting or budget_left(snapshot.compared, settings) == 0
+    return waiting or budget_left(snapshot.guesses, settings, now) == 0
 
 
 # What stands against a login before anything is compared. The others go on to the first factor.
@@ -127,7 +127,7 @@ def pairing_refusal(snapshot: Snapshot, user: User, door: Door, settings: Settin
         return Next(Step.REFUSE, Reason.HARDWARE_ONLY, MessageKey.HARDWARE_ONLY)
     if settings.enrolment == "off":
         return Next(Step.REFUSE, Reason.NO_TOKEN, MessageKey.LOST_TOKEN)
-    if not door.proves_password or registrations(snapshot):
+    if not door.proves_password or registrations(snapshot) or disabled_registrations(snapshot):
         return Next(Step.REFUSE, Reason.NO_TOKEN, MessageKey.LOST_TOKEN)
     if not pairing_open(user, settings, now):
         return Next(Step.REFUSE, Reason.PAIRING_CLOSED, MessageKey.LOST_TOKEN)
@@ -157,11 +157,18 @@ def usable_tokens(snapshot: Snapshot) -> tuple[Token, ...]:
 
 def is_registration(token: Token) -> bool:
     """An active token of a kind that counts; a sheet of recovery codes alone is no second factor."""
-    return usable(token) and KINDS[token.kind].is_registration
+    return usable(token) and kind_of(token.kind).is_registration
 
 
 def registrations(snapshot: Snapshot) -> tuple[Token, ...]:
     return tuple(token for token in snapshot.tokens if is_registration(token))
+
+
+def disabled_registrations(snapshot: Snapshot) -> tuple[Token, ...]:
+    """Tokens out of use until an admin acts. They let nobody in, and stand in the way of pairing: else whoever knows the
+    password could type wrong PINs until the token is disabled, and then pair a phone of his own."""
+    found = (token for token in snapshot.tokens if token.state is TokenState.DISABLED)
+    return tuple(token for token in found if kind_of(token.kind).is_registration)
 
 
 # A token's life: from a state to the states it may move to. Revoked is final.

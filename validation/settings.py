@@ -3,11 +3,13 @@
 Rules: every key has a default, a way to read a value, and a direction that is stricter. The order is: group with
 client or service, then client or service, then group, then everybody; inside one of these, a rule bound to source
 addresses goes before one that is not, the longer prefix first. Where a user's several groups disagree, the stricter
-value wins. A rule that names a source never applies to a login whose source is not known.
+value wins, whatever addresses their rules are bound to. A rule that names a source never applies to a login whose
+source is not known.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields
+from functools import reduce
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Any, TypeAlias
 
@@ -101,7 +103,7 @@ def duration_text(seconds: float) -> str:
     for unit in ("d", "h", "m"):
         if seconds and seconds % _UNITS[unit] == 0:
             return f"{int(seconds // _UNITS[unit])}{unit}"
-    return f"{seconds:g}s"
+    return f"{seconds:.3f}".rstrip("0").rstrip(".") + "s"
 
 
 KEYS: dict[str, Key] = {
@@ -131,7 +133,7 @@ KEYS: dict[str, Key] = {
     "lock_base": Key(*_duration(1, HOUR, max), "the first wait"),
     "lock_max": Key(*_duration(1, DAY, max), "the longest wait"),
     "guess_budget": Key(*_whole(10, 100_000), "codes that may be compared for wrong PINs in 30 days"),
-    "disable_at": Key(*_whole(3, 1000), "consecutive wrong PINs that disable a token"),
+    "disable_at": Key(*_whole(3, 100), "consecutive wrong PINs that disable a token"),
     "show_key": Key(*_choice("off", "on"), "whether users may see the key of their app again"),
     "reject_delay": Key(*_duration(0, 10, max), "how long a refusal over RADIUS is held back", by_group=False),
     "language": Key(*_choice("en", "de"), "the language of texts"),
@@ -229,14 +231,13 @@ class Book:
     def explain(self, whom: Whom) -> dict[str, tuple[Any, Rule | None]]:
         """Each key's value for `whom`, and the rule that gives it; None for the default."""
         found: dict[str, tuple[Any, Rule | None]] = {f.name: (f.default, None) for f in fields(Settings)}
-        ranks: dict[str, tuple[int, int]] = {}
+        fitting: dict[str, list[Rule]] = {}
         for rule in self.rules:
-            if not rule.scope.fits(whom):
-                continue
-            value = KEYS[rule.key].read(rule.value)
-            before, rank = ranks.get(rule.key), rule.scope.rank
-            if before is None or rank > before or (rank == before and _stricter(rule.key, value, found)):
-                found[rule.key], ranks[rule.key] = (value, rule), rank
+            if rule.scope.fits(whom):
+                fitting.setdefault(rule.key, []).append(rule)
+        for key, rules in fitting.items():
+            rule = _strictest(key, _best_of_each_group(rules))
+            found[key] = KEYS[key].read(rule.value), rule
         return found
 
     def text(self, key: str, language: str, whom: Whom) -> str | None:
@@ -250,9 +251,22 @@ _CACHE_MOST = 4096
 EMPTY = Book()
 
 
-def _stricter(key: str, value: Any, found: dict[str, tuple[Any, Rule | None]]) -> bool:
-    current = found[key][0]
-    return bool(value != current and KEYS[key].stricter(value, current) == value)
+def _best_of_each_group(rules: Iterable[Rule]) -> list[Rule]:
+    """Of the most specific rules, each group's with the narrowest network. Networks count inside one group: a rule
+    for one group in the office must not soften what another group of the same user asks for everywhere."""
+    best: dict[str | None, Rule] = {}
+    for rule in sorted(rules, key=lambda rule: rule.scope.rank, reverse=True):
+        best.setdefault(rule.scope.group, rule)
+    most = max(rule.scope.rank[0] for rule in best.values())
+    return [rule for rule in best.values() if rule.scope.rank[0] == most]
+
+
+def _strictest(key: str, rules: Iterable[Rule]) -> Rule:
+    def stricter(one: Rule, other: Rule) -> Rule:
+        value, another = KEYS[key].read(one.value), KEYS[key].read(other.value)
+        return one if KEYS[key].stricter(value, another) == value else other
+
+    return reduce(stricter, rules)
 
 
 def check_rule(key: str, value: str, scope: Scope) -> str:

@@ -13,7 +13,7 @@ repeats the last wrong one is free while it would be held against the same codes
 
 import hashlib
 import hmac
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from validation.model import Throttle, Token
 from validation.settings import DAY, Settings
@@ -36,13 +36,21 @@ def after_failure(throttle: Throttle, now: float, settings: Settings, last_guess
     return Throttle(failures, now + min(settings.lock_base * 2**doublings, settings.lock_max), last_guess)
 
 
-def budget_left(compared: int, settings: Settings) -> int:
-    return max(0, settings.guess_budget - compared)
+def budget_left(guesses: Mapping[int, int], settings: Settings, now: float) -> int:
+    """What is left of the budget, if so many codes were compared on these days."""
+    oldest = oldest_day(now)
+    return max(0, settings.guess_budget - sum(count for day, count in guesses.items() if day >= oldest))
 
 
 def budget_day(now: float) -> int:
-    """Guesses are counted by day; a day leaves the budget when it is more than 30 days old."""
+    """Guesses are counted by day."""
     return int(now // DAY)
+
+
+def oldest_day(now: float) -> int:
+    """The first day that counts: the one in which the last 30 days began. It counts whole, so that no 30 days, wherever
+    they begin, hold more than one budget."""
+    return budget_day(now) - BUDGET_DAYS
 
 
 def guess_mark(passcode: str, held_against: Iterable[tuple[Token, range]]) -> bytes:

@@ -83,7 +83,9 @@ class Case:
         audit: Change = self.audit("reject", reason, failures=failures, notice=notice)
         if self.snapshot.user is None and isinstance(audit, Audit):
             audit = AuditFlood(audit, f"{reason}|{self.request.source or self.request.client}", FLOOD_EVERY)
-        reject = Reject(reason, self.text(message), failures, self.stranger.reject_delay)
+        # What a text tells of the user is for him alone: a client that checks the password itself may not have done so.
+        shown = message if self.password_proved else MessageKey.REFUSED
+        reject = Reject(reason, self.text(shown), failures, self.stranger.reject_delay)
         return Verdict(reject, (*changes, audit))
 
     def challenge(

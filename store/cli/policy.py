@@ -31,13 +31,13 @@ def policy() -> None:
 
 
 @policy.command("set")
-@click.argument("key")
+@click.argument("name", metavar="KEY")
 @click.argument("value")
 @scope_options
 @click.pass_context
 def set_(
     ctx: click.Context,
-    key: str,
+    name: str,
     value: str,
     group: str | None,
     client: str | None,
@@ -46,21 +46,21 @@ def set_(
 ) -> None:
     """Set KEY to VALUE; without options for everybody. Servers follow at the next login."""
     whom = scope(group, client, service, network)
-    administer(ctx, SetRule(actor=actor(), key=key, value=value, scope=whom))
-    click.echo(f"{key} is {value} for {whom}.")
+    administer(ctx, SetRule(actor=actor(), key=name, value=value, scope=whom))
+    click.echo(f"{name} is {value} for {whom}.")
 
 
 @policy.command()
-@click.argument("key")
+@click.argument("name", metavar="KEY")
 @scope_options
 @click.pass_context
 def unset(
-    ctx: click.Context, key: str, group: str | None, client: str | None, service: str | None, network: str | None
+    ctx: click.Context, name: str, group: str | None, client: str | None, service: str | None, network: str | None
 ) -> None:
     """Take a rule away; name the same options it was set with."""
     whom = scope(group, client, service, network)
-    administer(ctx, UnsetRule(actor=actor(), key=key, scope=whom))
-    click.echo(f"{key} is no longer set for {whom}.")
+    administer(ctx, UnsetRule(actor=actor(), key=name, scope=whom))
+    click.echo(f"{name} is no longer set for {whom}.")
 
 
 @policy.command()

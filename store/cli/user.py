@@ -19,8 +19,9 @@ from store.cli.shared import (
     reading,
     user_name,
 )
-from validation.errors import Refused
+from validation.errors import BadInput, Refused
 from validation.model import FirstFactorKind
+from validation.policy import check_name
 from validation.requests import AddUser, ChangeUserState, GiveBypass, RemoveUser, SetPairing, SetUser, UserAct
 
 _first_factor = click.option(
@@ -43,7 +44,7 @@ def user() -> None:
 @click.pass_context
 def add(ctx: click.Context, name: str, first_factor: str | None, groups: tuple[str, ...], password_stdin: bool) -> None:
     """Add a user."""
-    name = load_config(ctx).names.check_new(name)
+    name = _new_name(ctx, name)
     kind = FirstFactorKind(first_factor or FirstFactorKind.LOCAL)
     password_hash = _hashed_password(name) if password_stdin else None
     administer(ctx, AddUser(actor=actor(), name=name, first_factor=kind, groups=groups, password_hash=password_hash))
@@ -51,6 +52,15 @@ def add(ctx: click.Context, name: str, first_factor: str | None, groups: tuple[s
     if password_hash is None:
         click.echo(f"No password yet: twofold user set {name} --password-stdin")
     click.echo(f"Next: twofold token enroll {name}")
+
+
+def _new_name(ctx: click.Context, name: str) -> str:
+    """The canonical spelling. Raises BadInput that says what is wrong with a name that has none."""
+    canonical = load_config(ctx).names.canonical(name)
+    if canonical is None:
+        check_name("user", name)
+        raise BadInput("user name: RFC 8265 does not allow it (symbols that look like others, mixed directions)")
+    return canonical
 
 
 @user.command("set")

@@ -42,6 +42,7 @@ from validation.model import (
     MessageAuthenticatorRule,
     Mode,
     Origin,
+    Pairing,
     PendingChallenge,
     RevokeReason,
     Snapshot,
@@ -54,6 +55,7 @@ from validation.ports import Conflict, Store
 from validation.requests import Wanted
 
 NO_ID = 999_999  # of nothing and nobody
+TICKET = b"t" * 32
 
 
 def apply(store: Store, *changes: Change) -> None:
@@ -120,7 +122,8 @@ def vpn(store: Store) -> Client:
 def everything(store: Store) -> tuple[Any, ...]:
     """All that a test of this file ever looks at."""
     wanted = [
-        *(Wanted(user=name) for name in ("alice", "bob", "witness")),
+        *(Wanted(user=name, client="vpn", source="192.0.2.99") for name in ("alice", "bob", "witness")),
+        Wanted(ticket=TICKET),
         *(Wanted(serial=serial) for serial in ("TF-TOTP", "NEW")),
         *(Wanted(client=name, all_clients=True) for name in ("vpn", "nas")),
         *(Wanted(state=state) for state in ("ab" * 16, "cd" * 16)),
@@ -138,8 +141,8 @@ def check_conflict(store: Store, *changes: Change) -> None:
     assert everything(store) == before
 
 
-def test_every_change_is_tried_in_this_file() -> None:
-    source = Path(__file__).read_text()
+def test_every_change_is_tried_in_this_folder() -> None:
+    source = "".join(file.read_text() for file in Path(__file__).parent.glob("test_*.py"))
     assert not [change.__name__ for change in get_args(Change) if f" {change.__name__}(" not in source]
 
 
@@ -147,7 +150,17 @@ def test_every_change_is_tried_in_this_file() -> None:
 
 
 def test_a_user_comes_back_with_an_id_of_the_store(store: Store) -> None:
-    made = builders.user(id=0, groups=("staff", "vpn"), disabled=True, locked=True, password_hash="hash")
+    made = builders.user(
+        id=0,
+        groups=("staff", "vpn"),
+        disabled=True,
+        locked=True,
+        password_hash="hash",
+        pairing=Pairing.REOPENED,
+        pairing_since=NOW - 0.5,
+        first_registered_at=NOW - 1.25,
+        bypass_until=NOW + 3600.5,
+    )
     apply(store, InsertUser(made))
     user = user_of(store)
     assert user == replace(made, id=user.id)
@@ -218,6 +231,7 @@ def test_a_token_comes_back_as_it_was(store: Store, alice: User) -> None:
         failures=4,
         created_at=NOW + 0.25,
         key=bytes(range(64)),
+        public_id="ccccccbcgujh",
     )
     apply(store, InsertToken(made))
     token = token_of(store, "TF-HOTP")
@@ -328,12 +342,12 @@ def test_each_factor_of_each_user_has_its_own_throttle(store: Store, alice: User
     apply(
         store,
         SetThrottle(alice.id, Factor.PASSWORD, Throttle(1, 0.0)),
-        SetThrottle(alice.id, Factor.PASSCODE, Throttle(5, NOW + 30.5)),
+        SetThrottle(alice.id, Factor.PASSCODE, Throttle(5, NOW + 30.5, b"mark")),
         SetThrottle(alice.id, Factor.PASSWORD, Throttle(2, 0.0)),
     )
     assert see(store, user="alice").throttles == {
         Factor.PASSWORD: Throttle(2, 0.0),
-        Factor.PASSCODE: Throttle(5, NOW + 30.5),
+        Factor.PASSCODE: Throttle(5, NOW + 30.5, b"mark"),
     }
     assert see(store, user="bob").throttles == {}
     check_conflict(store, SetThrottle(NO_ID, Factor.PASSWORD, Throttle(1)))

@@ -73,7 +73,7 @@ def test_in_a_batch_of_64_the_damaged_one_is_refused_alone(
     ]
     plant(site, damage)
     outcomes = dict(zip(USERS, site.gate.login(batch), strict=True))
-    assert outcomes.pop(VICTIM) == Reject(Reason.DECISION_FAILED)
+    assert outcomes.pop(VICTIM) == Reject(Reason.DECISION_FAILED, "The login was refused.", delay=1.0)
     assert [type(outcome) for outcome in outcomes.values()] == [Accept] * 63
     assert decisions(site) == sorted(EXPECTED)
 
@@ -109,7 +109,7 @@ def test_a_login_that_cannot_be_written_down_is_refused_and_its_pin_is_not_used(
         )
     connection.close()
     refused, accepted = site.gate.login(batch)
-    assert refused == Reject(Reason.DECISION_FAILED)
+    assert refused == Reject(Reason.DECISION_FAILED, "The login was refused.", delay=1.0)
     assert isinstance(accepted, Accept)
     assert [site.token_row(token.serial)["moving_factor"] for token in (alice, bob)] == [0, 1]
     assert decisions(site) == [("alice", "reject"), ("bob", "accept")]

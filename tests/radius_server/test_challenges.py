@@ -137,16 +137,16 @@ def test_three_wrong_pins_end_a_challenge_and_each_closes_its_state(nas: Nas, pe
         for number, state in enumerate(states)
     ]
     assert [reply.code for reply in ask_all(nas, requests)] == [REJECT] * 3
-    assert (person.counter, person.failures) == (0, 3)
+    assert (person.counter, person.failures) == (0, 1), "the same wrong PIN against the same codes counts once"
 
 
 @pytest.mark.statement("R-094")
 def test_a_new_challenge_does_not_forget_wrong_pins_but_a_right_one_does(nas: Nas, person: Person) -> None:
     state = nas.login(person.name, person.pin(WRONG), state=step_one(nas, person)).state
-    nas.login(person.name, person.pin(WRONG), state=state)
+    nas.login(person.name, person.pin(WRONG + 1), state=state)
     state = step_one(nas, person)
     assert person.failures == 2
-    state = nas.login(person.name, person.pin(WRONG), state=state).state
+    state = nas.login(person.name, person.pin(WRONG + 2), state=state).state
     assert person.failures == 3
     assert nas.login(person.name, person.pin(), state=state).code == ACCEPT
     assert person.failures == 0
@@ -166,7 +166,9 @@ class Later:
 def test_a_state_lives_120_seconds(nas: Nas, live: Live, person: Person) -> None:
     """Opened over the wire; answered through gates on the same store whose clocks are ahead."""
     state = step_one(nas, person)
-    assert answer_later(live.site, person, state, 121) == Reject(Reason.STATE_EXPIRED)
+    late = answer_later(live.site, person, state, 121)
+    assert isinstance(late, Reject)
+    assert late.reason is Reason.STATE_EXPIRED
     assert isinstance(answer_later(live.site, person, state, 119), Accept)
 
 

@@ -12,7 +12,10 @@ from tests.builders import RFC_KEY
 from tests.site import Site
 from tests.store import raw
 from validation.model import MessageAuthenticatorRule
-from validation.requests import RememberSigner, RemoveUser, RevokeToken
+from validation.requests import RememberSigner, RemoveUser, RevokeToken, SetRule, SetText
+from validation.settings import Scope
+
+REST = "'pin', 'login', NULL, '', x''"  # of a challenge that waits for a PIN
 
 # What each rule of the schema says -> a statement that breaks it. A rule without a line here fails the last test.
 BREAKS = {
@@ -24,14 +27,19 @@ BREAKS = {
     "ck_tokens_digits": "UPDATE tokens SET digits = 5",
     "ck_tokens_period": "UPDATE tokens SET period = 121",
     "ck_tokens_moving_factor": "INSERT INTO tokens SELECT 99, 'X', user_id, kind, origin, state, label, digits, "
-    "period, algorithm, sealed_key, fingerprint, -1, drift, failures, created_at, NULL, NULL, NULL FROM tokens "
+    "period, algorithm, sealed_key, fingerprint, -1, drift, failures, created_at, '', NULL, NULL, NULL FROM tokens "
     "WHERE serial = 'TF-ACTIVE'",
     "ck_tokens_failures": "UPDATE tokens SET failures = -1",
     "ck_tokens_revoked_has_no_key": "UPDATE tokens SET state = 'revoked', revoked_at = 1 WHERE serial = 'TF-ACTIVE'",
     "ck_tokens_revoked_at": "UPDATE tokens SET state = 'revoked', sealed_key = NULL WHERE serial = 'TF-ACTIVE'",
-    "ck_throttles_failures": "INSERT INTO throttles VALUES (1, 'password', -1, 0)",
-    "ck_throttles_factor": "INSERT INTO throttles VALUES (1, 'luck', 0, 0)",
-    "ck_challenges_tries_left": "INSERT INTO challenges VALUES ('s', 1, 'vpn', 'radius', 0, 1)",
+    "ck_throttles_failures": "INSERT INTO throttles VALUES (1, 'password', -1, 0, x'')",
+    "ck_throttles_factor": "INSERT INTO throttles VALUES (1, 'luck', 0, 0, x'')",
+    "ck_challenges_tries_left": f"INSERT INTO challenges VALUES ('s', 1, 'vpn', 'radius', 0, 1, {REST})",
+    "ck_challenges_candidate": "INSERT INTO challenges VALUES ('s', 1, 'vpn', 'radius', 1, 1, 'first-pin', 'login', "
+    "NULL, '', x'')",
+    "ck_users_pairing": "UPDATE users SET pairing = 'always'",
+    "ck_guesses_compared": "INSERT INTO guesses VALUES (1, 1, -1)",
+    "uq_policies_key": "INSERT INTO policies SELECT 99, key, 'off', \"group\", client, service, network FROM policies",
     "ck_clients_message_authenticator": "UPDATE clients SET message_authenticator = 'maybe'",
     "ck_audit_seq": "UPDATE audit SET seq = 0 WHERE seq = 1",
     # uniqueness
@@ -42,8 +50,11 @@ BREAKS = {
     # foreign keys
     "fk_tokens_user_id": "UPDATE tokens SET user_id = 99",
     "fk_tokens_fingerprint": "UPDATE tokens SET fingerprint = x'00' WHERE serial = 'TF-ACTIVE'",
-    "fk_throttles_user_id": "INSERT INTO throttles VALUES (99, 'password', 0, 0)",
-    "fk_challenges_user_id": "INSERT INTO challenges VALUES ('s', 99, 'vpn', 'radius', 1, 1)",
+    "fk_throttles_user_id": "INSERT INTO throttles VALUES (99, 'password', 0, 0, x'')",
+    "fk_challenges_user_id": f"INSERT INTO challenges VALUES ('s', 99, 'vpn', 'radius', 1, 1, {REST})",
+    "fk_guesses_user_id": "INSERT INTO guesses VALUES (99, 1, 1)",
+    "fk_reuse_windows_user_id": "INSERT INTO reuse_windows VALUES (99, 'vpn', '192.0.2.1', 1, 1, x'')",
+    "fk_tickets_user_id": "INSERT INTO tickets VALUES (x'00', 99, 1, 0)",
     "fk_signed_sources_client": "INSERT INTO signed_sources VALUES ('nobody', '192.0.2.1')",
     # triggers
     "moving_factor_never_goes_back": "UPDATE tokens SET moving_factor = 6 WHERE serial = 'TF-ACTIVE'",
@@ -80,6 +91,8 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     site.add_client("vpn", "127.0.0.1/32")
     site.add_client("auto", "127.0.0.2/32", rule=MessageAuthenticatorRule.AUTO)
     site.gate.administer(RememberSigner(actor="radius", name="auto", address="127.0.0.2"))
+    site.gate.administer(SetRule(actor="test", key="tries", value="2", scope=Scope()))
+    site.gate.administer(SetText(actor="test", key="refused", language="", text="No.", scope=Scope()))
     yield site
     site.database.close()
 
@@ -115,7 +128,8 @@ def test_every_rule_of_the_schema_has_a_statement_that_breaks_it(database: sqlit
     assert set(re.findall(r"CONSTRAINT (ck_\w+|uq_\w+|fk_\w+)", stored)) == named
 
 
-FULL = [name for name in metadata.tables if name not in ("throttles", "challenges", "floods")]
+EMPTY = ("throttles", "challenges", "floods", "guesses", "reuse_windows", "tickets")
+FULL = [name for name in metadata.tables if name not in EMPTY]
 
 
 @pytest.mark.parametrize("table", FULL)
@@ -131,15 +145,25 @@ def test_no_column_that_must_be_filled_can_be_emptied(database: sqlite3.Connecti
 @pytest.mark.parametrize(
     "insert",
     [
-        "INSERT INTO throttles VALUES (1, 'password', NULL, 0)",
-        "INSERT INTO throttles VALUES (1, 'password', 0, NULL)",
-        "INSERT INTO throttles VALUES (1, NULL, 0, 0)",
-        "INSERT INTO challenges VALUES (NULL, 1, 'vpn', 'radius', 1, 1)",
-        "INSERT INTO challenges VALUES ('s', NULL, 'vpn', 'radius', 1, 1)",
-        "INSERT INTO challenges VALUES ('s', 1, NULL, 'radius', 1, 1)",
-        "INSERT INTO challenges VALUES ('s', 1, 'vpn', NULL, 1, 1)",
-        "INSERT INTO challenges VALUES ('s', 1, 'vpn', 'radius', NULL, 1)",
-        "INSERT INTO challenges VALUES ('s', 1, 'vpn', 'radius', 1, NULL)",
+        "INSERT INTO throttles VALUES (1, 'password', NULL, 0, x'')",
+        "INSERT INTO throttles VALUES (1, 'password', 0, NULL, x'')",
+        "INSERT INTO throttles VALUES (1, NULL, 0, 0, x'')",
+        f"INSERT INTO challenges VALUES (NULL, 1, 'vpn', 'radius', 1, 1, {REST})",
+        f"INSERT INTO challenges VALUES ('s', NULL, 'vpn', 'radius', 1, 1, {REST})",
+        f"INSERT INTO challenges VALUES ('s', 1, NULL, 'radius', 1, 1, {REST})",
+        f"INSERT INTO challenges VALUES ('s', 1, 'vpn', NULL, 1, 1, {REST})",
+        f"INSERT INTO challenges VALUES ('s', 1, 'vpn', 'radius', NULL, 1, {REST})",
+        f"INSERT INTO challenges VALUES ('s', 1, 'vpn', 'radius', 1, NULL, {REST})",
+        "INSERT INTO throttles VALUES (1, 'password', 0, 0, NULL)",
+        "INSERT INTO challenges VALUES ('s', 1, 'vpn', 'radius', 1, 1, 'pin', NULL, NULL, '', x'')",
+        "INSERT INTO challenges VALUES ('s', 1, 'vpn', 'radius', 1, 1, 'pin', 'login', NULL, NULL, x'')",
+        "INSERT INTO challenges VALUES ('s', 1, 'vpn', 'radius', 1, 1, 'pin', 'login', NULL, '', NULL)",
+        "INSERT INTO guesses VALUES (1, 1, NULL)",
+        "INSERT INTO reuse_windows VALUES (1, 'vpn', '192.0.2.1', NULL, 1, x'')",
+        "INSERT INTO reuse_windows VALUES (1, 'vpn', '192.0.2.1', 1, NULL, x'')",
+        "INSERT INTO reuse_windows VALUES (1, 'vpn', '192.0.2.1', 1, 1, NULL)",
+        "INSERT INTO tickets VALUES (x'00', 1, NULL, 0)",
+        "INSERT INTO tickets VALUES (x'00', 1, 1, NULL)",
         "INSERT INTO floods VALUES (NULL, 0, 0)",
         "INSERT INTO floods VALUES ('k', NULL, 0)",
         "INSERT INTO floods VALUES ('k', 0, NULL)",
@@ -157,13 +181,16 @@ def test_a_second_row_with_one_key_is_refused(database: sqlite3.Connection) -> N
 
 
 def test_what_belongs_to_a_user_or_client_goes_with_it(database: sqlite3.Connection) -> None:
-    database.execute("INSERT INTO throttles VALUES (1, 'password', 1, 0)")
-    database.execute("INSERT INTO challenges VALUES ('s', 1, 'vpn', 'radius', 1, 1)")
+    database.execute("INSERT INTO throttles VALUES (1, 'password', 1, 0, x'')")
+    database.execute(f"INSERT INTO challenges VALUES ('s', 1, 'vpn', 'radius', 1, 1, {REST})")
+    database.execute("INSERT INTO guesses VALUES (1, 1, 1)")
+    database.execute("INSERT INTO reuse_windows VALUES (1, 'vpn', '192.0.2.1', 1, 1, x'')")
+    database.execute("INSERT INTO tickets VALUES (x'00', 1, 1, 0)")
     database.execute("UPDATE tokens SET user_id = 2 WHERE user_id = 1")
     database.execute("DELETE FROM users WHERE id = 1")
     database.execute("DELETE FROM clients WHERE name = 'auto'")
-    left = [database.execute(f"SELECT * FROM {t}").fetchall() for t in ("throttles", "challenges", "signed_sources")]
-    assert left == [[], [], []]
+    gone = ("throttles", "challenges", "signed_sources", "guesses", "reuse_windows", "tickets")
+    assert [database.execute(f"SELECT * FROM {table}").fetchall() for table in gone] == [[]] * len(gone)
 
 
 def test_an_id_is_never_given_twice(site: Site) -> None:

@@ -29,6 +29,7 @@ from tests.store.cli.command import Twofold
 from tests.store.cli.otp import App
 from tests.wire import ACCEPT, CHALLENGE, REJECT, access_request
 from validation.decisions import Done, Look, Split
+from validation.model import MOMENT_RANDOM_OCTETS
 from validation.requests import AddClient, AddUser, Channel, EnrollToken, FirstFactorResult, LoginRequest, Wanted
 
 PASSWORD = "correct-horse-battery"
@@ -301,7 +302,8 @@ SECRET_FIELD = re.compile(
     r"|data|authenticator)"
 )
 # Fields that have such a name and hold no secret.
-HARMLESS = {"AuditFlood.key", "Snapshot.key_known_as", "KeySection.file"}
+HARMLESS = {"AuditFlood.key", "Snapshot.key_known_as", "KeySection.file", "Settings.security_key", "Settings.show_key"}
+HARMLESS |= {f"{kind}.key" for kind in ("Rule", "DeleteRule", "SetRule", "UnsetRule", "Text", "SetText")}
 
 
 def dataclasses_of_the_product() -> Iterator[type]:
@@ -348,7 +350,7 @@ def test_no_value_prints_its_secret() -> None:
             challenge=None,
         ),
         snapshot(token=totp_token(key=octets), challenge=challenge(state=text), clients=(client(secret=octets),)),
-        dataclasses.replace(moment(), random=octets.ljust(48)),
+        dataclasses.replace(moment(), random=octets.ljust(MOMENT_RANDOM_OCTETS)),
         LoginRequest("a", Channel("radius", True, True), "c", 1, passcode=text, state=text),  # type: ignore[arg-type]
         FirstFactorResult("proved", rehash=text),  # type: ignore[arg-type]
         Wanted(state=text, key=octets),

@@ -7,32 +7,37 @@ from typing import Any
 
 import pytest
 
-from tests.builders import NOW, RFC_KEY, client, hotp_token, moment, snapshot, totp_token, user
+from tests.builders import NOW, RFC_KEY, client, hotp_token, moment, rejected, snapshot, totp_token, user
 from tests.validation.engine import Engine
 from validation import administer, requests
 from validation.changes import (
     AddSignedSource,
     Audit,
     Change,
-    CloseChallengesOf,
     DeleteClient,
     DeleteUser,
+    EndLoginsOf,
+    ForgetGuesses,
     InsertClient,
     InsertToken,
     InsertUser,
+    MarkRegistered,
     ReplaceClient,
     ReplaceUser,
+    SetPairing,
     SetThrottle,
     SetTokenState,
 )
-from validation.decisions import Done, Reason, Reject
+from validation.decisions import Done, Reason
 from validation.errors import BadInput, Damaged, Refused
+from validation.messages import MessageKey
 from validation.model import (
     Factor,
     FirstFactorKind,
     MessageAuthenticatorRule,
     Mode,
     Origin,
+    Pairing,
     RevokeReason,
     Snapshot,
     Throttle,
@@ -107,7 +112,16 @@ def test_adding_a_user() -> None:
     done, changes, audit = run(NOBODY, command)
     assert command.wanted == Wanted(user="bob")
     assert done == Done()
-    expected = User(0, "bob", NOW, FirstFactorKind.LOCAL, ("staff", "vpn"), password_hash="hash", password_version=NEW)
+    expected = User(
+        id=0,
+        name="bob",
+        created_at=NOW,
+        groups=("staff", "vpn"),
+        password_hash="hash",
+        password_version=NEW,
+        pairing=Pairing.NEW,
+        pairing_since=NOW,
+    )
     assert changes == [InsertUser(expected)]
     assert (audit.event, audit.user, audit.detail) == ("user-add", "bob", {})
 
@@ -135,14 +149,14 @@ def test_setting_a_user_changes_what_is_named() -> None:
 
 def test_a_new_password_gets_the_next_version_and_closes_challenges() -> None:
     _, changes, audit = run(snapshot(), SetUser(actor=BY, name="alice", password_hash="new"))
-    assert changes == [ReplaceUser(user(password_hash="new", password_version=NEW)), CloseChallengesOf(1)]
+    assert changes == [ReplaceUser(user(password_hash="new", password_version=NEW)), EndLoginsOf(1)]
     assert audit.detail == {"changed": "password"}
 
 
 def test_another_first_factor_closes_challenges() -> None:
     command = SetUser(actor=BY, name="alice", first_factor=FirstFactorKind.LOCAL, groups=())
     _, changes, audit = run(snapshot(), command)
-    assert changes == [ReplaceUser(user()), CloseChallengesOf(1)]
+    assert changes == [ReplaceUser(user()), EndLoginsOf(1)]
     assert audit.detail == {"changed": "first-factor groups"}
 
 
@@ -156,8 +170,8 @@ def test_setting_nothing_or_a_bad_group_is_refused() -> None:
 @pytest.mark.parametrize(
     ("act", "before", "changes"),
     [
-        (UserAct.LOCK, user(), [ReplaceUser(user(locked=True)), CloseChallengesOf(1)]),
-        (UserAct.DISABLE, user(), [ReplaceUser(user(disabled=True)), CloseChallengesOf(1)]),
+        (UserAct.LOCK, user(), [ReplaceUser(user(locked=True)), EndLoginsOf(1)]),
+        (UserAct.DISABLE, user(), [ReplaceUser(user(disabled=True)), EndLoginsOf(1)]),
         (UserAct.ENABLE, user(disabled=True, locked=True), [ReplaceUser(user(locked=True))]),
         (
             UserAct.UNLOCK,
@@ -166,6 +180,7 @@ def test_setting_nothing_or_a_bad_group_is_refused() -> None:
                 ReplaceUser(user(disabled=True)),
                 SetThrottle(1, Factor.PASSWORD, Throttle()),
                 SetThrottle(1, Factor.PASSCODE, Throttle()),
+                ForgetGuesses(1),
             ],
         ),
     ],
@@ -182,7 +197,7 @@ def test_removing_a_user_revokes_his_tokens_first() -> None:
     done, changes, audit = run(snapshot(tokens=(TOKEN, disabled)), RemoveUser(actor=BY, name="alice"))
     assert done.serials == ("TF-TOTP", "TF-HOTP")
     assert changes == [
-        CloseChallengesOf(1),
+        EndLoginsOf(1),
         SetTokenState(10, TokenState.REVOKED, RevokeReason.OTHER, NOW),
         SetTokenState(11, TokenState.REVOKED, RevokeReason.OTHER, NOW),
         DeleteUser(1),
@@ -214,7 +229,7 @@ def test_enrolling_makes_a_totp_token_with_a_fresh_key_and_serial() -> None:
     dice = moment()
     assert (done.serials, done.key) == ((dice.new_serial,), dice.new_key)
     made = totp_token(id=0, serial=dice.new_serial, key=dice.new_key, label="Pixel", created_at=NOW)
-    assert changes == [InsertToken(made)]
+    assert changes == [InsertToken(made), MarkRegistered(1, NOW)]
     assert (audit.event, audit.user, audit.serial, audit.detail) == (
         "token-enroll",
         "alice",
@@ -236,7 +251,7 @@ def test_enrolling_takes_every_setting() -> None:
         origin=Origin.ADMIN,
     )
     assert command.wanted == Wanted(user="alice", serial="UBHO1", key=RFC_KEY)
-    done, (change,), _ = run(snapshot(), command)
+    done, (change, _), _ = run(snapshot(), command)
     assert isinstance(change, InsertToken)
     made = hotp_token(id=0, serial="UBHO1", digits=8, algorithm="sha256", moving_factor=7, created_at=NOW)
     assert change.token == replace(made, origin=Origin.ADMIN)
@@ -276,7 +291,7 @@ def test_a_step_of_more_than_two_minutes_is_refused(period: int, good: bool) -> 
 @pytest.mark.parametrize(
     ("fields", "complaint"),
     [
-        ({"kind": "yubico"}, "kind: yubico is not known; choose one of totp, hotp"),
+        ({"kind": "yubico"}, "kind: yubico is not known; choose one of totp, hotp, yubico_otp, recovery_code"),
         ({"digits": 5}, "digits: 5 is not possible"),
         ({"digits": 9}, "digits: 9 is not possible"),
         ({"algorithm": "md5"}, "algorithm: md5 is not known"),
@@ -309,7 +324,8 @@ def test_revoking_a_token_closes_its_owners_challenges() -> None:
     assert changes == (
         SetTokenState(10, TokenState.REVOKED, RevokeReason.LOST, NOW),
         audit,
-        CloseChallengesOf(1),
+        SetPairing(1, Pairing.REOPENED, NOW),
+        EndLoginsOf(1),
     )
     assert isinstance(audit, Audit)
     assert (audit.event, audit.user, audit.serial, audit.actor, audit.detail) == (
@@ -319,15 +335,15 @@ def test_revoking_a_token_closes_its_owners_challenges() -> None:
         "root@host",
         {"why": "lost"},
     )
-    nothing_left = "alice has no other registration: the next login is refused until there is a new one."
-    assert done == Done((nothing_left,), ("TF-TOTP",))
+    nothing_left = "alice has no registration left: the next login hands out an enrolment ticket."
+    assert done == Done(warnings=(nothing_left,), serials=("TF-TOTP",))
 
 
 @pytest.mark.parametrize(
     ("others", "what_is_left"),
     [
-        ((), "alice has no other registration"),
-        ((replace(SECOND, state=TokenState.DISABLED),), "alice has no other registration"),
+        ((), "alice has no registration left"),
+        ((replace(SECOND, state=TokenState.DISABLED),), "alice has no registration left"),
         ((SECOND,), "alice can still log in with TF-HOTP."),
     ],
 )
@@ -356,7 +372,7 @@ def test_revoking_a_users_only_token_or_all_of_them() -> None:
     assert done.serials == ("TF-TOTP",)
     done, changes = administer.run(both, RevokeUserTokens(actor=BY, user="alice", every=True), moment())
     assert done.serials == ("TF-TOTP", "TF-HOTP")
-    assert [type(change) for change in changes] == [SetTokenState, Audit, SetTokenState, Audit, CloseChallengesOf]
+    assert [type(change) for change in changes] == [SetTokenState, Audit, SetTokenState, Audit, EndLoginsOf]
 
 
 def test_which_of_several_tokens_is_meant_must_be_said() -> None:
@@ -544,7 +560,7 @@ def test_a_revoked_key_is_refused_under_any_serial_for_anybody_and_for_ever(engi
     for command in attempts:
         with pytest.raises(Refused, match="this key is already known"):
             engine.gate.administer(command)
-    assert engine.log_in("alice", "123456") == Reject(Reason.NO_TOKEN)
+    assert engine.log_in("alice", "123456") == rejected(Reason.NO_TOKEN, message=MessageKey.ELSEWHERE)
 
 
 def test_revoking_one_token_closes_a_challenge_that_another_could_answer(engine: Engine, serial: str) -> None:
@@ -553,5 +569,5 @@ def test_revoking_one_token_closes_a_challenge_that_another_could_answer(engine:
     right, others = engine.pin(serial), engine.pin(other)
     engine.revoke(serial)
     for typed in (right, others):
-        assert engine.answer("alice", state, typed) == Reject(Reason.STATE_UNKNOWN)
-    assert engine.log_in("alice", right) == Reject(Reason.PASSCODE_WRONG, failures=1)
+        assert engine.answer("alice", state, typed) == rejected(Reason.STATE_UNKNOWN)
+    assert engine.log_in("alice", right) == rejected(Reason.PASSCODE_WRONG, failures=1)

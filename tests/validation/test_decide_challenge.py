@@ -2,13 +2,13 @@
 
 import pytest
 
-from tests.builders import NOW
+from tests.builders import NOW, rejected
 from tests.validation.engine import PORTAL, SSH, VPN, Engine
 from validation.changes import Audit
 from validation.decisions import Accept, Challenge, Reason, Reject
 from validation.model import Factor
-from validation.policy import DEFAULTS, Settings
 from validation.requests import ChangeUserState, SetUser, UserAct
+from validation.settings import DEFAULTS
 
 
 def reason_of(outcome: object) -> Reason:
@@ -25,7 +25,7 @@ def test_a_challenge_has_one_state_that_every_client_can_echo(engine: Engine, se
 
 def test_password_then_pin_is_accepted(engine: Engine, serial: str) -> None:
     state = engine.challenge("alice")
-    assert engine.answer("alice", state, engine.pin(serial)) == Accept("alice", serial, "totp")
+    assert engine.answer("alice", state, engine.pin(serial)) == Accept("alice", Reason.PASSCODE_RIGHT, serial, "totp")
 
 
 # --- R-092, R-093: which State is one
@@ -47,7 +47,7 @@ def altered(state: str) -> list[str]:
 def test_an_altered_state_is_refused_with_the_right_pin_and_harms_nobody(engine: Engine, serial: str) -> None:
     state = engine.challenge("alice")
     for other in altered(state):
-        assert engine.answer("alice", other, engine.pin(serial)) == Reject(Reason.STATE_UNKNOWN), other
+        assert engine.answer("alice", other, engine.pin(serial)) == rejected(Reason.STATE_UNKNOWN), other
     assert engine.throttle("alice", Factor.PASSCODE).failures == 0
     assert engine.token(serial).moving_factor == 0
     assert isinstance(engine.answer("alice", state, engine.pin(serial)), Accept)
@@ -58,7 +58,7 @@ def test_an_altered_state_is_refused_with_the_right_pin_and_harms_nobody(engine:
 def test_an_invented_state_is_never_a_fresh_login(engine: Engine, serial: str, client: str) -> None:
     """Not even where the same PIN without a State would be accepted (`portal`)."""
     for state in ("00" * 16, "x", "\udc80", ""):
-        assert engine.answer("alice", state, engine.pin(serial), client) == Reject(Reason.STATE_UNKNOWN)
+        assert engine.answer("alice", state, engine.pin(serial), client) == rejected(Reason.STATE_UNKNOWN)
     assert isinstance(engine.log_in("alice", engine.pin(serial), PORTAL), Accept)
 
 
@@ -76,7 +76,7 @@ def test_a_state_is_good_for_its_user_and_client_alone(engine: Engine, serial: s
         "another form of her name": engine.answer("alice@realm", state, engine.pin(serial)),
         "a name nobody has": engine.answer("Alice", state, engine.pin(serial)),
     }
-    assert strangers == dict.fromkeys(strangers, Reject(Reason.STATE_FOREIGN))
+    assert strangers == dict.fromkeys(strangers, rejected(Reason.STATE_FOREIGN))
     assert [engine.throttle(name, Factor.PASSCODE).failures for name in ("alice", "bob")] == [0, 0]
     assert [engine.token(s).moving_factor for s in (serial, bobs)] == [0, 0]
     assert isinstance(engine.answer("alice", state, engine.pin(serial)), Accept)
@@ -90,26 +90,27 @@ def test_a_state_is_good_once(engine: Engine, serial: str) -> None:
     state = engine.challenge("alice")
     assert isinstance(engine.answer("alice", state, engine.pin(serial)), Accept)
     engine.clock.now += 30
-    assert engine.answer("alice", state, engine.pin(serial)) == Reject(Reason.STATE_UNKNOWN)
+    assert engine.answer("alice", state, engine.pin(serial)) == rejected(Reason.STATE_UNKNOWN)
 
 
 @pytest.mark.statement("R-094")
 @pytest.mark.parametrize("tries", [1, 2, 3])
 def test_after_so_many_tries_there_is_a_refusal(tries: int) -> None:
     """Each wrong PIN gets a new State and closes the old one; the last gets none."""
-    engine = Engine(Settings(tries=tries))
+    engine = Engine(tries=str(tries))
     engine.add_user("alice")
     serial = engine.enroll("alice")
     first = state = engine.challenge("alice")
     for left in range(tries - 1, 0, -1):
         again = engine.answer("alice", state, engine.wrong_pin(serial))
         assert isinstance(again, Challenge)
-        assert (again.tries_left, again.message.values, again.state != state) == (left, {"tries": left}, True)
-        assert engine.answer("alice", state, engine.pin(serial)) == Reject(Reason.STATE_UNKNOWN)
+        assert (again.tries_left, again.state != state) == (left, True)
+        assert again.texts[0].endswith({1: "1 try left: ", 2: "2 tries left: "}[left])
+        assert engine.answer("alice", state, engine.pin(serial)) == rejected(Reason.STATE_UNKNOWN)
         state = again.state
-    assert engine.answer("alice", state, engine.wrong_pin(serial)) == Reject(Reason.PASSCODE_WRONG, failures=tries)
+    assert engine.answer("alice", state, engine.wrong_pin(serial)) == rejected(Reason.PASSCODE_WRONG, failures=tries)
     for spent in (first, state):
-        assert engine.answer("alice", spent, engine.pin(serial)) == Reject(Reason.STATE_UNKNOWN)
+        assert engine.answer("alice", spent, engine.pin(serial)) == rejected(Reason.STATE_UNKNOWN)
 
 
 @pytest.mark.statement("R-094")
@@ -138,7 +139,7 @@ def test_a_new_login_does_not_clear_the_count_of_wrong_pins(engine: Engine, seri
         state = engine.challenge("alice")
         engine.answer("alice", state, engine.wrong_pin(serial))
         assert engine.throttle("alice", Factor.PASSCODE).failures == failures
-    assert engine.log_in("alice", client=VPN) == Reject(Reason.WAITING)
+    assert engine.log_in("alice", client=VPN) == rejected(Reason.WAITING)
 
 
 @pytest.mark.statement("R-094")
@@ -153,7 +154,7 @@ def test_during_a_wait_an_answer_costs_a_try_and_no_failure(engine: Engine, seri
         assert isinstance(again, Challenge)
         assert (again.reason, again.tries_left) == (Reason.WAITING, left)
         state = again.state
-    assert engine.answer("alice", state, right) == Reject(Reason.WAITING)
+    assert engine.answer("alice", state, right) == rejected(Reason.WAITING)
     assert engine.throttle("alice", Factor.PASSCODE).failures == 5
     engine.clock.now += 30
     assert isinstance(engine.log_in("alice", right), Accept)
@@ -188,7 +189,7 @@ def test_all_tries_of_one_password_are_over_within_ten_minutes(engine: Engine, s
 def test_an_expired_state_is_no_new_challenge(engine: Engine, serial: str) -> None:
     state = engine.challenge("alice")
     engine.clock.now += 120
-    assert engine.answer("alice", state, engine.pin(serial)) == Reject(Reason.STATE_EXPIRED)
+    assert engine.answer("alice", state, engine.pin(serial)) == rejected(Reason.STATE_EXPIRED)
     assert engine.throttle("alice", Factor.PASSCODE).failures == 0
     assert engine.token(serial).moving_factor == 0
 
@@ -208,14 +209,14 @@ def test_locking_or_disabling_a_user_closes_the_open_challenge(
 ) -> None:
     state = engine.challenge("alice")
     engine.gate.administer(ChangeUserState(actor="admin", name="alice", act=act))
-    assert engine.answer("alice", state, engine.pin(serial)) == Reject(Reason.STATE_UNKNOWN)
+    assert engine.answer("alice", state, engine.pin(serial)) == rejected(Reason.STATE_UNKNOWN)
     assert reason_of(engine.log_in("alice", engine.pin(serial))) == reason
 
 
 def test_a_new_password_closes_the_open_challenge(engine: Engine, serial: str) -> None:
     state = engine.challenge("alice")
     engine.gate.administer(SetUser(actor="admin", name="alice", password_hash="other"))
-    assert engine.answer("alice", state, engine.pin(serial)) == Reject(Reason.STATE_UNKNOWN)
+    assert engine.answer("alice", state, engine.pin(serial)) == rejected(Reason.STATE_UNKNOWN)
 
 
 def test_new_groups_leave_it_open(engine: Engine, serial: str) -> None:
@@ -237,13 +238,14 @@ def test_a_challenge_open_at_another_terminal_stays_good(engine: Engine, serial:
 
 def test_a_challenge_whose_token_is_gone_is_closed_with_a_refusal(engine: Engine, serial: str) -> None:
     """The token was disabled by wrong PINs elsewhere, so no command closed the challenge."""
-    engine = Engine(Settings(disable_at=1))
+    engine = Engine(disable_at="3", enrolment="off")
     engine.add_user("alice")
     serial = engine.enroll("alice")
     state = engine.challenge("alice")
-    engine.log_in("alice", engine.wrong_pin(serial))
-    assert engine.answer("alice", state, engine.pin(serial)) == Reject(Reason.NO_TOKEN)
-    assert engine.answer("alice", state, engine.pin(serial)) == Reject(Reason.STATE_UNKNOWN)
+    for _ in range(3):
+        engine.log_in("alice", engine.wrong_pin(serial))
+    assert engine.answer("alice", state, engine.pin(serial)) == rejected(Reason.NO_TOKEN)
+    assert engine.answer("alice", state, engine.pin(serial)) == rejected(Reason.STATE_UNKNOWN)
 
 
 def test_both_factors_stand_in_the_trail(engine: Engine, serial: str) -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tests.builders import NOW, hotp_token, moment, snapshot, totp_token, user
 from tests.validation.engine import pin
-from validation import decide
+from validation import looking
 from validation.decisions import Look, Split
 from validation.errors import Damaged
 from validation.model import Factor, Mode, Snapshot, Throttle, TokenState
@@ -21,7 +21,7 @@ WAITING = {Factor.PASSCODE: Throttle(5, NOW + 1)}
 
 
 def look(seen: Snapshot, typed: str = "", mode: Mode = Mode.APPEND) -> Look:
-    return decide.look(seen, LookRequest("alice", "vpn", mode, typed), moment())
+    return looking.look(seen, LookRequest("alice", "vpn", mode, typed), moment())
 
 
 def split(seen: Snapshot, typed: str) -> tuple[str, str] | None:
@@ -95,25 +95,34 @@ def test_the_window_counts_for_the_cut_too() -> None:
 @pytest.mark.parametrize(
     ("tokens", "length"),
     [
-        ((), 6),
         ((SIX,), 6),
         ((EIGHT,), 8),
-        ((EIGHT, totp_token(digits=8), SIX), 8),
+        ((EIGHT, totp_token(digits=8), SIX), 6),
         ((SIX, totp_token(), EIGHT), 6),
     ],
-    ids=["no token", "six", "eight", "mostly eight", "mostly six"],
+    ids=["six", "eight", "mostly eight", "mostly six"],
 )
-def test_where_no_pin_matches_the_commonest_length_is_cut(tokens: Any, length: int) -> None:
+def test_where_no_pin_matches_the_shortest_length_is_cut(tokens: Any, length: int) -> None:
     entry = "geheim-00000000"
     assert split(snapshot(tokens=tokens), entry) == (entry[:-length], entry[-length:])
 
 
 def test_a_token_that_is_not_active_says_nothing() -> None:
     disabled = totp_token(id=4, digits=8, state=TokenState.DISABLED)
-    assert split(snapshot(tokens=(disabled,)), "geheim" + pin(disabled, NOW)) == (
+    assert split(snapshot(tokens=(disabled, SIX)), "geheim" + pin(disabled, NOW)) == (
         "geheim" + pin(disabled, NOW)[:2],
         pin(disabled, NOW)[2:],
     )
+
+
+@pytest.mark.parametrize("tokens", [(), (totp_token(state=TokenState.DISABLED),)], ids=["none", "disabled"])
+def test_who_has_nothing_to_show_a_pin_with_has_typed_the_password_alone(tokens: Any) -> None:
+    """His password may well end in digits, and must be proved before he may pair an app."""
+    assert split(snapshot(tokens=tokens), "geheim123456") == ("geheim123456", "")
+
+
+def test_an_unknown_user_is_cut_like_most() -> None:
+    assert split(snapshot(user=None, tokens=()), "geheim-123456") == ("geheim-", "123456")
 
 
 @pytest.mark.parametrize("entry", ["", "1", "12345", "123456"])
@@ -137,17 +146,24 @@ def test_an_entry_too_short_for_one_token_may_fit_another() -> None:
     ids=["locked", "disabled", "waiting"],
 )
 def test_for_whoever_may_not_log_in_the_cut_compares_nothing(fields: dict[str, Any]) -> None:
-    """A token of an unknown kind is a trap: comparing with it raises."""
-    trap = totp_token(kind="ocra", digits=8)
+    """A token with a hash nobody knows is a trap: comparing with it raises."""
+    trap = totp_token(algorithm="md5", digits=8)
     assert split(snapshot(tokens=(trap,), **fields), "geheim12345678") == ("geheim", "12345678")
-    with pytest.raises(Damaged):
+    with pytest.raises(KeyError, match="md5"):
         split(snapshot(tokens=(trap,)), "geheim12345678")
+
+
+def test_a_kind_nobody_knows_is_damage() -> None:
+    with pytest.raises(Damaged, match="ocra"):
+        split(snapshot(tokens=(totp_token(kind="ocra"),)), "geheim12345678")
 
 
 @given(entry=st.text(max_size=300), tokens=st.lists(st.sampled_from([SIX, SEVEN, EIGHT]), unique=True))
 def test_a_cut_entry_is_the_entry_and_neither_part_is_empty(entry: str, tokens: list[Any]) -> None:
     found = look(snapshot(tokens=tuple(tokens)), entry).split
-    if found is not None:
+    if not tokens:
+        assert found == Split(entry, "")
+    elif found is not None:
         assert found.password + found.passcode == entry
         assert found.password
         assert len(found.passcode) in (6, 7, 8)

@@ -8,13 +8,24 @@ from typing import Any
 
 import pytest
 
-from tests.builders import HASH_VERSION, NOW, PROVED, RFC_KEY, challenge, client, moment, request, totp_token, user
+from tests.builders import (
+    HASH_VERSION,
+    NOW,
+    PROVED,
+    RFC_KEY,
+    book,
+    challenge,
+    client,
+    moment,
+    request,
+    totp_token,
+    user,
+)
 from tests.vectors import reference
 from validation import decide
 from validation.changes import Audit, AuditFlood, CountTokenFailure, OpenChallenge, UseToken
 from validation.decisions import Accept, Challenge, Reject
 from validation.model import Factor, Mode, PendingChallenge, Snapshot, Throttle, Token, TokenState
-from validation.policy import DEFAULTS
 from validation.requests import NOT_CHECKED, Channel, FirstFactor, FirstFactorResult, LoginRequest
 
 STEP = int(NOW) // 30
@@ -81,6 +92,7 @@ class Case:
             throttles=self._throttles(),
             challenge=self._challenge(),
             client={"same": client(), "changed": client(version=8), "removed": None}[self.client],
+            book=book(enrolment="off"),  # onboarding has a table of its own
         )
 
     def _tokens(self, token: Token | None) -> tuple[Token, ...]:
@@ -124,7 +136,7 @@ def test_accept_exactly_when_every_factor_was_proved(mode: Mode) -> None:
     """30,240 combinations a mode; about 2 s."""
     seen: Counter[str] = Counter()
     for case in cases(mode):
-        verdict = decide.login(case.snapshot(), case.request(), moment(), DEFAULTS)
+        verdict = decide.login(case.snapshot(), case.request(), moment())
         seen[type(verdict.decision).__name__] += 1
         assert isinstance(verdict.decision, Accept) is case.must_be_accepted(), (case, verdict)
         check_changes(case, verdict)

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from tests.builders import NOW
-from tests.fakes import CollectedFaults, FakeMoments, FakeStore
+from tests.builders import NOW, rejected
+from tests.fakes import CollectedFaults, CollectedNotices, FakeMoments, FakeStore
 from tests.validation.engine import PORTAL, SSH, VPN, Engine
 from validation.decisions import Accept, Challenge, Look, Reason, Reject
 from validation.errors import Damaged, Refused, StoreMismatch, StoreUnavailable
@@ -64,7 +64,7 @@ def test_a_request_whose_row_is_damaged_is_refused_alone_in_a_batch_of_64(
     requests = all_right(engine, crowd)
     engine.store.journal.clear()
     outcomes = engine.gate.login(requests)
-    assert outcomes[31] == Reject(Reason.DECISION_FAILED)
+    assert outcomes[31] == rejected(Reason.DECISION_FAILED)
     assert accepted(outcomes) == [name for name in NAMES if name != "user31"]
     assert engine.store.journal == ["begin", "commit"]
     assert engine.faults.found == [(requests[31], damaged)]
@@ -77,7 +77,7 @@ def test_an_unexpected_error_inside_a_decision_is_refused_alone_too(engine: Engi
     requests = all_right(engine, crowd)
     requests[5] = replace(requests[5], passcode=123456)  # type: ignore[arg-type]
     outcomes = engine.gate.login(requests)
-    assert outcomes[5] == Reject(Reason.DECISION_FAILED)
+    assert outcomes[5] == rejected(Reason.DECISION_FAILED)
     assert len(accepted(outcomes)) == 63
     ((_, error),) = engine.faults.found
     assert isinstance(error, TypeError)
@@ -100,13 +100,13 @@ def test_of_a_replayed_batch_the_one_that_still_conflicts_is_refused(engine: Eng
         def moment(self) -> Moment:
             return Moment(engine.clock.now, bytes(MOMENT_RANDOM_OCTETS))
 
-    gate = Gate(engine.store, Stuck(), engine.faults)
+    gate = Gate(engine.store, Stuck(), engine.faults, engine.notices)
     requests = [engine.request("user00", VPN), engine.request("user01", SSH, engine.pin(crowd["user01"]))]
     requests.append(engine.request("user02", VPN))
     first, second, third = gate.login(requests)
     assert isinstance(first, Challenge)
     assert isinstance(second, Accept)
-    assert third == Reject(Reason.DECISION_FAILED)
+    assert third == rejected(Reason.DECISION_FAILED)
     assert [(request.user, type(error)) for request, error in engine.faults.found] == [("user02", Conflict)]
     assert [row.decision for row in engine.trail if row.event == "login"] == ["challenge", "accept", "reject"]
 
@@ -126,8 +126,8 @@ def test_two_requests_of_one_user_are_never_in_one_transaction(engine: Engine, c
     assert users_of_batches(engine) == [["user00", "user01", "user02"], ["user00", "user01"], ["user00"]]
     # Each PIN once: the second request of a user saw what the first had written.
     reasons = [outcome.reason for outcome in outcomes if isinstance(outcome, Accept | Reject)]
-    right, used = Reason.PASSCODE_RIGHT, Reason.PASSCODE_USED
-    assert reasons == [right, right, used, right, used, used]
+    right, used, repeated = Reason.PASSCODE_RIGHT, Reason.PASSCODE_USED, Reason.PASSCODE_REPEATED
+    assert reasons == [right, right, used, right, repeated, used]
 
 
 def test_two_requests_with_one_state_are_never_in_one_transaction(engine: Engine, crowd: dict[str, str]) -> None:
@@ -138,7 +138,7 @@ def test_two_requests_with_one_state_are_never_in_one_transaction(engine: Engine
     engine.store.batches.clear()
     outcomes = engine.gate.login(requests)
     assert [len(batch) for batch in engine.store.batches] == [1, 1, 1, 1]
-    foreign, unknown = Reject(Reason.STATE_FOREIGN), Reject(Reason.STATE_UNKNOWN)
+    foreign, unknown = rejected(Reason.STATE_FOREIGN), rejected(Reason.STATE_UNKNOWN)
     assert [outcomes[0], outcomes[2], outcomes[3]] == [foreign, unknown, unknown]
     assert isinstance(outcomes[1], Accept)
 
@@ -187,7 +187,7 @@ def test_a_commit_that_fails_lets_no_decision_out_and_leaves_the_pin_unused(
 
 def test_a_commit_that_breaks_in_an_unknown_way_is_refused_and_written_down(engine: Engine, serial: str) -> None:
     engine.store.commit_troubles = [OSError("what is this?")]
-    assert engine.log_in("alice", engine.pin(serial)) == Reject(Reason.DECISION_FAILED)
+    assert engine.log_in("alice", engine.pin(serial)) == rejected(Reason.DECISION_FAILED)
     assert (engine.trail[-1].decision, engine.trail[-1].reason) == ("reject", "decision-failed")
     assert engine.token(serial).moving_factor == 0
 
@@ -231,7 +231,7 @@ def test_logging_in_never_raises_even_without_a_clock(engine: Engine, serial: st
         def moment(self) -> Moment:
             raise error
 
-    gate = Gate(engine.store, Broken(), engine.faults)
+    gate = Gate(engine.store, Broken(), engine.faults, engine.notices)
     request = engine.request("alice", SSH, engine.pin(serial))
     assert gate.login([request, engine.request("bob", SSH)]) == [Reject(Reason.DECISION_FAILED)] * 2
     assert engine.token(serial).moving_factor == 0
@@ -289,7 +289,7 @@ def test_a_look_at_a_damaged_row_proves_nothing(engine: Engine, serial: str) -> 
     engine.store.damage["alice"] = Damaged("row")
     request = LookRequest("alice", SSH, Mode.APPEND, "geheim123456")
     assert engine.gate.look([request]) == [Look("local", None, -1)]
-    assert engine.log_in("alice", engine.pin(serial)) == Reject(Reason.DECISION_FAILED)
+    assert engine.log_in("alice", engine.pin(serial)) == rejected(Reason.DECISION_FAILED)
 
 
 def test_a_look_that_raises_proves_nothing_alone(engine: Engine, serial: str) -> None:
@@ -355,9 +355,9 @@ def test_a_command_whose_commit_fails_changed_nothing(engine: Engine) -> None:
 
 def test_a_new_gate_knows_nothing_but_the_store(engine: Engine, serial: str) -> None:
     """What one server accepted, another refuses; a State opened by one is good at another (R-096)."""
-    other = Gate(engine.store, FakeMoments(engine.clock.now), CollectedFaults())
+    other = Gate(engine.store, FakeMoments(engine.clock.now), CollectedFaults(), CollectedNotices())
     state, typed = engine.challenge("alice"), engine.pin(serial)
     (outcome,) = other.login([engine.request("alice", VPN, typed, state)])
     assert isinstance(outcome, Accept)
-    assert engine.log_in("alice", typed) == Reject(Reason.PASSCODE_USED, failures=1)
+    assert engine.log_in("alice", typed) == rejected(Reason.PASSCODE_USED, failures=1)
     assert isinstance(engine.store, FakeStore)

@@ -8,7 +8,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from validation.messages import DEFAULTS, Message, MessageKey, fill, printable, without_controls
+from validation.errors import BadInput
+from validation.messages import (
+    DEFAULTS,
+    PLACEHOLDERS,
+    MessageKey,
+    check_text,
+    default_text,
+    fill,
+    printable,
+    tries_text,
+    without_controls,
+)
 
 # --- the texts
 
@@ -23,35 +34,73 @@ def test_every_language_has_every_text_with_the_same_placeholders() -> None:
         assert set(texts) == set(MessageKey)
         assert all(text.strip() for text in texts.values())
         for key, text in texts.items():
-            assert placeholders(text) == placeholders(DEFAULTS["en"][key]), key
+            assert placeholders(text) == PLACEHOLDERS.get(key, frozenset()), key
 
 
 def test_texts_differ_between_languages_and_hold_nothing_unprintable() -> None:
     for key in MessageKey:
         texts = {language: DEFAULTS[language][key] for language in DEFAULTS}
         assert len(set(texts.values())) == len(texts)
-        assert all(text.isprintable() and without_controls(text) == text for text in texts.values())
+        lines = [line for text in texts.values() for line in text.split("\n")]
+        assert all(line and line.isprintable() and without_controls(line) == line for line in lines)
+        for text in texts.values():
+            check_text(key, text, 4000)
 
 
 @pytest.mark.parametrize(
     ("language", "tries", "ending"),
     [
-        ("en", 1, "1 try left: "),
-        ("en", 2, "2 tries left: "),
-        ("de", 1, "Noch 1 Versuch: "),
-        ("de", 3, "Noch 3 Versuche: "),
-        ("xx", 2, "2 tries left: "),
+        ("en", 1, "1 try left"),
+        ("en", 2, "2 tries left"),
+        ("de", 1, "Noch 1 Versuch"),
+        ("de", 3, "Noch 3 Versuche"),
+        ("xx", 2, "2 tries left"),
     ],
 )
 def test_the_tries_left_are_told_in_words(language: str, tries: int, ending: str) -> None:
-    text = Message(MessageKey.ASK_PIN_AGAIN, {"tries": tries}).text(language)
-    assert text.endswith(f". {ending}")
+    assert tries_text(tries, language) == ending
+    text = fill(default_text(MessageKey.ASK_PIN_AGAIN, language), {"tries": tries_text(tries, language)})
+    assert text.endswith(f". {ending}: ")
     assert "{" not in text
 
 
 def test_a_language_nobody_wrote_is_english() -> None:
     for key in MessageKey:
-        assert Message(key).text("xx") == Message(key).text("en") == Message(key).text()
+        assert default_text(key, "xx") == default_text(key, "en")
+
+
+# --- an admin's texts
+
+
+@pytest.mark.parametrize("text", ["", "{tries}", "Nein. {tries}!\nNochmal: ", "Ещё раз. {tries}", "{tries}{tries}"])
+def test_a_text_with_its_placeholder_is_possible_and_an_empty_one_takes_it_away(text: str) -> None:
+    check_text(MessageKey.ASK_PIN_AGAIN, text, 4000)
+
+
+@pytest.mark.parametrize(
+    "text", ["Again: ", "{ tries}", "{tries", "{0}", "a\tb{tries}", "\x1b[2J{tries}", "{tries}\u202e"]
+)
+def test_a_text_that_says_less_than_it_must_or_steers_a_terminal_is_refused(text: str) -> None:
+    with pytest.raises(BadInput, match=r"^ask-pin-again: ") as refusal:
+        check_text(MessageKey.ASK_PIN_AGAIN, text, 4000)
+    assert str(refusal.value).isprintable()
+
+
+def test_every_placeholder_of_a_text_must_be_there() -> None:
+    """Else nobody could enter the key, or redeem the ticket."""
+    for key, names in PLACEHOLDERS.items():
+        whole = "x " + " ".join(f"{{{name}}}" for name in names)
+        check_text(key, whole, 4000)
+        for name in names:
+            with pytest.raises(BadInput, match=re.escape(f"must hold {{{name}}}")):
+                check_text(key, whole.replace(f"{{{name}}}", ""), 4000)
+
+
+def test_a_text_is_measured_in_octets() -> None:
+    check_text(MessageKey.WELCOME, "ж" * 2000, 4000)
+    for text in ("ж" * 2001, "x" * 4001):
+        with pytest.raises(BadInput, match="octets; at most 4000"):
+            check_text(MessageKey.WELCOME, text, 4000)
 
 
 # --- fill

@@ -40,8 +40,13 @@ PUBLIC_TEXTS = {
     *("actor", "address", "algorithm", "client", "decision", "detail", "event", "face", "first_factor", "groups"),
     *("key_known_as", "kind", "label", "name", "reason", "request_id", "serial", "serials", "signed_sources", "source"),
     *("token_owner", "unsupported", "user", "values", "warnings"),
+    *("group", "help", "issuer", "language", "notice", "public_id", "realms", "refused", "replaces", "service"),
+    *("enrolment", "origins", "onboarding_over_radius", "second_factor", "security_key", "show_key", "value"),
 }
-PUBLIC_KEYS = {"AuditFlood"}  # there `key` is a reason and a source
+# There `key` is a reason and a source, or the name of a policy or text.
+PUBLIC_KEYS = {"AuditFlood", "DeleteRule", "Rule", "SetRule", "SetText", "Text", "UnsetRule"}
+# What these show people is no secret; a challenge's texts may hold a key or a ticket.
+PUBLIC_WORDS = {"Accept", "Registered", "Reject", "SetText", "Text"}
 
 
 class Canaries:
@@ -91,7 +96,11 @@ def shown_secrets(cls: type[Any]) -> Iterator[str]:
     canaries = Canaries()
     shown = repr(canaries.build(cls))
     for text, (owner, name, octets) in canaries.texts.items():
-        public = not octets and (name in PUBLIC_TEXTS or (name == "key" and owner in PUBLIC_KEYS))
+        public = not octets and (
+            name in PUBLIC_TEXTS
+            or (name == "key" and owner in PUBLIC_KEYS)
+            or (name in ("text", "texts") and owner in PUBLIC_WORDS)
+        )
         if text in shown and not public:
             yield f"{owner}.{name}"
 
@@ -121,6 +130,7 @@ def test_a_planted_secret_is_found() -> None:
 def test_the_search_finds_what_holds_secrets() -> None:
     names = {cls.__name__ for cls in all_dataclasses()}
     assert {"User", "Token", "Client", "PendingChallenge", "Moment", "Challenge", "Done", "Look", "Split"} <= names
+    assert {"Ticket", "ReuseWindow", "Provisioning", "InsertTicket", "OpenReuse", "ResyncToken"} <= names
     assert {"LoginRequest", "LookRequest", "Wanted", "EnrollToken", "Rehash", "CloseChallenge", "AddClient"} <= names
 
 
@@ -142,18 +152,32 @@ def test_a_state_is_128_bits_as_32_hex_characters() -> None:
 
 @pytest.mark.statement("R-091")
 def test_every_bit_of_a_state_comes_from_the_dice_and_from_no_other_secret() -> None:
-    """Turning one random bit changes exactly one of State, key and serial (or nothing: spare octets)."""
+    """Turning one random bit changes exactly one secret (or nothing: spare bits)."""
     base = moment()
     for bit in range(MOMENT_RANDOM_OCTETS * 8):
         octets = bytearray(base.random)
         octets[bit // 8] ^= 1 << bit % 8
         turned = Moment(base.now, bytes(octets))
-        changed = {
-            name for name in ("new_state", "new_key", "new_serial") if getattr(turned, name) != getattr(base, name)
-        }
+        before, after = all_dice(base), all_dice(turned)
+        changed = {name for name in before if after[name] != before[name]}
         octet = bit // 8
-        expected = {"new_state"} if octet < 16 else {"new_key"} if octet < 36 else {"new_serial"}
-        assert changed == (expected if octet < 42 and (octet < 36 or bit % 8 < 5) else set()), bit
+        name = next((name for end, name in ENDS.items() if octet < end), None)
+        spare = name is None or (name in ("serial", "ticket") and bit % 8 >= 5)
+        assert changed == (set() if spare else {name}), bit
+
+
+ENDS = {16: "state", 36: "key", 42: "serial", 68: "ticket", 84: "salt", 184: "codes"}  # octets of the dice
+
+
+def all_dice(dice: Moment) -> dict[str, object]:
+    return {
+        "state": dice.new_state,
+        "key": dice.new_key,
+        "serial": dice.new_serial,
+        "ticket": dice.new_ticket,
+        "salt": dice.new_salt,
+        "codes": dice.new_recovery_codes(10),
+    }
 
 
 @pytest.mark.statement("R-091")
@@ -165,7 +189,7 @@ def test_of_100_000_states_no_two_share_64_bits_at_the_front() -> None:
 
 def test_too_few_random_octets_are_refused() -> None:
     for octets in (0, MOMENT_RANDOM_OCTETS - 1, MOMENT_RANDOM_OCTETS + 1):
-        with pytest.raises(ValueError, match="exactly 48 random octets"):
+        with pytest.raises(ValueError, match="exactly 192 random octets"):
             Moment(0.0, b"x" * octets)
 
 

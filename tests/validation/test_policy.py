@@ -9,8 +9,6 @@ from validation.decisions import Reason
 from validation.errors import BadInput
 from validation.model import Factor, Snapshot, Throttle, TokenState
 from validation.policy import (
-    BEFORE_FIRST_FACTOR,
-    DEFAULTS,
     LIFECYCLE,
     OBSTACLE,
     Standing,
@@ -22,6 +20,7 @@ from validation.policy import (
     standing,
     usable_tokens,
 )
+from validation.settings import DAY, DEFAULTS
 
 WAITING = {Factor.PASSWORD: Throttle(5, NOW + 1)}
 
@@ -35,25 +34,24 @@ WAITING = {Factor.PASSWORD: Throttle(5, NOW + 1)}
         (snapshot(throttles=WAITING), Standing.WAITING),
         (snapshot(throttles=WAITING, tokens=()), Standing.WAITING),
         (snapshot(throttles={Factor.PASSCODE: Throttle(5, NOW + 1)}), Standing.WAITING),
-        (snapshot(throttles={Factor.PASSCODE: Throttle(9, NOW)}), Standing.HAS_TOKEN),
-        (snapshot(tokens=()), Standing.NO_TOKEN),
-        (snapshot(tokens=(totp_token(state=TokenState.DISABLED),)), Standing.NO_TOKEN),
-        (snapshot(), Standing.HAS_TOKEN),
+        (snapshot(throttles={Factor.PASSCODE: Throttle(9, NOW)}), Standing.REGISTERED),
+        (snapshot(tokens=()), Standing.NEW),
+        (snapshot(tokens=(totp_token(state=TokenState.DISABLED),)), Standing.NEW),
+        (snapshot(), Standing.REGISTERED),
     ],
 )
 def test_where_a_user_stands(seen: Snapshot, expected: Standing) -> None:
-    assert standing(seen, NOW) is expected
+    assert standing(seen, DEFAULTS, NOW) is expected
 
 
-def test_the_login_table_names_every_standing_and_lets_one_through() -> None:
-    assert set(OBSTACLE) == set(Standing)
-    assert [where for where, reason in OBSTACLE.items() if reason is None] == [Standing.HAS_TOKEN]
-    assert {OBSTACLE[where] for where in BEFORE_FIRST_FACTOR} == {
-        Reason.USER_UNKNOWN,
-        Reason.USER_DISABLED,
-        Reason.USER_LOCKED,
-        Reason.WAITING,
+def test_whoever_is_unknown_or_barred_gets_no_further_and_the_others_do() -> None:
+    assert OBSTACLE == {
+        Standing.UNKNOWN: Reason.USER_UNKNOWN,
+        Standing.DISABLED: Reason.USER_DISABLED,
+        Standing.LOCKED: Reason.USER_LOCKED,
+        Standing.WAITING: Reason.WAITING,
     }
+    assert set(Standing) - set(OBSTACLE) == {Standing.NEW, Standing.REGISTERED}
 
 
 def test_only_active_tokens_are_usable() -> None:
@@ -77,7 +75,10 @@ def test_a_revoked_token_moves_nowhere() -> None:
 def test_the_defaults_are_the_documented_ones() -> None:
     s = DEFAULTS
     assert (s.totp_window, s.drift_limit, s.look_ahead) == (1, 10, 10)
-    assert (s.tries, s.challenge_lifetime) == (3, 120)
+    assert (s.tries, s.challenge_lifetime, s.onboarding_lifetime) == (3, 120, 600)
+    assert (s.second_factor, s.enrolment, s.onboarding_over_radius) == ("required", "both", "ticket")
+    assert (s.pairing_window, s.pairing_reopen, s.grace, s.reuse_window) == (14 * DAY, 3 * DAY, 0, 0)
+    assert (s.security_key, s.max_registrations, s.guess_budget, s.show_key) == ("allowed", 5, 900, "off")
     assert (s.lock_from, s.lock_base, s.lock_max, s.disable_at, s.reject_delay) == (5, 30, 3600, 100, 1.0)
 
 

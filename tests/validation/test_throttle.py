@@ -4,20 +4,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.builders import NOW
+from tests.builders import NOW, rejected
 from tests.validation.engine import PORTAL, SSH, Engine
-from validation.decisions import Accept, Reason, Reject
+from validation.decisions import Accept, Reason
+from validation.messages import MessageKey
 from validation.model import Factor, Throttle, TokenState
-from validation.policy import DEFAULTS
 from validation.requests import ChangeUserState, FirstFactor, UserAct
+from validation.settings import DEFAULTS
 from validation.throttle import after_failure, is_waiting
 
 SCHEDULE = [0, 0, 0, 0, 30, 60, 120, 240, 480, 960, 1920, 3600, 3600, 3600]  # seconds after the nth failure
 
 
 def fail(throttle: Throttle, now: float) -> Throttle:
-    s = DEFAULTS
-    return after_failure(throttle, now, lock_from=s.lock_from, lock_base=s.lock_base, lock_max=s.lock_max)
+    return after_failure(throttle, now, DEFAULTS)
 
 
 def test_waits_begin_at_the_fifth_failure_and_double_up_to_an_hour() -> None:
@@ -49,20 +49,20 @@ def test_a_wait_ends_to_the_second() -> None:
 def test_the_schedule_holds_for_logins(engine: Engine, serial: str) -> None:
     for n, wait in enumerate(SCHEDULE, 1):
         outcome = engine.log_in("alice", engine.wrong_pin(serial))
-        assert outcome == Reject(Reason.PASSCODE_WRONG, failures=n)
+        assert outcome == rejected(Reason.PASSCODE_WRONG, failures=n)
         if wait:
             engine.clock.now += wait - 1
-            assert engine.log_in("alice", engine.pin(serial)) == Reject(Reason.WAITING), n
+            assert engine.log_in("alice", engine.pin(serial)) == rejected(Reason.WAITING), n
             engine.clock.now += 1
 
 
 def test_the_schedule_holds_for_passwords(engine: Engine, serial: str) -> None:
     for n, wait in enumerate(SCHEDULE, 1):
         outcome = engine.log_in("alice", engine.pin(serial), password=FirstFactor.WRONG)
-        assert outcome == Reject(Reason.PASSWORD_WRONG, failures=n)
+        assert outcome == rejected(Reason.PASSWORD_WRONG, failures=n)
         if wait:
             engine.clock.now += wait - 1
-            assert engine.log_in("alice", engine.pin(serial)) == Reject(Reason.WAITING), n
+            assert engine.log_in("alice", engine.pin(serial)) == rejected(Reason.WAITING), n
             engine.clock.now += 1
     assert engine.token(serial).moving_factor == 0
 
@@ -78,8 +78,9 @@ def test_a_wait_refuses_the_right_pin_at_every_door_and_does_not_use_it_up(
             engine.log_in("alice", engine.pin(serial), password=FirstFactor.WRONG)
     right = engine.pin(serial)
     for client in (SSH, PORTAL):
-        assert engine.log_in("alice", right, client) == Reject(Reason.WAITING)
-    assert engine.throttle("alice", factor) == Throttle(5, engine.clock.now + 30)
+        assert engine.log_in("alice", right, client) == rejected(Reason.WAITING)
+    throttle = engine.throttle("alice", factor)
+    assert (throttle.failures, throttle.blocked_until) == (5, engine.clock.now + 30)
     assert engine.token(serial).moving_factor == 0
     engine.clock.now += 30
     assert isinstance(engine.log_in("alice", right), Accept)
@@ -149,8 +150,9 @@ def test_a_token_is_disabled_at_the_hundredth_wrong_pin_after_a_proved_password(
     fail_times(engine, serial, 99, SSH)
     assert (engine.token(serial).state, engine.token(serial).failures) == (TokenState.ACTIVE, 99)
     fail_times(engine, serial, 1, SSH)
+    right = engine.pin(serial)
     assert (engine.token(serial).state, engine.token(serial).failures) == (TokenState.DISABLED, 100)
-    assert engine.log_in("alice", engine.pin(serial)) == Reject(Reason.NO_TOKEN)
+    assert engine.log_in("alice", right) == rejected(Reason.NO_TOKEN, message=MessageKey.LOST_TOKEN)
 
 
 def test_wrong_pins_alone_disable_no_token(engine: Engine, serial: str) -> None:

@@ -3,12 +3,10 @@
 Rules: the last 32 characters are one AES block, what stands before is the public id and must be the token's.
 Checksum and private id must fit, then (counter, use) must be greater than the stored pair, in that order; equal or
 lower is a replay. The moving factor is counter * 256 + use of the last accepted code, plus one. Caps lock is
-undone; other layouts are not.
+undone and the line end that keys type after a code taken off; other layouts are not.
 """
 
 import hmac
-
-from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from validation.errors import BadInput
 from validation.model import Token
@@ -45,8 +43,8 @@ class YubicoOtp:
         return (len(token.public_id) + BLOCK_CHARACTERS,)
 
     def compare(self, token: Token, passcode: str, now: float, window: Window) -> Comparison:
-        typed = passcode.lower()
-        if len(passcode) != self.lengths(token)[0] or not set(typed) <= set(_MODHEX):
+        typed = passcode.rstrip("\r\n").lower()
+        if len(typed) != self.lengths(token)[0] or not passcode.isascii() or not set(typed) <= set(_MODHEX):
             return NOTHING
         if not hmac.compare_digest(typed[:-BLOCK_CHARACTERS], token.public_id):
             return NOTHING
@@ -68,6 +66,9 @@ class YubicoOtp:
 
 
 def _decrypt(key: bytes, block: bytes) -> bytes:
+    # Imported here: a command that only prints its help should not wait for it.
+    from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+
     # One block, so there is no mode to choose: ECB is what the device computes.
     decryptor = Cipher(algorithms.AES(key), modes.ECB()).decryptor()  # noqa: S305
     return decryptor.update(block) + decryptor.finalize()

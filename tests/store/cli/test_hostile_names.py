@@ -141,9 +141,27 @@ def planted(site: Site) -> Site:
     with raw.opened(site.config.database) as connection:
         connection.execute("PRAGMA foreign_keys=OFF")
         for number, name in enumerate([*NAMES, long], 1):
-            user = (number, name, 0, "local", json.dumps([name]), 0, 0, None, 0)
+            user = (number, name, 0, "local", json.dumps([name]), 0, 0, None, 0, "new", 0, None, 0)
             connection.execute(f"INSERT INTO users VALUES ({', '.join('?' * len(user))})", user)
-            token = (number, name, number, name, "self", "active", name, 6, 30, name, b"x", b"%d" % number, 0, 0, 0, 0)
+            token = (
+                number,
+                name,
+                number,
+                name,
+                "self",
+                "active",
+                name,
+                6,
+                30,
+                name,
+                b"x",
+                b"%d" % number,
+                0,
+                0,
+                0,
+                0,
+                "",
+            )
             connection.execute(f"INSERT INTO tokens VALUES ({', '.join('?' * len(token))}, NULL, NULL, NULL)", token)
             client = (name, name, b"x", name, "off", 1, number)
             connection.execute(f"INSERT INTO clients VALUES ({', '.join('?' * len(client))})", client)

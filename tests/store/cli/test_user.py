@@ -156,7 +156,7 @@ def test_a_state_is_changed_and_written_down(twofold: Twofold, site: Site, verb:
 
 def test_unlock_takes_the_waits_away(twofold: Twofold, site: Site) -> None:
     site.add_user("alice", None)
-    raw.tamper(site.config.database, "INSERT INTO throttles VALUES (1, 'password', 9, 4e9)")
+    raw.tamper(site.config.database, "INSERT INTO throttles VALUES (1, 'password', 9, 4e9, x'')")
     assert "nothing is checked until 2096" in twofold.done("user", "show", "alice").out
     twofold.done("user", "unlock", "alice")
     assert site.failures("alice") == {"password": 0, "passcode": 0}

@@ -1,5 +1,7 @@
 """HOTP against RFC 4226: values, window, counter."""
 
+from dataclasses import replace
+
 import pytest
 
 from tests.builders import NOW, hotp_token
@@ -12,7 +14,9 @@ HOTP = hotp.Hotp()
 
 
 def compare(token: Token, passcode: str, look_ahead: int = 10) -> Comparison:
-    return HOTP.compare(token, passcode, NOW, Window(totp_window=1, drift_limit=10, look_ahead=look_ahead))
+    """Without what it was held against, which has a test of its own."""
+    found = HOTP.compare(token, passcode, NOW, Window(totp_window=1, drift_limit=10, look_ahead=look_ahead))
+    return replace(found, against=range(0))
 
 
 def value(counter: int) -> str:
@@ -104,6 +108,18 @@ def test_the_look_ahead_ends_at_the_greatest_counter() -> None:
     near_the_end = hotp_token(moving_factor=MAX_COUNTER - 3)
     assert compare(near_the_end, value(MAX_COUNTER - 1)).match == Match(MAX_COUNTER, 0)
     assert compare(near_the_end, value(MAX_COUNTER)).match is None
+
+
+@pytest.mark.parametrize(
+    ("counter", "look_ahead", "against"),
+    [(0, 10, range(11)), (5, 0, range(5, 6)), (MAX_COUNTER - 2, 10, range(MAX_COUNTER - 2, MAX_COUNTER))],
+)
+def test_a_wrong_value_costs_the_counters_it_was_held_against(counter: int, look_ahead: int, against: range) -> None:
+    window = Window(totp_window=1, drift_limit=10, look_ahead=look_ahead)
+    near = {value(n) for n in range(max(0, counter - 20), counter + 20)}
+    wrong = next(text for n in range(100) if (text := f"{n:06}") not in near)
+    assert HOTP.compare(hotp_token(moving_factor=counter), wrong, NOW, window) == Comparison(against=against)
+    assert HOTP.compare(hotp_token(moving_factor=counter), "12345", NOW, window) == NOTHING
 
 
 def test_comparing_changes_no_drift() -> None:

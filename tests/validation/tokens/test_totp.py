@@ -1,6 +1,7 @@
 """TOTP against RFC 6238: values, window, drift, and that a step is used once."""
 
 import itertools
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -8,8 +9,9 @@ from hypothesis import strategies as st
 
 from tests.builders import NOW, RFC_KEY, totp_token
 from tests.vectors import reference, rfc6238
+from validation import policy
 from validation.model import Token
-from validation.policy import DEFAULTS
+from validation.settings import DEFAULTS
 from validation.tokens import hotp, totp
 from validation.tokens.kind import NOTHING, Comparison, Match, Window
 
@@ -18,7 +20,9 @@ STEP = int(NOW) // 30
 
 
 def compare(token: Token, passcode: str, now: float = NOW, window: int = 1, drift_limit: int = 10) -> Comparison:
-    return TOTP.compare(token, passcode, now, Window(window, drift_limit, look_ahead=10))
+    """Without what it was held against, which has a test of its own."""
+    found = TOTP.compare(token, passcode, now, Window(window, drift_limit, look_ahead=10))
+    return replace(found, against=range(0))
 
 
 def value(step: int) -> str:
@@ -79,8 +83,8 @@ def test_the_window_ends_where_it_is_configured(window: int) -> None:
 
 @pytest.mark.statement("O-023")
 def test_by_default_the_window_is_one_step_to_either_side() -> None:
-    settings = DEFAULTS.window
-    found = [bool(TOTP.compare(totp_token(), value(STEP + n), NOW, settings).match) for n in (-2, -1, 0, 1, 2)]
+    default = policy.window(DEFAULTS)
+    found = [bool(TOTP.compare(totp_token(), value(STEP + n), NOW, default).match) for n in (-2, -1, 0, 1, 2)]
     assert found == [False, True, True, True, False]
 
 
@@ -134,6 +138,29 @@ def test_a_value_that_only_looks_like_the_next_step_is_refused_there() -> None:
     assert compare(after, TWIN_VALUE, now + 30) == Comparison(used=True)
 
 
+@pytest.mark.parametrize(
+    ("moving_factor", "drift", "against"),
+    [
+        (0, 0, range(STEP - 1, STEP + 2)),
+        (STEP, 0, range(STEP, STEP + 2)),
+        (STEP + 2, 0, range(STEP + 2, STEP + 2)),
+        (STEP + 50, 0, range(STEP + 50, STEP + 50)),
+        (0, -4, range(STEP - 5, STEP - 2)),
+    ],
+)
+def test_a_wrong_value_costs_the_unused_steps_it_was_held_against(
+    moving_factor: int, drift: int, against: range
+) -> None:
+    """Used steps cannot let anybody in, so they cost nothing."""
+    token = totp_token(moving_factor=moving_factor, drift=drift)
+    near = {value(step) for step in range(STEP - 10, STEP + 10)}
+    wrong = next(text for n in range(100) if (text := f"{n:06}") not in near)
+    found = TOTP.compare(token, wrong, NOW, Window(1, 10, look_ahead=10))
+    assert found == Comparison(against=against)
+    assert TOTP.compare(token, "12345", NOW, Window(1, 10, look_ahead=10)).against == range(0)
+
+
+@pytest.mark.statement("O-027")
 def test_the_drift_of_a_success_moves_the_window() -> None:
     """A token 1 step late per login is followed, as far as the limit goes (RFC 6238 6)."""
     drift, reached = 0, []
