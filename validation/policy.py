@@ -165,8 +165,8 @@ def registrations(snapshot: Snapshot) -> tuple[Token, ...]:
 
 
 def disabled_registrations(snapshot: Snapshot) -> tuple[Token, ...]:
-    """Tokens out of use until an admin acts. They let nobody in, and stand in the way of pairing: else whoever knows the
-    password could type wrong PINs until the token is disabled, and then pair a phone of his own."""
+    """Tokens out of use until an admin acts. They let nobody in, and stand in the way of pairing: else whoever knows
+    the password could type wrong PINs until the token is disabled, and then pair a phone of his own."""
     found = (token for token in snapshot.tokens if token.state is TokenState.DISABLED)
     return tuple(token for token in found if kind_of(token.kind).is_registration)
 
