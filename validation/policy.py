@@ -116,7 +116,8 @@ def let_in_without_pin(user: User, settings: Settings, now: float) -> Reason | N
         return Reason.SKIPPED
     if now < user.bypass_until:
         return Reason.BYPASS
-    if user.first_registered_at is None and now < user.created_at + settings.grace:
+    # From the creation on: a clock that is set back must not make anybody's grace.
+    if user.first_registered_at is None and user.created_at <= now < user.created_at + settings.grace:
         return Reason.GRACE
     return None
 

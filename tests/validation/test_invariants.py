@@ -17,13 +17,12 @@ from validation.decisions import Accept, Challenge, Reject
 from validation.errors import Refused
 from validation.gate import Outcome
 from validation.model import Factor, Token, TokenState, User
-from validation.policy import Settings
 from validation.requests import ChangeUserState, EnrollToken, FirstFactor, LoginRequest, RemoveUser, UserAct
 from validation.throttle import is_waiting
 
 PEOPLE = ["alice", "bob"]
 # Locks and disabling come early, so that short runs meet them.
-EARLY = Settings(lock_from=3, lock_base=30, lock_max=240, disable_at=3)
+EARLY = {"lock_from": "3", "lock_base": "30s", "lock_max": "4m", "disable_at": "3", "max_registrations": "50"}
 
 people = st.sampled_from(PEOPLE)
 passwords = st.sampled_from([FirstFactor.PROVED] * 4 + [FirstFactor.WRONG, FirstFactor.UNAVAILABLE])
@@ -41,7 +40,7 @@ class Logins(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.engine = Engine(EARLY)
+        self.engine = Engine(**EARLY)
         self.keys: dict[str, Token] = {}  # every token as it was made
         self.owners: dict[str, str] = {}
         self.accepted: set[tuple[str, int]] = set()  # serial and the moving factor that was used up

@@ -269,6 +269,13 @@ def test_a_grace_begins_with_the_account_and_ends_on_time(after: float, good: bo
     assert (let_in_without_pin(who, settings, NOW + after) is Reason.GRACE) is good
 
 
+@pytest.mark.statement("C-024")
+@pytest.mark.parametrize("grace", [0.0, 14 * DAY])
+def test_a_clock_that_is_set_back_makes_no_grace(grace: float) -> None:
+    """An account from the future is not a new one."""
+    assert let_in_without_pin(replace(ALICE, created_at=NOW + 1), replace(DEFAULTS, grace=grace), NOW) is None
+
+
 def test_a_grace_reminds_how_long_there_is() -> None:
     engine = Engine(grace="14d")
     engine.add_user("alice")
