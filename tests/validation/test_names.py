@@ -229,4 +229,5 @@ def test_a_stored_name_is_its_own_spelling_and_safe_to_look_at(typed: str) -> No
 @given(ANY_TEXT)
 def test_nothing_that_is_typed_raises(typed: Any) -> None:
     for spelling in (EXACT, SITE, ANY_CASE):
-        spelling.canonical(typed)
+        canonical = spelling.canonical(typed)
+        assert canonical is None or spelling.canonical(canonical) == canonical, "spelling it twice changes nothing"
