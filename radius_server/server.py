@@ -78,6 +78,11 @@ class _Job:
     look: Look | None = None
     result: FirstFactorResult = NOT_CHECKED
 
+    @property
+    def whose(self) -> tuple[int, str]:
+        """Health checks name nobody, and must not stand behind a flood of logins that name nobody either."""
+        return self.packet.code, self.entry.user
+
     def request(self) -> LoginRequest:
         return conversation.login_request(self.entry, self.client, self.request_id, self.look, self.result)
 
@@ -151,7 +156,7 @@ class RadiusServer:
 
     def _leave_work(self, job: _Job, reply: bytes | None) -> bool:
         """The request is done with; False if a newer one has taken its place. None: no reply, nothing is kept."""
-        self._work.leave(job.entry.user)
+        self._work.leave(job.whose)
         valid = self._duplicates.finish(job.flow, job.fingerprint, reply, time.monotonic())
         if self._nothing_in_work is not None and not self._work.count:
             self._nothing_in_work.set()
@@ -224,11 +229,11 @@ class RadiusServer:
             self.drops.drop(now, f"duplicate-{seen.name.lower().replace('_', '-')}", source, client.name)
 
     def _start(self, job: _Job) -> None:
-        if refusal := self._work.refusal(job.entry.user):
+        if refusal := self._work.refusal(job.whose):
             self.drops.drop(job.arrival, refusal, job.source, job.client.name)
             self._duplicates.finish(job.flow, job.fingerprint, None, job.arrival)
             return
-        self._work.enter(job.entry.user)
+        self._work.enter(job.whose)
         if job.packet.code == Code.ACCESS_REQUEST and self._needs_look(job):
             self._looks.submit(job)
         else:
