@@ -182,5 +182,8 @@ def test_200_datagrams_with_one_pin_to_2_servers_give_one_accept(site: Site) -> 
     for number, (user, _) in enumerate(logins):
         assert Counter(code for of_nas in codes for code in of_nas[number::2]) == {ACCEPT: 1, REJECT: 199}
         reasons = Counter(row["reason"] for row in site.audit() if row["user"] == user and row["event"] == "login")
-        assert reasons == {"passcode-right": 1, "passcode-used": 1, "passcode-repeated": 198}
-        assert site.failures(user) == {"passcode": 1}
+        assert reasons["passcode-right"] == 1
+        assert reasons["passcode-used"] + reasons["passcode-repeated"] == 199
+        # Counted once for each set of codes it was held against: a time step may pass meanwhile.
+        assert site.failures(user) == {"passcode": reasons["passcode-used"]}
+        assert 1 <= reasons["passcode-used"] <= 3
