@@ -51,10 +51,11 @@ class NotifySection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class NamesSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`[names]`: realms that are taken off a user name, and whether case matters for them and for bare names."""
+    """`[names]`: realms that are taken off a user name, whether case matters, and `aliases`, other names of users."""
 
     realms: tuple[str, ...] = ()
     case_insensitive: bool = False
+    aliases: dict[str, str] = {}
 
 
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -129,8 +130,29 @@ def parse(text: str, path: Path) -> Config:
         listen=_listen(file.radius.listen, text, path),
         status_server=file.radius.status_server,
         notify=file.notify.command,
-        names=Spelling(file.names.realms, file.names.case_insensitive),
+        names=_spelling(file.names, text, path),
     )
+
+
+def _spelling(names: NamesSection, text: str, path: Path) -> Spelling:
+    """Both sides of an alias in their canonical spelling. An alias of an alias would hide who logs in."""
+    plain = Spelling(names.realms, names.case_insensitive)
+    aliases: dict[str, str] = {}
+    for alias, name in names.aliases.items():
+        bare, user = plain.canonical(alias), plain.canonical(name)
+        what = f"{_place(f'names.aliases.{alias}', text, path)}: names.aliases.{alias}"
+        if bare is None or user is None:
+            raise BadInput(f"{what}: {alias if bare is None else name!r} cannot be a user's name")
+        if bare in aliases:
+            raise BadInput(f"{what}: the same name stands there twice")
+        aliases[bare] = user
+    for alias, user in aliases.items():
+        if user in aliases:
+            raise BadInput(
+                f"{_place(f'names.aliases.{alias}', text, path)}: names.aliases.{alias}: {user!r} is an alias itself; "
+                "name the user"
+            )
+    return Spelling(names.realms, names.case_insensitive, aliases)
 
 
 def _name(name: str, where: str, example: str, text: str, path: Path) -> str:
@@ -171,14 +193,15 @@ def _place(where: str, text: str, path: Path) -> str:
 
 def _line_of(where: str, text: str) -> int | None:
     """The line on which the key `section.name` or the section stands; None if it cannot be told."""
-    section, _, name = where.partition(".")
-    name = re.sub(r"\[.*", "", name)
+    where = re.sub(r"\[.*", "", where)
+    section, _, name = where.rpartition(".")
     inside = False
     for number, line in enumerate(text.splitlines(), 1):
         stripped = line.strip()
         if stripped.startswith("["):
-            inside = stripped.lstrip("[ ").partition("]")[0].rstrip() == section
-            if inside and not name:
+            header = stripped.lstrip("[ ").partition("]")[0].rstrip()
+            inside = header == section
+            if header == where:
                 return number
         key = stripped.partition("=")[0].strip().strip("\"'")
         if "=" in stripped and (key == where or (inside and key == name)):

@@ -1,7 +1,7 @@
 """Read-only views for people: lists of users, tokens and audit rows. Nothing here decides or unseals a token key."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -9,8 +9,11 @@ from sqlalchemy import Connection, func, select
 
 from store.audit import Finding, Head, Verifier
 from store.schema import audit, audit_heads, challenges, clients, policies, texts, throttles, tokens, users
+from validation.tokens.registry import KINDS
 
 Row = dict[str, Any]
+
+_REGISTRATIONS = [name for name, kind in KINDS.items() if kind.is_registration]
 
 _TOKEN_COLUMNS = [column for column in tokens.c if column.name not in ("sealed_key", "fingerprint")]
 
@@ -18,7 +21,9 @@ _TOKEN_COLUMNS = [column for column in tokens.c if column.name not in ("sealed_k
 def user_rows(connection: Connection, name: str | None = None) -> list[Row]:
     """Users with the number of their active tokens, by name."""
     active = (
-        select(func.count()).where(tokens.c.user_id == users.c.id, tokens.c.state == "active").scalar_subquery()
+        select(func.count())
+        .where(tokens.c.user_id == users.c.id, tokens.c.state == "active", tokens.c.kind.in_(_REGISTRATIONS))
+        .scalar_subquery()
     ).label("active_tokens")
     has_password = users.c.password_hash.is_not(None).label("has_password")
     columns = [c for c in users.c if c.name != "password_hash"]
@@ -68,12 +73,15 @@ def client_rows(connection: Connection) -> list[Row]:
 
 
 def audit_rows(
-    connection: Connection, user: str | None = None, since: float | None = None, limit: int | None = None
+    connection: Connection,
+    names: Collection[str] | None = None,
+    since: float | None = None,
+    limit: int | None = None,
 ) -> Iterator[Row]:
     """Audit rows from old to new; with `limit`, the newest so many."""
     statement = select(audit)
-    if user is not None:
-        statement = statement.where(audit.c.user == user)
+    if names is not None:
+        statement = statement.where(audit.c.user.in_(names))
     if since is not None:
         statement = statement.where(audit.c.at >= since)
     if limit is None:

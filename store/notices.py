@@ -15,9 +15,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from validation.changes import Audit
+from validation.messages import printable
 from validation.ports import Notices
 
 _log = logging.getLogger("twofold.notify")
+
+# What an administrator must be able to find in the log of a server, whether or not a program is told.
+ALARMS = frozenset({"password_maybe_stolen", "token_disabled"})
 
 TIME_LIMIT = 30.0  # seconds for one run of the program
 WAITING_MOST = 1000  # events; more than that are only in the audit trail
@@ -25,10 +29,10 @@ DRAIN_AT_EXIT = 10.0  # seconds a command line waits for what it has just told
 
 
 class NoNotices:
-    """Nobody asked to be told."""
+    """Nobody asked to be told; the log has the alarms all the same."""
 
     def tell(self, audit: Audit) -> None:
-        return
+        _log_alarm(audit)
 
 
 class CommandNotices:
@@ -40,6 +44,7 @@ class CommandNotices:
         self._thread: threading.Thread | None = None
 
     def tell(self, audit: Audit) -> None:
+        _log_alarm(audit)
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="twofold-notify", daemon=True)
             self._thread.start()
@@ -71,6 +76,12 @@ class CommandNotices:
             )
         except (OSError, subprocess.SubprocessError) as error:
             _log.error("notify: %s failed for event %s: %s", self._command[0], audit.notice, type(error).__name__)
+
+
+def _log_alarm(audit: Audit) -> None:
+    if audit.notice in ALARMS:
+        shown = (audit.notice, printable(audit.user), printable(audit.client or audit.face), audit.serial or "-")
+        _log.warning("alarm %s: user=%s client=%s token=%s", *shown)
 
 
 def event(audit: Audit) -> dict[str, Any]:

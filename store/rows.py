@@ -89,6 +89,7 @@ def token_from(row: Mapping[str, Any], sealer: Sealer) -> Token:
         failures=row["failures"],
         last_used_at=row["last_used_at"],
         public_id=row["public_id"],
+        look_ahead=row["look_ahead"],
     )
 
 
@@ -110,6 +111,7 @@ def token_columns(token: Token, sealer: Sealer, fingerprint: bytes) -> dict[str,
         "created_at": token.created_at,
         "last_used_at": token.last_used_at,
         "public_id": token.public_id,
+        "look_ahead": token.look_ahead,
     }
     columns["sealed_key"] = sealer.seal("token-key", token_owner(columns), token.key)
     return columns

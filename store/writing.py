@@ -222,10 +222,11 @@ class Writer:
         self._connection.execute(_OPEN_REUSE, values)
 
     def _insert_ticket(self, change: c.InsertTicket) -> None:
-        """A user has one ticket at a time."""
+        """A user has one ticket of a login and one of an admin at a time: whoever knows the password could otherwise
+        take the admin's away."""
         ticket = change.ticket
-        here = (tickets.c.expires_at <= change.now) | (tickets.c.user_id == ticket.user_id)
-        self._connection.execute(delete(tickets).where(here))
+        replaced = (tickets.c.user_id == ticket.user_id) & (tickets.c.by_admin == ticket.by_admin)
+        self._connection.execute(delete(tickets).where((tickets.c.expires_at <= change.now) | replaced))
         self._connection.execute(insert(tickets).values(asdict(ticket)))
 
     def _use_ticket(self, change: c.UseTicket) -> None:
@@ -271,6 +272,8 @@ class Writer:
         values: dict[str, Any] = {"state": change.state}
         if change.state is TokenState.REVOKED:
             values |= {"sealed_key": None, "revoked_at": change.at, "revoke_reason": change.reason}
+        if change.state is TokenState.ACTIVE:
+            values |= {"failures": 0}
         here = (tokens.c.id == change.token_id) & (tokens.c.state != TokenState.REVOKED)
         self._one(update(tokens).where(here).values(values), {}, "the token was revoked in the meantime")
 

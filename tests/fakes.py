@@ -294,7 +294,8 @@ class _Transaction:
         kept = {
             key: ticket
             for key, ticket in self.rows.tickets.items()
-            if ticket.expires_at > change.now and ticket.user_id != change.ticket.user_id
+            if ticket.expires_at > change.now
+            and (ticket.user_id, ticket.by_admin) != (change.ticket.user_id, change.ticket.by_admin)
         }
         _expect(change.ticket.digest not in kept, "this ticket exists")
         self.rows.tickets = kept | {change.ticket.digest: change.ticket}
@@ -351,7 +352,8 @@ class _Transaction:
         if token is None or token.state is TokenState.REVOKED:
             raise Conflict("no such token, or revoked already")
         key = b"" if change.state is TokenState.REVOKED else token.key
-        self.rows.tokens[token.id] = replace(token, state=change.state, key=key)
+        failures = 0 if change.state is TokenState.ACTIVE else token.failures
+        self.rows.tokens[token.id] = replace(token, state=change.state, key=key, failures=failures)
 
     def _write_client(self, change: c.InsertClient | c.ReplaceClient) -> None:
         client = change.client

@@ -198,7 +198,8 @@ class InsertToken:
 
 @dataclass(frozen=True, slots=True)
 class SetTokenState:
-    """Move a token to `state`; `REVOKED` is final and remembers the fingerprint of the key for ever."""
+    """Move a token to `state`. `REVOKED` is final and remembers the fingerprint of the key for ever; `ACTIVE` clears
+    the count of wrong PINs."""
 
     token_id: int
     state: TokenState

@@ -16,6 +16,7 @@ or a Reject.
 """
 
 import hmac
+from dataclasses import replace
 
 from validation import onboarding, reusing
 from validation.changes import (
@@ -218,12 +219,19 @@ def _check_passcode(case: Case, user: User) -> Verdict:
 def _passcode_right(case: Case, user: User, token: Token, match: Match) -> Verdict:
     challenge = case.snapshot.challenge
     purpose = challenge.purpose if challenge is not None else case.request.purpose
-    used = UseToken(token.id, token.moving_factor, match.moving_factor, match.drift, case.now)
+    moved = UseToken(token.id, token.moving_factor, match.moving_factor, match.drift, case.now)
+    used = (moved, *_forgiven(case, token))
     if purpose in (Purpose.LOGIN, Purpose.REDEEM):
-        notice = "recovery-used" if token.kind == "recovery_code" else ""
+        notice = "recovery_used" if token.kind == "recovery_code" else ""
         opened = reusing.opening(case, user, token)
-        return _accept(case, user, Reason.PASSCODE_RIGHT, token, (used, *opened), notice=notice)
-    return _care(case, user, purpose, (used, *_cleared(case, user)))
+        return _accept(case, user, Reason.PASSCODE_RIGHT, token, (*used, *opened), notice=notice)
+    return _care(case, user, purpose, (*used, *_cleared(case, user)))
+
+
+def _forgiven(case: Case, used: Token) -> tuple[Change, ...]:
+    """Nobody can tell for which token a wrong PIN was meant, so it counts at each; a right one ends the row at each."""
+    others = (token for token in usable_tokens(case.snapshot) if token.failures and token.id != used.id)
+    return tuple(CountTokenFailure(token.id, 0, disable=False) for token in others)
 
 
 def _care(case: Case, user: User, purpose: Purpose, changes: tuple[Change, ...]) -> Verdict:
@@ -274,7 +282,7 @@ def _passcode_failed(case: Case, user: User, held: list[tuple[Token, Comparison]
     else:
         after = after_failure(before, case.now, case.settings, mark)
         changes = _counted(case, user, held, after)
-        notice = "password-maybe-stolen" if _alarming(case, after) else _locked(case, after)
+        notice = "password_maybe_stolen" if _alarming(case, after) else _locked(case, after)
     if challenge is not None:
         return _ask_again(case, user, challenge, reason, changes, after.failures, notice)
     return case.refuse(reason, changes, after.failures, notice=notice)
@@ -286,13 +294,25 @@ def _counted(case: Case, user: User, held: list[tuple[Token, Comparison]], after
         day = budget_day(case.now)
         changes.append(CountGuesses(user.id, day, compared, forget_before=oldest_day(case.now)))
     if case.password_proved:
-        changes += [_token_failure(case, token) for token, c in held if c.against]
+        changes += [change for token, c in held if c.against for change in _token_failure(case, token)]
     return tuple(changes)
 
 
-def _token_failure(case: Case, token: Token) -> CountTokenFailure:
+def _token_failure(case: Case, token: Token) -> tuple[Change, ...]:
+    """A token that is disabled by wrong PINs gets a row of its own: an admin must act (SP 800-63B-4 3.2.2)."""
     failures = token.failures + 1
-    return CountTokenFailure(token.id, failures, disable=failures >= case.settings.disable_at)
+    if failures < case.settings.disable_at:
+        return (CountTokenFailure(token.id, failures, disable=False),)
+    row = case.audit(
+        "done",
+        Reason.PASSCODE_WRONG,
+        token.serial,
+        failures,
+        token.kind,
+        notice="token_disabled",
+        event="token-disable",
+    )
+    return (CountTokenFailure(token.id, failures, disable=True), row)
 
 
 def _alarming(case: Case, after: Throttle) -> bool:
@@ -322,6 +342,8 @@ def _ask_again(
     again = case.challenge(
         user, challenge.stage, left, challenge.candidate, challenge.purpose, challenge.replaces, challenge.ticket
     )
+    if challenge.purpose is Purpose.REDEEM:  # an early answer must not cost the time the ticket needs
+        again = replace(again, expires_at=max(again.expires_at, challenge.expires_at))
     decision = case.ask(again, (case.text(MessageKey.ASK_PIN_AGAIN, tries=left),), reason)
     audit = case.audit("again", reason, failures=failures, notice=notice)
     return Verdict(decision, (*changes, OpenChallenge(again, case.now), audit))

@@ -11,8 +11,15 @@ from typing import Any
 from validation import decide
 from validation.changes import InsertTicket
 from validation.decisions import Accept, Challenge, Decision, Reason, Reject
-from validation.model import Moment, Snapshot
-from validation.policy import is_held, pairing_open_until, usable_tokens
+from validation.model import Moment, Snapshot, User
+from validation.policy import (
+    Next,
+    is_held,
+    next_step_anywhere,
+    pairing_open_until,
+    registrations,
+    usable_tokens,
+)
 from validation.requests import FirstFactor, FirstFactorResult, LoginRequest
 from validation.settings import KEYS, Book, Rule, Scope, Settings, Whom
 from validation.throttle import budget_left
@@ -51,7 +58,13 @@ def explain(snapshot: Snapshot, request: LoginRequest, moment: Moment) -> Explan
     version = user.password_version if user is not None else None
     proved = FirstFactorResult(FirstFactor.PROVED, version) if request.channel.proves_password else request.first_factor
     asked = LoginRequest(
-        request.user, request.channel, request.client, request.client_version, proved, source=request.source
+        request.user,
+        request.channel,
+        request.client,
+        request.client_version,
+        proved,
+        source=request.source,
+        service=request.service,
     )
     groups = frozenset(user.groups) if user is not None else frozenset[str]()
     whom = Whom(groups, request.client or None, request.service, request.source)
@@ -66,6 +79,30 @@ def explain(snapshot: Snapshot, request: LoginRequest, moment: Moment) -> Explan
         guesses_left=budget_left(snapshot.guesses, settings, moment.now),
         held=is_held(snapshot, settings, moment.now),
         hands_out_ticket=any(isinstance(change, InsertTicket) for change in verdict.changes),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What a user can expect wherever he comes from, for `twofold user show`."""
+
+    then: Next
+    serials: tuple[str, ...]  # of his registrations
+    pairing_until: float
+    bypass_until: float
+    guesses_left: int
+    guess_budget: int
+
+
+def outlook(snapshot: Snapshot, user: User, now: float) -> Outlook:
+    settings = snapshot.book.settings(Whom(frozenset(user.groups)))
+    return Outlook(
+        then=next_step_anywhere(snapshot, user, settings, now),
+        serials=tuple(token.serial for token in registrations(snapshot)),
+        pairing_until=pairing_open_until(user, settings),
+        bypass_until=user.bypass_until,
+        guesses_left=budget_left(snapshot.guesses, settings, now),
+        guess_budget=settings.guess_budget,
     )
 
 

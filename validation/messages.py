@@ -39,6 +39,30 @@ PLACEHOLDERS: dict[MessageKey, frozenset[str]] = {
     MessageKey.GRACE: frozenset({"days"}),
 }
 
+# Octets a text may have. A RADIUS reply holds 4,096, with 20 of header, 18 of Message-Authenticator, two for each 253
+# of text, and in a challenge 34 of State. The key and the question for its first PIN stand in one challenge. The
+# rest is for Proxy-State.
+_MOST_IN_REJECT, _MOST_IN_CHALLENGE, _MOST_BESIDE_OTHERS = 4000, 3900, 1500
+_TEXTS_OF_ENDS = frozenset(
+    {
+        MessageKey.REFUSED,
+        MessageKey.HARDWARE_ONLY,
+        MessageKey.LOST_TOKEN,
+        MessageKey.ELSEWHERE,
+        MessageKey.GRACE,
+        MessageKey.REGISTERED,
+    }
+)
+_TEXTS_BESIDE_OTHERS = frozenset({MessageKey.KEY, MessageKey.FIRST_PIN, MessageKey.FIRST_PIN_AGAIN, MessageKey.TICKET})
+
+
+def most_octets(key: MessageKey) -> int:
+    """How long the text called `key` may be."""
+    if key in _TEXTS_BESIDE_OTHERS:
+        return _MOST_BESIDE_OTHERS
+    return _MOST_IN_REJECT if key in _TEXTS_OF_ENDS else _MOST_IN_CHALLENGE
+
+
 # Wrong, used and locked PINs share ASK_PIN_AGAIN, and every refusal before a proved password shares REFUSED, so that an
 # answer tells nothing about the reason (CONFORMANCE R-078).
 DEFAULTS: dict[str, dict[MessageKey, str]] = {
@@ -102,10 +126,10 @@ def default_text(key: MessageKey, language: str) -> str:
     return DEFAULTS.get(language, DEFAULTS["en"])[key]
 
 
-def check_text(key: MessageKey, text: str, most: int) -> None:
+def check_text(key: MessageKey, text: str) -> None:
     """Refuse a text that could not be shown. Raises BadInput. Line breaks are allowed, other controls are not."""
-    if len(text.encode()) > most:
-        raise BadInput(f"{key}: {len(text.encode())} octets; at most {most}")
+    if len(text.encode()) > most_octets(key):
+        raise BadInput(f"{key}: {len(text.encode())} octets; at most {most_octets(key)} fit into a RADIUS reply")
     if any(unicodedata.category(char) in _UNPRINTABLE and char != "\n" for char in text):
         raise BadInput(f"{key}: control and invisible characters are not allowed, line breaks are")
     for name in PLACEHOLDERS.get(key, frozenset()):

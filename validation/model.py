@@ -107,6 +107,7 @@ class Token:
     failures: int = 0  # consecutive wrong PINs after a proved password
     last_used_at: float | None = None
     public_id: str = ""  # Yubico OTP only: the modhex characters before the encrypted block
+    look_ahead: int | None = None  # HOTP only: counters beyond the next; None: as the policy says
 
 
 _HMAC_BLOCK_OCTETS = {"sha1": 64, "sha256": 64, "sha512": 128}

@@ -3,10 +3,11 @@
 Rules: RFC 8265 UsernameCasePreserved (widths folded, NFC, bidi rule, nothing unassigned), or UsernameCaseMapped
 where an admin says that case does not matter. A realm (`DOMAIN\\user`, `user@realm`, `realm/user`) is taken off
 only if it is configured; a name with any other realm is left as it is, and so is nobody, unless it was created like
-that. What the rule forbids is nobody's name.
+that. An alias is looked up last, once, so it may be written in every way too. What the rule forbids is nobody's name.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from precis_i18n import get_profile
 
@@ -18,13 +19,22 @@ _TYPED_MOST = 4096  # characters; more cannot become so few, and the profiles ta
 
 @dataclass(frozen=True, slots=True)
 class Spelling:
-    """How this site spells names: realms to take off, without regard to case, and whether case matters in names."""
+    """How this site spells names: realms to take off, without regard to case, whether case matters in names, and
+    other names of a user, each as it is spelled canonically."""
 
     realms: tuple[str, ...] = ()
     case_insensitive: bool = False
+    aliases: Mapping[str, str] = field(default_factory=dict)
 
     def canonical(self, name: str) -> str | None:
         """The one spelling under which a user is stored; None if this cannot be a user's name."""
+        bare = self._bare(name)
+        return self.aliases.get(bare, bare) if bare is not None else None
+
+    def is_alias(self, name: str) -> bool:
+        return self._bare(name) in self.aliases
+
+    def _bare(self, name: str) -> str | None:
         if len(name) > _TYPED_MOST:
             return None
         try:

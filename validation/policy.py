@@ -110,6 +110,16 @@ def next_step(snapshot: Snapshot, user: User, door: Door, settings: Settings, no
     return Next(Step.REFUSE, Reason.NO_TOKEN, MessageKey.ELSEWHERE)
 
 
+# A way in that can do all: what it leads to is what the user can hope for wherever he comes from.
+ANY_DOOR = Door(proves_password=True, can_challenge=True, shows_key_in_clear=True)
+
+
+def next_step_anywhere(snapshot: Snapshot, user: User, settings: Settings, now: float) -> Next:
+    """What a login with a right password does, whatever the door; what stands against the user comes first."""
+    obstacle = OBSTACLE.get(standing(snapshot, settings, now))
+    return Next(Step.REFUSE, obstacle) if obstacle else next_step(snapshot, user, ANY_DOOR, settings, now)
+
+
 def let_in_without_pin(user: User, settings: Settings, now: float) -> Reason | None:
     """The only three ways past the second factor; each needs a password proved by us and is written down."""
     if settings.second_factor == "skip":
@@ -136,9 +146,11 @@ def pairing_refusal(snapshot: Snapshot, user: User, door: Door, settings: Settin
 
 
 def pairing_open_until(user: User, settings: Settings) -> float:
-    """0 if closed."""
+    """0 if closed. Within the grace nobody is asked to pair, so the window of a new account begins when that ends."""
     length = {Pairing.NEW: settings.pairing_window, Pairing.REOPENED: settings.pairing_reopen, Pairing.CLOSED: 0.0}
-    return user.pairing_since + length[user.pairing] if length[user.pairing] else 0.0
+    grace_ends = user.created_at + settings.grace if user.first_registered_at is None else 0.0
+    since = max(user.pairing_since, grace_ends) if user.pairing is Pairing.NEW else user.pairing_since
+    return since + length[user.pairing] if length[user.pairing] else 0.0
 
 
 def pairing_open(user: User, settings: Settings, now: float) -> bool:

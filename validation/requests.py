@@ -111,6 +111,7 @@ class LoginRequest:
     purpose: Purpose = Purpose.LOGIN
     replaces: str = ""  # Purpose.RESET: serial of the app whose key is made anew
     ticket: str | None = field(default=None, repr=False)  # Purpose.REDEEM
+    actor: str = ""  # who typed it, where a command on this host was the face
     unsupported: str = ""  # why the face could make nothing of the request; it is then refused, and nothing counts
 
     @property
@@ -234,6 +235,7 @@ class EnrollToken(Command):
     origin: Origin = Origin.SELF
     allow_short_key: bool = False
     public_id: str = ""  # Yubico OTP
+    look_ahead: int | None = None  # HOTP; None: as the policy says
 
     @property
     def wanted(self) -> Wanted:

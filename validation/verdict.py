@@ -127,7 +127,14 @@ class Case:
     # --- audit ----------------------------------------------------------------------------------------------
 
     def audit(
-        self, decision: str, reason: Reason, serial: str = "", failures: int = 0, kind: str = "", notice: str = ""
+        self,
+        decision: str,
+        reason: Reason,
+        serial: str = "",
+        failures: int = 0,
+        kind: str = "",
+        notice: str = "",
+        event: str = "",
     ) -> Audit:
         request = self.request
         detail: dict[str, str | int] = {"password": self._password_word()}
@@ -137,9 +144,11 @@ class Case:
             detail["kind"] = kind
         if request.unsupported:
             detail["unsupported"] = request.unsupported
+        if notice:
+            detail["notice"] = notice
         return Audit(
             at=self.now,
-            event=str(request.purpose),
+            event=event or str(request.purpose),
             decision=decision,
             reason=reason,
             user=self.snapshot.user.name if self.snapshot.user is not None else request.user,
@@ -147,6 +156,7 @@ class Case:
             face=request.channel.face,
             source=request.source or "",
             serial=serial,
+            actor=request.actor,
             request_id=request.request_id,
             detail=detail,
             notice=notice,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from store.cli.shared import iso_time, json_option, local_time, opened, print_json, print_table, reading
+from store.cli.shared import iso_time, json_option, local_time, opened, print_json, print_table, reading, user_name
 from validation.errors import BadInput
 
 if TYPE_CHECKING:
@@ -32,8 +32,10 @@ def list_(ctx: click.Context, user: str | None, since: str | None, limit: int | 
     after = _time(since) if since is not None else None
     from store import listings
 
+    # Under its canonical spelling, and as it is: names that nobody has stand in the trail as they were typed.
+    names = None if user is None else {user, user_name(ctx, user)}
     with reading(ctx) as connection:
-        found = list(listings.audit_rows(connection, user, after, limit))
+        found = list(listings.audit_rows(connection, names, after, limit))
     if as_json:
         print_json([row | {"at": iso_time(row["at"])} for row in found])
         return

@@ -13,11 +13,12 @@ from store.cli.shared import (
     opened,
     print_json,
     print_table,
+    read_address,
     scope,
     scope_options,
     user_name,
 )
-from validation.errors import BadInput, Refused
+from validation.errors import Refused
 from validation.requests import Channel, LoginRequest, SetRule, UnsetRule, Wanted
 from validation.settings import KEYS, Rule, Settings, duration_text
 
@@ -127,19 +128,26 @@ def lint(ctx: click.Context) -> int:
 @policy.command()
 @click.option("--user", "name", required=True, metavar="U")
 @click.option("--client", metavar="C", help="Through this RADIUS client.")
+@click.option("--service", metavar="S", help="Through this PAM service. Without both: a terminal of this host.")
 @click.option("--from", "source", metavar="ADDRESS", help="From this address.")
 @json_option
 @click.pass_context
-def explain(ctx: click.Context, name: str, client: str | None, source: str | None, as_json: bool) -> None:
+def explain(
+    ctx: click.Context, name: str, client: str | None, service: str | None, source: str | None, as_json: bool
+) -> None:
     """What the next login of a user would do, and the rule behind each point."""
-    explanation = _explain(ctx, name, client, source)
+    if client is not None and service is not None:
+        raise click.UsageError("--client and --service exclude each other: a login comes through one door")
+    explanation = _explain(ctx, name, client, service, read_address("--from", source))
     if as_json:
-        print_json(_document(name, client, explanation))
+        print_json(_document(name, client, service, explanation))
     else:
-        _tell(name, client, explanation)
+        _tell(name, client or service or "a terminal of this host", explanation)
 
 
-def _explain(ctx: click.Context, name: str, client: str | None, source: str | None) -> "Explanation":
+def _explain(
+    ctx: click.Context, name: str, client: str | None, service: str | None, source: str | None
+) -> "Explanation":
     from store.opening import SystemMoments
     from validation.explaining import explain as explanation_of
 
@@ -147,28 +155,25 @@ def _explain(ctx: click.Context, name: str, client: str | None, source: str | No
         (snapshot,) = store.look([Wanted(user=user_name(ctx, name), client=client, source=source)])
     if snapshot.user is None:
         raise Refused(f"there is no user {name!r}; twofold user list shows all")
-    if snapshot.client is None:
-        raise (
-            Refused(f"there is no client {client!r}; twofold client list shows all")
-            if client
-            else BadInput(
-                "--client: name the RADIUS client the login would come through; twofold client list shows all"
-            )
-        )
+    if client is not None and snapshot.client is None:
+        raise Refused(f"there is no client {client!r}; twofold client list shows all")
+    known = snapshot.client
     request = LoginRequest(
         user=snapshot.user.name,
-        channel=Channel.for_mode(snapshot.client.mode),
-        client=snapshot.client.name,
-        client_version=snapshot.client.version,
+        channel=Channel.for_mode(known.mode) if known is not None else Channel.console(),
+        client=known.name if known is not None else "",
+        client_version=known.version if known is not None else 0,
         source=source,
+        service=service,
     )
     return explanation_of(snapshot, request, SystemMoments().moment())
 
 
-def _document(name: str, client: str | None, found: "Explanation") -> dict[str, Any]:
+def _document(name: str, client: str | None, service: str | None, found: "Explanation") -> dict[str, Any]:
     return {
         "user": name,
         "client": client,
+        "service": service,
         "next_step": found.next_step,
         "reason": str(found.decision.reason),
         "tokens": list(found.serials),
@@ -192,10 +197,8 @@ _STEPS = {
 _SHOWN = ("second_factor", "enrolment", "onboarding_over_radius", "reuse_window", "grace", "tries", "lock_from")
 
 
-def _tell(name: str, client: str | None, found: "Explanation") -> None:
-    click.echo(
-        f"The next login of {name} through {client} asks for {_STEPS[found.next_step]} ({found.decision.reason})."
-    )
+def _tell(name: str, door: str, found: "Explanation") -> None:
+    click.echo(f"The next login of {name} through {door} asks for {_STEPS[found.next_step]} ({found.decision.reason}).")
     click.echo(f"  accepted PINs            {', '.join(found.serials) or 'none'}")
     for key in _SHOWN:
         value, rule = found.origins[key]

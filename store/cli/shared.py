@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -151,6 +151,14 @@ def read_network(what: str, text: str) -> Network:
         return ip_network(text)
     except ValueError as error:
         raise BadInput(f"{what}: {error}; write 192.0.2.10, 192.0.2.0/24 or 2001:db8::/48") from None
+
+
+def read_address(what: str, text: str | None) -> str | None:
+    """An address as faces write it. Raises BadInput."""
+    try:
+        return str(ip_address(text)) if text is not None else None
+    except ValueError:
+        raise BadInput(f"{what}: {text!r} is no address; write 192.0.2.10 or 2001:db8::10") from None
 
 
 def json_option(function: F) -> F:

@@ -59,11 +59,12 @@ def redeem(ctx: click.Context) -> None:
     password = read_line("Password", hidden=True)
     (look,) = gate.look([LookRequest(user="", client="", mode=Mode.CHALLENGE, typed=password, ticket=text)])
     result = checker(config).check(look, password)
-    decision = _ask(gate, _request(text, result))
+    asked = _request(text, result)
+    decision = _ask(gate, asked)
     while isinstance(decision, Challenge):
         _show(decision)
         pin = read_line(without_controls(decision.texts[-1]).strip().rstrip(":"), hidden=False)
-        decision = _ask(gate, _answer(text, decision.state, pin))
+        decision = _ask(gate, _answer(asked, decision.state, pin))
     if not isinstance(decision, Accept):
         raise Refused(without_controls(decision.text))
     for line in decision.texts:
@@ -80,11 +81,12 @@ def _request(text: str, result: FirstFactorResult) -> LoginRequest:
         first_factor=result,
         purpose=Purpose.REDEEM,
         ticket=text,
+        actor=actor(),
     )
 
 
-def _answer(text: str, state: str, pin: str) -> LoginRequest:
-    return replace(_request(text, NOT_CHECKED), state=state, passcode=typed_alone(pin))
+def _answer(asked: LoginRequest, state: str, pin: str) -> LoginRequest:
+    return replace(asked, first_factor=NOT_CHECKED, state=state, passcode=typed_alone(pin))
 
 
 def _ask(gate: Gate, request: LoginRequest) -> Decision:

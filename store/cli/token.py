@@ -27,7 +27,7 @@ from validation.errors import BadInput, Refused
 from validation.model import RevokeReason, Token
 from validation.requests import EnrollToken, ResyncToken, RevokeToken, RevokeUserTokens, SetTokenUse, typed_alone
 from validation.tokens import qr
-from validation.tokens.kind import ALGORITHMS, DIGITS
+from validation.tokens.kind import ALGORITHMS, DIGITS, LOOK_AHEAD_MOST
 from validation.tokens.registry import KINDS
 from validation.tokens.uri import base32, grouped, key_from_text
 
@@ -43,6 +43,12 @@ def token() -> None:
 @click.option("--digits", type=click.Choice([str(d) for d in DIGITS]), default="6", show_default=True)
 @click.option("--period", type=int, default=30, show_default=True, metavar="SECONDS", help="TOTP only.")
 @click.option("--algorithm", type=click.Choice(ALGORITHMS), default="sha1", show_default=True)
+@click.option(
+    "--look-ahead",
+    type=click.IntRange(0, LOOK_AHEAD_MOST),
+    metavar="N",
+    help="HOTP only: presses without a login that this token is forgiven, in place of the policy's.",
+)
 @click.option("--label", default="", metavar="T", help="A note for yourself, such as the model.")
 @click.option("--serial", metavar="S", help="Else one is made.")
 @click.option("--key-stdin", is_flag=True, help="Read the key in Base32 from standard input; else one is made.")
@@ -59,6 +65,7 @@ def enroll(
     digits: str,
     period: int,
     algorithm: str,
+    look_ahead: int | None,
     label: str,
     serial: str | None,
     key_stdin: bool,
@@ -70,6 +77,8 @@ def enroll(
     path = _qr_path(qr_target)
     if kind != "totp" and ctx.get_parameter_source("period") is not ParameterSource.DEFAULT:
         raise click.UsageError("--period goes with --kind totp: a counter token knows no time")
+    if kind != "hotp" and look_ahead is not None:
+        raise click.UsageError("--look-ahead goes with --kind hotp: an app that goes by time cannot run ahead")
     issuer, name = load_config(ctx).issuer, user_name(ctx, name)
     command = EnrollToken(
         actor=actor(),
@@ -78,6 +87,7 @@ def enroll(
         digits=int(digits),
         period=period,
         algorithm=algorithm,
+        look_ahead=look_ahead,
         label=label,
         serial=serial,
         key=key_from_text(read_secret(f"Key for {name} in Base32")) if key_stdin else None,
@@ -228,7 +238,7 @@ def _document(row: dict[str, Any]) -> dict[str, Any]:
     if row["kind"] == "totp":
         document |= {"next_step": row["moving_factor"], "drift": row["drift"], "window": "±1 step"}
     else:
-        document |= {"counter": row["moving_factor"]}
+        document |= {"counter": row["moving_factor"], "look_ahead": row["look_ahead"]}
     return document | {
         "failures": row["failures"],
         "created_at": iso_time(row["created_at"]),

@@ -1,7 +1,8 @@
 """`twofold user`: who may log in."""
 
 import time
-from typing import Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,6 +13,7 @@ from store.cli.shared import (
     json_option,
     load_config,
     local_time,
+    opened,
     print_json,
     print_line,
     print_table,
@@ -19,10 +21,15 @@ from store.cli.shared import (
     reading,
     user_name,
 )
+from validation.decisions import Reason
 from validation.errors import BadInput, Refused
 from validation.model import FirstFactorKind
 from validation.policy import check_name
-from validation.requests import AddUser, ChangeUserState, GiveBypass, RemoveUser, SetPairing, SetUser, UserAct
+from validation.requests import AddUser, ChangeUserState, GiveBypass, RemoveUser, SetPairing, SetUser, UserAct, Wanted
+
+if TYPE_CHECKING:
+    from store.database import Database
+    from validation.explaining import Outlook
 
 _first_factor = click.option(
     "--first-factor", type=click.Choice([str(kind) for kind in FirstFactorKind]), help="Where the password is checked."
@@ -51,12 +58,15 @@ def add(ctx: click.Context, name: str, first_factor: str | None, groups: tuple[s
     click.echo(f"User {name} added.")
     if password_hash is None:
         click.echo(f"No password yet: twofold user set {name} --password-stdin")
-    click.echo(f"Next: twofold token enroll {name}")
+    click.echo(f"Next: a first login pairs an app; or hand out a token: twofold token enroll {name}")
 
 
 def _new_name(ctx: click.Context, name: str) -> str:
     """The canonical spelling. Raises BadInput that says what is wrong with a name that has none."""
-    canonical = load_config(ctx).names.canonical(name)
+    config = load_config(ctx)
+    canonical = config.names.canonical(name)
+    if config.names.is_alias(name):
+        raise Refused(f"{name!r} is another name of {canonical!r}: names.aliases in {config.file}")
     if canonical is None:
         check_name("user", name)
         raise BadInput("user name: RFC 8265 does not allow it (symbols that look like others, mixed directions)")
@@ -123,16 +133,18 @@ def show(ctx: click.Context, name: str, as_json: bool) -> None:
     from store import listings
 
     name = user_name(ctx, name)
-    with reading(ctx) as connection:
+    with opened(ctx) as store, store.connections.reading() as connection:
         found = listings.user_rows(connection, name)
         if not found:
             raise Refused(f"there is no user {name!r}; twofold user list shows all")
+        ahead = _outlook(store, name)
         row = found[0]
         throttles = listings.throttle_rows(connection, row["id"])
         tokens = listings.token_rows(connection, user=name)
         challenges = listings.open_challenges(connection, row["id"], time.time())
     if as_json:
-        print_json(_document(row) | {"throttles": [_throttle(t) for t in throttles], "open_challenges": challenges})
+        throttled = {"throttles": [_throttle(t) for t in throttles], "open_challenges": challenges}
+        print_json(_document(row) | throttled | _outlook_document(ahead))
         return
     print_line(f"{row['name']}: {_state(row)}, added {local_time(row['created_at'])}")
     print_line(f"  password      {row['first_factor']}{'' if row['has_password'] else ', none set'}")
@@ -146,8 +158,64 @@ def show(ctx: click.Context, name: str, as_json: bool) -> None:
         if throttle["failures"]:
             print_line(f"  failures      {throttle['failures']} x {throttle['factor']}{_wait(throttle)}")
     print_line(f"  open logins   {challenges}")
-    if not row["active_tokens"]:
-        print_line(f"No usable token, so every login is refused: twofold token enroll {row['name']}")
+    for line in _outlook_lines(ahead, row["name"]):
+        print_line(line)
+    if not row["has_password"] and row["first_factor"] == FirstFactorKind.LOCAL:
+        print_line(f"No password yet, so every login is refused: twofold user set {row['name']} --password-stdin")
+
+
+def _outlook(store: "Database", name: str) -> "Outlook | None":
+    """None for a user whose rows are damaged: the listing shows what it can."""
+    from validation.explaining import outlook
+
+    (snapshot,) = store.look([Wanted(user=name)])
+    if snapshot.user is None or snapshot.damage is not None:
+        return None
+    return outlook(snapshot, snapshot.user, time.time())
+
+
+def _outlook_document(ahead: "Outlook | None") -> dict[str, Any]:
+    if ahead is None:
+        return {}
+    return {
+        "next_login": ahead.then.step.name.lower().replace("_", "-"),
+        "reason": str(ahead.then.reason),
+        "registrations": list(ahead.serials),
+        "pairing_open_until": iso_time(ahead.pairing_until or None),
+        "bypass_until": iso_time(ahead.bypass_until or None),
+        "guesses_left": ahead.guesses_left,
+    }
+
+
+def _outlook_lines(ahead: "Outlook | None", name: str) -> Iterator[str]:
+    if ahead is None:
+        yield "A row of this user is damaged, so every login is refused: twofold audit list shows who changed what"
+        return
+    now = time.time()
+    if ahead.bypass_until > now:
+        yield f"  bypass        until {local_time(ahead.bypass_until)}"
+    open_until = f"open until {local_time(ahead.pairing_until)}" if ahead.pairing_until > now else "closed"
+    yield f"  pairing       {open_until}"
+    if ahead.guesses_left < ahead.guess_budget:
+        yield f"  guesses       {ahead.guesses_left} of {ahead.guess_budget} left in 30 days"
+    yield _NEXT_LOGIN.get(ahead.then.reason, f"Every login is refused: {ahead.then.reason}").format(name=name)
+
+
+_NEXT_LOGIN = {
+    Reason.PASSWORD_RIGHT: "The next login asks for password and PIN.",
+    Reason.ONBOARDING: "No registration yet: the next login begins one, where the way in allows it.",
+    Reason.SKIPPED: "The next login needs no PIN: policy second_factor is skip.",
+    Reason.BYPASS: "The next login needs no PIN: a bypass runs.",
+    Reason.GRACE: "No registration yet: the next login is let in with a reminder, by grace.",
+    Reason.HARDWARE_ONLY: "Hardware-only, none assigned: every login is refused with the notice. "
+    "Hand out a token: twofold token enroll {name}",
+    Reason.PAIRING_CLOSED: "No registration, and pairing is closed, so every login is refused: "
+    "twofold user pairing {name} --open, or twofold token enroll {name}",
+    Reason.NO_TOKEN: "No usable token, so every login is refused: twofold token enroll {name}",
+    Reason.USER_DISABLED: "Disabled, so every login is refused: twofold user enable {name}",
+    Reason.USER_LOCKED: "Locked, so every login is refused: twofold user unlock {name}",
+    Reason.WAITING: "Nothing is checked now, after failures: twofold user unlock {name}",
+}
 
 
 def _state(row: dict[str, Any]) -> str:
@@ -191,19 +259,19 @@ def _act(act: UserAct, text: str, done: str) -> None:
 
 
 _act(UserAct.LOCK, "Refuse every login until unlocked; open logins end at once.", "locked")
-_act(UserAct.UNLOCK, "Take a lock and all waits after failures away.", "unlocked")
+_act(UserAct.UNLOCK, "Take a lock and all waits after failures away, and give back the guesses of 30 days.", "unlocked")
 _act(UserAct.DISABLE, "Switch the account off; open logins end at once.", "disabled")
 _act(UserAct.ENABLE, "Switch the account on again.", "enabled")
 
 
 @user.command()
 @click.argument("name")
-@click.option("--open/--close", "opened", required=True, help="Let NAME pair an app at a login, or stop that.")
+@click.option("--open/--close", "to_open", required=True, help="Let NAME pair an app at a login, or stop that.")
 @click.pass_context
-def pairing(ctx: click.Context, name: str, opened: bool) -> None:
+def pairing(ctx: click.Context, name: str, to_open: bool) -> None:
     """Open or close pairing at login for a user who has no registration."""
-    administer(ctx, SetPairing(actor=actor(), name=user_name(ctx, name), open=opened))
-    click.echo(f"Pairing is {'open' if opened else 'closed'} for {name}.")
+    administer(ctx, SetPairing(actor=actor(), name=user_name(ctx, name), open=to_open))
+    click.echo(f"Pairing is {'open' if to_open else 'closed'} for {name}.")
 
 
 @user.command()

@@ -320,10 +320,10 @@ def test_failures_are_counted_and_may_disable(store: Store, token: Token) -> Non
     assert see(store, user="alice").tokens == (token_of(store),)
 
 
-def test_a_disabled_token_can_be_active_again(store: Store, token: Token) -> None:
-    apply(store, SetTokenState(token.id, TokenState.DISABLED, None, NOW))
+def test_a_disabled_token_can_be_active_again_and_begins_anew(store: Store, token: Token) -> None:
+    apply(store, CountTokenFailure(token.id, 100, disable=True))
     apply(store, SetTokenState(token.id, TokenState.ACTIVE, None, NOW))
-    assert token_of(store) == token
+    assert token_of(store) == replace(token, failures=0)
 
 
 def test_revoked_is_final_and_takes_the_key_along(store: Store, token: Token) -> None:

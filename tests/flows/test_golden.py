@@ -261,7 +261,7 @@ class House:
 
     def last_login(self, name: str) -> tuple[object, object]:
         with self.site.database.connections.reading() as connection:
-            rows = [row for row in listings.audit_rows(connection, name) if row["event"] == "login"]
+            rows = [row for row in listings.audit_rows(connection, [name]) if row["event"] == "login"]
         return rows[-1]["decision"], rows[-1]["reason"]
 
 

@@ -77,7 +77,7 @@ def new_person(
 
 def audit_rows(site: Site, user: str) -> list[dict[str, object]]:
     with site.database.connections.reading() as connection:
-        return [row for row in listings.audit_rows(connection, user=user) if row["event"] == "login"]
+        return [row for row in listings.audit_rows(connection, names=[user]) if row["event"] == "login"]
 
 
 class Live:

@@ -177,3 +177,33 @@ def test_what_is_no_address_is_refused_with_an_example(text: str) -> None:
         BadInput, match=r"^--listen: .* is not ADDRESS:PORT, such as 127\.0\.0\.1:1812 or \[::1\]:1812$"
     ):
         parse_listen(text, "--listen")
+
+
+def test_names_say_realms_case_and_aliases() -> None:
+    names = parse(
+        """
+        [names]
+        realms = ["EXAMPLE"]
+        case_insensitive = true
+        [names.aliases]
+        "Al" = "EXAMPLE\\\\Alice"
+        """,
+        FILE,
+    ).names
+    assert (names.realms, names.case_insensitive, dict(names.aliases)) == (("EXAMPLE",), True, {"al": "alice"})
+
+
+@pytest.mark.parametrize(
+    ("aliases", "why"),
+    [
+        ('al = "-alice"', "names.aliases.al: '-alice' cannot be a user's name"),
+        ('"a\u200db" = "alice"', "cannot be a user's name"),
+        ('al = "bob"\nbob = "alice"', "names.aliases.al: 'bob' is an alias itself; name the user"),
+        ('al = "al"', "names.aliases.al: 'al' is an alias itself; name the user"),
+        ("al = 7", "names.aliases"),
+    ],
+)
+def test_an_alias_that_hides_who_logs_in_is_refused(aliases: str, why: str) -> None:
+    said = refusal(f"[names.aliases]\n{aliases}\n")
+    assert why in said
+    assert "twofold.toml, line" in said

@@ -63,9 +63,9 @@ def test_audit_rows_come_from_old_to_new(crowd: Site) -> None:
     with crowd.database.connections.reading() as connection:
         rows = list(listings.audit_rows(connection))
         newest = list(listings.audit_rows(connection, limit=2))
-        alices = [row["event"] for row in listings.audit_rows(connection, user="alice")]
+        alices = [row["event"] for row in listings.audit_rows(connection, names=["alice"])]
         later = list(listings.audit_rows(connection, since=rows[3]["at"]))
-        none = list(listings.audit_rows(connection, user="nobody"))
+        none = list(listings.audit_rows(connection, names=["nobody"]))
     assert [row["seq"] for row in rows] == list(range(1, len(rows) + 1))
     assert newest == rows[-2:]
     assert alices == ["user-add", "token-enroll", "token-enroll"]

@@ -231,3 +231,14 @@ def test_nothing_that_is_typed_raises(typed: Any) -> None:
     for spelling in (EXACT, SITE, ANY_CASE):
         canonical = spelling.canonical(typed)
         assert canonical is None or spelling.canonical(canonical) == canonical, "spelling it twice changes nothing"
+
+
+# --- aliases
+
+
+def test_an_alias_leads_to_its_user_however_it_is_written() -> None:
+    spelling = Spelling(realms=("EXAMPLE",), case_insensitive=True, aliases={"al": "alice"})
+    assert {spelling.canonical(typed) for typed in ("al", "AL", "EXAMPLE\\Al", "alice", "al@example")} == {"alice"}
+    assert [spelling.is_alias(typed) for typed in ("Al", "al@EXAMPLE", "alice", "alan", "")] == [True, True] + [
+        False
+    ] * 3

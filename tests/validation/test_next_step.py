@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.builders import HASH_VERSION, NOW, PROVED, WRONG, book, moment, request, snapshot, totp_token, user
+from tests.builders import HASH_VERSION, NOW, PROVED, WRONG, book, moment, rejected, request, snapshot, totp_token, user
 from tests.validation.engine import CONSOLE, PORTAL, SSH, VPN, Engine
 from validation import decide
 from validation.changes import Audit, SetThrottle, UseToken
@@ -276,6 +276,18 @@ def test_a_clock_that_is_set_back_makes_no_grace(grace: float) -> None:
     assert let_in_without_pin(replace(ALICE, created_at=NOW + 1), replace(DEFAULTS, grace=grace), NOW) is None
 
 
+def test_a_new_account_may_pair_for_its_whole_window_after_the_grace() -> None:
+    """With both at 14 days, who waited to the end of the grace must not find pairing closed."""
+    engine = Engine(grace="14d", pairing_window="14d")
+    engine.add_user("alice")
+    engine.clock.now += 14 * DAY
+    assert isinstance(engine.log_in("alice", client=CONSOLE), Challenge)
+    engine.clock.now += 14 * DAY - 1
+    assert isinstance(engine.log_in("alice", client=CONSOLE), Challenge)
+    engine.clock.now += 1
+    assert engine.log_in("alice", client=CONSOLE) == rejected(Reason.PAIRING_CLOSED, message=MessageKey.LOST_TOKEN)
+
+
 def test_a_grace_reminds_how_long_there_is() -> None:
     engine = Engine(grace="14d")
     engine.add_user("alice")
@@ -329,6 +341,16 @@ def test_a_bypass_can_be_taken_back(engine: Engine, serial: str) -> None:
     assert isinstance(engine.log_in("alice", client=VPN), Accept)
     engine.gate.administer(GiveBypass(actor="admin", name="alice", hours=0))
     assert isinstance(engine.log_in("alice", client=VPN), Challenge)
+
+
+def test_a_compromise_ends_a_bypass_and_a_loss_does_not(engine: Engine, serial: str) -> None:
+    """Else whoever has stolen phone and password goes on with the password."""
+    other = engine.enroll("alice")
+    engine.gate.administer(GiveBypass(actor="admin", name="alice", hours=72))
+    engine.gate.administer(RevokeToken(actor="admin", serial=serial, reason=RevokeReason.LOST))
+    assert isinstance(engine.log_in("alice", client=VPN), Accept)
+    engine.gate.administer(RevokeToken(actor="admin", serial=other, reason=RevokeReason.COMPROMISE))
+    assert isinstance(engine.log_in("alice", client=VPN), Reject)
 
 
 @pytest.mark.parametrize("hours", [-1, 73, 10**9])

@@ -9,8 +9,8 @@ from tests.validation.engine import PORTAL, SSH, Engine
 from validation.decisions import Accept, Reason
 from validation.messages import MessageKey
 from validation.model import Factor, Throttle, TokenState
-from validation.requests import ChangeUserState, FirstFactor, UserAct
-from validation.settings import DEFAULTS
+from validation.requests import ChangeUserState, FirstFactor, SetTokenUse, UserAct
+from validation.settings import DAY, DEFAULTS
 from validation.throttle import after_failure, is_waiting
 
 SCHEDULE = [0, 0, 0, 0, 30, 60, 120, 240, 480, 960, 1920, 3600, 3600, 3600]  # seconds after the nth failure
@@ -168,3 +168,38 @@ def test_one_right_pin_begins_the_tokens_count_anew(engine: Engine, serial: str)
         assert engine.token(serial).failures == 0
         engine.clock.now += 60
     assert engine.token(serial).state is TokenState.ACTIVE
+
+
+@pytest.mark.statement("O-009", "O-042")
+def test_a_token_that_is_disabled_by_wrong_pins_has_a_row_and_is_told(engine: Engine, serial: str) -> None:
+    fail_times(engine, serial, 99, SSH)
+    engine.notices.told.clear()
+    fail_times(engine, serial, 1, SSH)
+    (row,) = [row for row in engine.trail if row.event == "token-disable"]
+    assert (row.user, row.serial, row.client, row.detail["failures"]) == ("alice", serial, SSH, 100)
+    assert [(told.notice, told.serial) for told in engine.notices.told] == [("token_disabled", serial)]
+    engine.gate.administer(SetTokenUse(actor="admin", serial=serial, enabled=True))
+    fail_times(engine, serial, 1, SSH)
+    assert engine.token(serial).state is TokenState.ACTIVE, "one slip after an admin has acted is no second lock-out"
+    assert isinstance(engine.log_in("alice", engine.pin(serial)), Accept)
+
+
+def test_a_right_pin_of_one_token_ends_the_row_of_wrong_ones_at_each(engine: Engine, serial: str) -> None:
+    """One slip a day at one app must not disable, after a hundred days, the other that lies in the drawer."""
+    daily = engine.enroll("alice", "hotp")
+    for _ in range(120):
+        engine.log_in("alice", engine.wrong_pin(serial))
+        assert isinstance(engine.log_in("alice", engine.pin(daily)), Accept)
+        engine.clock.now += DAY
+    assert (engine.token(serial).state, engine.token(serial).failures) == (TokenState.ACTIVE, 0)
+    assert isinstance(engine.log_in("alice", engine.pin(serial)), Accept)
+
+
+def test_the_alarm_for_a_stolen_password_stands_in_the_trail(engine: Engine, serial: str) -> None:
+    fail_times(engine, serial, 7, SSH)
+    assert [row.detail.get("notice") for row in engine.trail if row.decision == "reject"] == [
+        *[None] * 4,
+        "locked",
+        "password_maybe_stolen",
+        None,
+    ]

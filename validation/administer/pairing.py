@@ -25,7 +25,7 @@ def issue_recovery(snapshot: Snapshot, command: IssueRecovery, moment: Moment) -
     )
     old = [t for t in snapshot.tokens if t.kind == "recovery_code" and t.state is not TokenState.REVOKED]
     retired = tuple(SetTokenState(t.id, TokenState.REVOKED, RevokeReason.OTHER, moment.now) for t in old)
-    audit = audit_row(command, moment, "recovery-issue", user.name, serial=sheet.serial, notice="recovery-issued")
+    audit = audit_row(command, moment, "recovery-issue", user.name, serial=sheet.serial, notice="recovery_issued")
     shown = tuple(recovery_code.shown(code) for code in codes)
     return Done(serials=(sheet.serial,), shown_once=shown), (*retired, InsertToken(sheet), audit)
 

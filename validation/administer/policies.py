@@ -30,16 +30,13 @@ def unset_rule(snapshot: Snapshot, command: UnsetRule, moment: Moment) -> Outcom
     return Done(), (DeleteRule(command.key, command.scope), audit)
 
 
-MAX_TEXT = 4000  # octets; a RADIUS reply holds 4096 with all else
-
-
 def set_text(snapshot: Snapshot, command: SetText, moment: Moment) -> Outcome:
     _check_scope(snapshot, command.scope)
     if command.key not in set(MessageKey):
         raise BadInput(f"{command.key!r} is not a text; choose one of {', '.join(MessageKey)}")
     if command.language not in ("", *DEFAULTS):
         raise BadInput(f"--lang: {command.language!r} is not known; choose one of {', '.join(DEFAULTS)}")
-    check_text(MessageKey(command.key), command.text, MAX_TEXT)
+    check_text(MessageKey(command.key), command.text)
     text = Text(command.key, command.language, command.text, command.scope)
     audit = audit_row(command, moment, "message-set", key=text.key, language=text.language, scope=str(text.scope))
     return Done(), (InsertText(text), audit)

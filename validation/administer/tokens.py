@@ -9,6 +9,7 @@ from validation.changes import (
     InsertToken,
     MarkRegistered,
     Resynchronise,
+    SetBypass,
     SetPairing,
     SetThrottle,
     SetTokenState,
@@ -19,20 +20,19 @@ from validation.model import Factor, Moment, RevokeReason, Snapshot, Token, Toke
 from validation.policy import (
     PAIRING_AFTER,
     By,
-    Door,
     Step,
     check_label,
     check_serial,
     is_held,
     may_move,
-    next_step,
+    next_step_anywhere,
     registrations,
     window,
 )
 from validation.requests import Command, EnrollToken, ResyncToken, RevokeToken, RevokeUserTokens, SetTokenUse
 from validation.throttle import after_failure
 from validation.tokens.kind import KEY_OCTETS_LEAST
-from validation.tokens.registry import KINDS
+from validation.tokens.registry import KINDS, kind_of
 
 
 def enroll_token(snapshot: Snapshot, command: EnrollToken, moment: Moment) -> Outcome:
@@ -51,6 +51,7 @@ def enroll_token(snapshot: Snapshot, command: EnrollToken, moment: Moment) -> Ou
         algorithm=command.algorithm,
         moving_factor=command.moving_factor,
         public_id=command.public_id,
+        look_ahead=command.look_ahead,
     )
     _check_new_token(snapshot, command, token)
     check_room(snapshot, user)
@@ -98,7 +99,9 @@ def revoke_token(snapshot: Snapshot, command: RevokeToken, moment: Moment) -> Ou
 
 def revoke_user_tokens(snapshot: Snapshot, command: RevokeUserTokens, moment: Moment) -> Outcome:
     known_user(snapshot, command.user)
-    tokens = tuple(t for t in snapshot.tokens if may_move(t, TokenState.REVOKED))
+    everything = tuple(t for t in snapshot.tokens if may_move(t, TokenState.REVOKED))
+    # A sheet of recovery codes is no registration: it goes with --all, or by its own serial.
+    tokens = everything if command.every else tuple(t for t in everything if kind_of(t.kind).is_registration)
     if not tokens:
         raise Refused(f"{command.user} has no token to revoke")
     if len(tokens) > 1 and not command.every:
@@ -123,6 +126,9 @@ def _revoke(
     if pairing is not None:
         changes.append(SetPairing(owner.id, pairing, moment.now))
         owner = replace(owner, pairing=pairing, pairing_since=moment.now)
+    if reason is RevokeReason.COMPROMISE and owner.bypass_until > moment.now:
+        changes.append(SetBypass(owner.id, 0.0))
+        owner = replace(owner, bypass_until=0.0)
     changes.append(EndLoginsOf(owner.id))
     gone = {token.id for token in tokens}
     left = replace(snapshot, user=owner, tokens=tuple(t for t in snapshot.tokens if t.id not in gone))
@@ -136,8 +142,7 @@ def next_login(snapshot: Snapshot, user: User, now: float) -> str:
     left = registrations(snapshot)
     if left:
         return f"{user.name} can still log in with {', '.join(t.serial for t in left)}."
-    door = Door(proves_password=True, can_challenge=True, shows_key_in_clear=True)
-    then = next_step(snapshot, user, door, settings, now)
+    then = next_step_anywhere(snapshot, user, settings, now)
     words = {
         Step.ONBOARD: "the next login pairs an app",
         Step.TICKET: "the next login hands out an enrolment ticket",

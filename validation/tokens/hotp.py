@@ -63,11 +63,12 @@ class Hotp:
             return NOTHING
         value = _Generator(token.key, token.digits, token.algorithm).at
         counter = token.moving_factor
-        ahead = range(counter, min(counter + window.look_ahead + 1, MAX_COUNTER))
+        look_ahead = window.look_ahead if token.look_ahead is None else token.look_ahead
+        ahead = range(counter, min(counter + look_ahead + 1, MAX_COUNTER))
         found = first_equal(passcode, ahead, value)
         if found is not None:
             return Comparison(Match(found + 1, token.drift), against=ahead)
-        behind = range(max(0, counter - window.look_ahead - 1), counter)
+        behind = range(max(0, counter - look_ahead - 1), counter)
         return Comparison(used=first_equal(passcode, behind, value) is not None, against=ahead)
 
     def resync(self, token: Token, first: str, second: str, now: float, window: Window) -> Match | None:

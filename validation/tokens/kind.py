@@ -93,6 +93,7 @@ def consecutive(first: str, second: str, moving_factors: range, value: Callable[
 
 DIGITS = (6, 7, 8)  # RFC 4226 5.3: at least 6; 7 and 8 possible
 ALGORITHMS = ("sha1", "sha256", "sha512")  # RFC 6238 1.2
+LOOK_AHEAD_MOST = 100  # counters, as for the policy key
 KEY_OCTETS_NEVER_BELOW = 14  # 112 bits, SP 800-63B-4
 KEY_OCTETS_LEAST = 16  # 128 bits, RFC 4226 4 R6
 # The counter is 8 octets (5.1); the store's integers are signed. A token is spent when its next counter would not fit.
@@ -109,5 +110,7 @@ def check_common(token: Token) -> None:
         raise BadInput(
             f"key: {len(token.key) * 8} bits are too few; at least 112 are needed, 160 are usual. Make a new key"
         )
+    if token.look_ahead is not None and (token.kind != "hotp" or not 0 <= token.look_ahead <= LOOK_AHEAD_MOST):
+        raise BadInput(f"look-ahead: {token.look_ahead} is not possible; 0 to {LOOK_AHEAD_MOST} are, for kind hotp")
     if not 0 <= token.moving_factor < MAX_COUNTER:
         raise BadInput(f"counter: {token.moving_factor} is outside 0 … 2^63-2")

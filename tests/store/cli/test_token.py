@@ -337,3 +337,21 @@ def test_a_revoked_token_stays_in_the_list_and_cannot_be_revoked_again(twofold: 
     result = twofold("token", "revoke", "TF-1")
     assert (result.status, result.sentence) == (1, "twofold: token TF-1 is revoked already")
     assert twofold("token", "enroll", "alice", "--serial", "TF-1").status == 1
+
+
+def test_a_token_may_be_forgiven_more_presses_than_the_policy(twofold: Twofold, site: Site) -> None:
+    twofold.done("token", "enroll", "alice", "--kind", "hotp", "--look-ahead", "50", "--serial", "TF-1")
+    assert twofold.done("token", "show", "TF-1", "--json").json["look_ahead"] == 50
+    assert "--look-ahead goes with --kind hotp" in twofold("token", "enroll", "alice", "--look-ahead", "5").err
+    assert twofold("token", "enroll", "alice", "--kind", "hotp", "--look-ahead", "101").status == 2
+
+
+def test_a_sheet_of_recovery_codes_is_no_token_to_choose_from(twofold: Twofold, site: Site) -> None:
+    site.enroll("alice", serial="TF-1")
+    twofold.done("recovery", "issue", "alice")
+    assert [row["active_tokens"] for row in twofold.done("user", "list", "--json").json] == [1]
+    assert twofold.done("token", "revoke", "--user", "alice").out == "Revoked: TF-1.\n"
+    assert "has no token to revoke" in twofold("token", "revoke", "--user", "alice").err
+    states = {row["kind"]: row["state"] for row in twofold.done("token", "list", "--json").json}
+    assert states == {"totp": "revoked", "recovery_code": "active"}
+    twofold.done("token", "revoke", "--user", "alice", "--all")

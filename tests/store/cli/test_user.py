@@ -34,7 +34,7 @@ def test_add_says_what_comes_next(twofold: Twofold, site: Site) -> None:
     assert lines == [
         "User alice added.",
         "No password yet: twofold user set alice --password-stdin",
-        "Next: twofold token enroll alice",
+        "Next: a first login pairs an app; or hand out a token: twofold token enroll alice",
     ]
     assert events(site) == [("store-create", ""), ("user-add", "alice")]
 
@@ -120,7 +120,7 @@ def test_show_tells_tokens_failures_and_open_logins(twofold: Twofold, site: Site
     shown = twofold.done("user", "show", "alice").out
     for words in ("alice: active, added ", "TF-1 (totp, active), last used never", "1 x password", "open logins   1"):
         assert words in shown
-    assert document(twofold, "alice") | {"created_at": "…"} == {
+    assert document(twofold, "alice") | {"created_at": "…", "pairing_open_until": "…"} == {
         "name": "alice",
         "state": "active",
         "first_factor": "local",
@@ -130,15 +130,47 @@ def test_show_tells_tokens_failures_and_open_logins(twofold: Twofold, site: Site
         "created_at": "…",
         "throttles": [{"factor": "password", "failures": 1, "blocked_until": None}],
         "open_challenges": 1,
+        "next_login": "ask",
+        "reason": "password-right",
+        "registrations": ["TF-1"],
+        "pairing_open_until": "…",
+        "bypass_until": None,
+        "guesses_left": 900,
     }
     assert pin(token) not in shown
 
 
-def test_show_says_why_a_user_cannot_log_in(twofold: Twofold) -> None:
+@pytest.mark.parametrize(
+    ("commands", "words"),
+    [
+        ([], "No registration yet: the next login begins one, where the way in allows it."),
+        (["user pairing alice --close"], "No registration, and pairing is closed, so every login is refused"),
+        (
+            ["policy set enrolment hardware-only"],
+            "Hardware-only, none assigned: every login is refused",
+        ),
+        (["policy set enrolment off"], "No usable token, so every login is refused: twofold token enroll alice"),
+        (["policy set grace 14d"], "No registration yet: the next login is let in with a reminder, by grace."),
+        (["policy set second_factor skip"], "The next login needs no PIN: policy second_factor is skip."),
+        (["user bypass alice --hours 2"], "The next login needs no PIN: a bypass runs."),
+        (["token enroll alice"], "The next login asks for password and PIN."),
+        (["user lock alice"], "Locked, so every login is refused: twofold user unlock alice"),
+        (["user disable alice"], "Disabled, so every login is refused: twofold user enable alice"),
+        (["recovery issue alice"], "No registration yet: the next login begins one, where the way in allows it."),
+    ],
+)
+def test_show_says_what_the_next_login_does(twofold: Twofold, site: Site, commands: list[str], words: str) -> None:
+    site.add_user("alice")
+    for command in commands:
+        twofold.done(*command.split())
+    assert words in twofold.done("user", "show", "alice").out.splitlines()[-1]
+
+
+def test_show_says_that_there_is_no_password_yet(twofold: Twofold) -> None:
     twofold.done("user", "add", "alice")
     shown = twofold.done("user", "show", "alice").out
     assert "local, none set" in shown
-    assert shown.endswith("No usable token, so every login is refused: twofold token enroll alice\n")
+    assert shown.endswith("No password yet, so every login is refused: twofold user set alice --password-stdin\n")
 
 
 @pytest.mark.parametrize(

@@ -124,3 +124,11 @@ def test_a_wrong_value_costs_the_counters_it_was_held_against(counter: int, look
 
 def test_comparing_changes_no_drift() -> None:
     assert compare(hotp_token(drift=4), value(0)).match == Match(1, 4)
+
+
+def test_a_token_may_have_a_look_ahead_of_its_own() -> None:
+    token = hotp_token(key=rfc4226.KEY, moving_factor=100, look_ahead=30)
+    window = Window(totp_window=1, drift_limit=10, look_ahead=10)
+    assert HOTP.compare(token, value(130), NOW, window).match == Match(131, 0)
+    assert HOTP.compare(token, value(131), NOW, window).match is None
+    assert HOTP.compare(replace(token, look_ahead=0), value(101), NOW, window).match is None

@@ -127,7 +127,7 @@ def test_a_code_helps_in_need_once_and_somebody_is_told(engine: Engine, serial: 
     state = engine.challenge("alice")
     assert engine.answer("alice", state, codes[0]) == Accept("alice", Reason.PASSCODE_RIGHT, sheet, "recovery_code")
     (told,) = engine.notices.told
-    assert (told.notice, told.user, told.serial, told.decision) == ("recovery-used", "alice", sheet, "accept")
+    assert (told.notice, told.user, told.serial, told.decision) == ("recovery_used", "alice", sheet, "accept")
     for client in (SSH, PORTAL):
         again = engine.log_in("alice", codes[0], client)
         assert isinstance(again, Reject)
@@ -156,7 +156,7 @@ def test_a_new_sheet_ends_the_old_one_touches_no_token_and_somebody_is_told(engi
     before = engine.token(serial)
     engine.notices.told.clear()
     new, new_codes = issue(engine, "alice")
-    assert [(told.notice, told.serial) for told in engine.notices.told] == [("recovery-issued", new)]
+    assert [(told.notice, told.serial) for told in engine.notices.told] == [("recovery_issued", new)]
     assert engine.token(serial) == before
     assert (engine.token(old).state, engine.token(old).key) == (TokenState.REVOKED, b"")
     assert isinstance(engine.log_in("alice", old_codes[0]), Reject)
