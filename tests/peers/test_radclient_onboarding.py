@@ -28,7 +28,15 @@ from tests.wire import CHALLENGE, REJECT
 from validation.decisions import Accept, Challenge
 from validation.gate import Gate
 from validation.model import Mode, Moment, Purpose
-from validation.requests import Channel, FirstFactor, FirstFactorResult, IssueTicket, LoginRequest, Wanted
+from validation.requests import (
+    Channel,
+    FirstFactor,
+    FirstFactorResult,
+    IssueTicket,
+    LoginRequest,
+    Wanted,
+    ticket_digest,
+)
 
 pytestmark = pytest.mark.peer("radclient", "oathtool")
 
@@ -306,6 +314,8 @@ def test_a_ticket_is_redeemed_on_a_terminal_and_the_login_that_waits_goes_on(hou
     assert "otpauth" not in told.output, "no key over this path"
     phone = redeemed(house.site, ticket)
     assert len(house.tokens(name)) == 1
+    (seen,) = house.site.database.look([Wanted(ticket=ticket_digest(ticket))])
+    assert seen.ticket is None, "used up with the first PIN, not only of no use to who has a token"
     assert house.ask(TICKET, name, phone.pin(1), told.state).code == "Access-Accept"
     assert refused(house.site, ticket)
 
