@@ -130,6 +130,8 @@ def check_text(key: MessageKey, text: str) -> None:
     """Refuse a text that could not be shown. Raises BadInput. Line breaks are allowed, other controls are not."""
     if len(text.encode()) > most_octets(key):
         raise BadInput(f"{key}: {len(text.encode())} octets; at most {most_octets(key)} fit into a RADIUS reply")
+    if text and not text.strip():  # a challenge with nothing to read breaks clients (pam_radius)
+        raise BadInput(f"{key}: the text is blank; an empty text brings the default back")
     if any(unicodedata.category(char) in _UNPRINTABLE and char != "\n" for char in text):
         raise BadInput(f"{key}: control and invisible characters are not allowed, line breaks are")
     for name in PLACEHOLDERS.get(key, frozenset()):

@@ -239,6 +239,5 @@ def test_nothing_that_is_typed_raises(typed: Any) -> None:
 def test_an_alias_leads_to_its_user_however_it_is_written() -> None:
     spelling = Spelling(realms=("EXAMPLE",), case_insensitive=True, aliases={"al": "alice"})
     assert {spelling.canonical(typed) for typed in ("al", "AL", "EXAMPLE\\Al", "alice", "al@example")} == {"alice"}
-    assert [spelling.is_alias(typed) for typed in ("Al", "al@EXAMPLE", "alice", "alan", "")] == [True, True] + [
-        False
-    ] * 3
+    assert all(spelling.is_alias(typed) for typed in ("Al", "al@EXAMPLE"))
+    assert not any(spelling.is_alias(typed) for typed in ("alice", "alan", ""))
