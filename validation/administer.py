@@ -14,11 +14,13 @@ from validation.changes import (
     AddSignedSource,
     Audit,
     Change,
+    ClearKnownSources,
     DeleteClient,
     DeleteRule,
     DeleteUser,
     EndLoginsOf,
     ForgetGuesses,
+    ForgetKnownSources,
     InsertClient,
     InsertRule,
     InsertText,
@@ -172,7 +174,12 @@ def _change_user_state(snapshot: Snapshot, command: ChangeUserState, moment: Mom
             changes = (ReplaceUser(replace(user, disabled=False)),)
         case UserAct.UNLOCK:
             waits = tuple(SetThrottle(user.id, factor, Throttle()) for factor in Factor)
-            changes = (ReplaceUser(replace(user, locked=False)), *waits, ForgetGuesses(user.id))
+            changes = (
+                ReplaceUser(replace(user, locked=False)),
+                *waits,
+                ForgetGuesses(user.id),
+                ClearKnownSources(user.id),
+            )
     notice = "locked" if command.act is UserAct.LOCK else ""
     return Done(), (*changes, _audit(command, moment, f"user-{command.act}", user=user.name, notice=notice))
 
@@ -309,6 +316,8 @@ def _revoke(
         changes.append(SetPairing(owner.id, pairing, moment.now))
         owner = replace(owner, pairing=pairing, pairing_since=moment.now)
     changes.append(EndLoginsOf(owner.id))
+    if reason is RevokeReason.COMPROMISE:
+        changes.append(ForgetKnownSources(owner.id))
     gone = {token.id for token in tokens}
     left = replace(snapshot, user=owner, tokens=tuple(t for t in snapshot.tokens if t.id not in gone))
     after = next_login(left, owner, moment.now)
