@@ -400,6 +400,14 @@ def test_a_score_falls_by_one_a_minute_and_with_each_accept_with_a_pin() -> None
     assert town.see(ELSEWHERE).source_score == before, "at 0 nothing is written"
 
 
+def test_parts_of_a_minute_are_not_lost_between_two_failures() -> None:
+    town = Town()
+    for _ in range(30):
+        town.wrong(ELSEWHERE, "nobody")
+        town.pass_time(40)
+    assert town.score(ELSEWHERE) == 30 - 30 * 40 // 60
+
+
 def test_whoever_guesses_once_a_minute_is_never_held() -> None:
     """The bound of a patient guesser, and what a device with an old password may do."""
     town = Town(**EARLY)
