@@ -21,7 +21,7 @@ from validation.ports import Notices
 _log = logging.getLogger("twofold.notify")
 
 # What an administrator must be able to find in the log of a server, whether or not a program is told.
-ALARMS = frozenset({"password_maybe_stolen", "token_disabled"})
+ALARMS = frozenset({"password_maybe_stolen", "token_disabled", "source_held"})
 
 TIME_LIMIT = 30.0  # seconds for one run of the program
 WAITING_MOST = 1000  # events; more than that are only in the audit trail
@@ -80,8 +80,10 @@ class CommandNotices:
 
 def _log_alarm(audit: Audit) -> None:
     if audit.notice in ALARMS:
-        shown = (audit.notice, printable(audit.user), printable(audit.client or audit.face), audit.serial or "-")
-        _log.warning("alarm %s: user=%s client=%s token=%s", *shown)
+        about = (audit.user, audit.client or audit.face, audit.source, audit.serial)
+        _log.warning(
+            "alarm %s: user=%s client=%s source=%s token=%s", audit.notice, *(printable(x) or "-" for x in about)
+        )
 
 
 def event(audit: Audit) -> dict[str, Any]:

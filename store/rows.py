@@ -13,6 +13,7 @@ from store.sealing import Sealer
 from validation.model import (
     Client,
     FirstFactorKind,
+    KnownSource,
     MessageAuthenticatorRule,
     Mode,
     Origin,
@@ -20,6 +21,7 @@ from validation.model import (
     PendingChallenge,
     Purpose,
     ReuseWindow,
+    SourceScore,
     Stage,
     Ticket,
     Token,
@@ -218,6 +220,14 @@ def _scope_from(row: Mapping[str, Any], network: str) -> Scope:
 
 def reuse_from(row: Mapping[str, Any]) -> ReuseWindow:
     return ReuseWindow(row["client"], row["source"], row["expires_at"], row["length"], row["passcode_mark"])
+
+
+def known_source_from(row: Mapping[str, Any]) -> KnownSource:
+    return KnownSource(row["source"], row["last_accepted_at"], row["failures"], row["blocked_until"])
+
+
+def source_score_from(row: Mapping[str, Any]) -> SourceScore:
+    return SourceScore(row["score"], row["blocked_until"], row["at"])
 
 
 def ticket_from(row: Mapping[str, Any]) -> Ticket:

@@ -173,6 +173,31 @@ reuse_windows = Table(
     sqlite_with_rowid=False,
 )
 
+# Where a user was accepted from, and the wrong passwords that came from there since.
+known_sources = Table(
+    "known_sources",
+    metadata,
+    Column("user_id", _Id, ForeignKey("users.id", ondelete="CASCADE"), primary_key=True),
+    Column("source", Text, primary_key=True),
+    Column("last_accepted_at", Float, nullable=False),
+    Column("failures", Integer, nullable=False),
+    Column("blocked_until", Float, nullable=False),
+    CheckConstraint("failures >= 0", name="failures"),
+    sqlite_with_rowid=False,
+)
+
+# Addresses that wrong passwords came from, whoever was named. `score` is as of `at`.
+source_scores = Table(
+    "source_scores",
+    metadata,
+    Column("source", Text, primary_key=True),
+    Column("score", Integer, nullable=False),
+    Column("blocked_until", Float, nullable=False),
+    Column("at", Float, nullable=False),
+    CheckConstraint("score >= 0", name="score"),
+    sqlite_with_rowid=False,
+)
+
 tickets = Table(
     "tickets",
     metadata,

@@ -16,10 +16,12 @@ from store.schema import (
     clients,
     guesses,
     known_keys,
+    known_sources,
     meta,
     policies,
     reuse_windows,
     signed_sources,
+    source_scores,
     texts,
     throttles,
     tickets,
@@ -31,9 +33,11 @@ from validation.errors import Damaged
 from validation.model import (
     Client,
     Factor,
+    KnownSource,
     PendingChallenge,
     ReuseWindow,
     Snapshot,
+    SourceScore,
     Throttle,
     Ticket,
     Token,
@@ -54,6 +58,8 @@ _challenges_by_state = select(challenges).where(challenges.c.state.in_(bindparam
 _clients_by_name = select(clients).where(clients.c.name.in_(bindparam("wanted", expanding=True)))
 _tickets_by_digest = select(tickets).where(tickets.c.digest.in_(bindparam("wanted", expanding=True)))
 _reuse_of = select(reuse_windows).where(reuse_windows.c.user_id.in_(bindparam("wanted", expanding=True)))
+_known_sources_of = select(known_sources).where(known_sources.c.user_id.in_(bindparam("wanted", expanding=True)))
+_scores_of = select(source_scores).where(source_scores.c.source.in_(bindparam("wanted", expanding=True)))
 _guesses_of = select(guesses).where(guesses.c.user_id.in_(bindparam("wanted", expanding=True)))
 _known_keys = select(known_keys).where(known_keys.c.fingerprint.in_(bindparam("wanted", expanding=True)))
 
@@ -141,6 +147,8 @@ class _Batch:
         self._throttles = self._read_throttles(ids)
         self._guesses = self._read_guesses(ids)
         self._reuse = self._read_reuse(ids)
+        self._known_sources = self._read_known_sources(ids)
+        self._scores = self._read_scores()
         self._clients, self._damaged_clients = self._read_clients()
         self._known_keys = self._read_known_keys()
 
@@ -168,6 +176,8 @@ class _Batch:
             book=self._book,
             guesses=self._guesses[user.id] if user is not None else {},
             reuse=self._reuse.get((user.id, wanted.client or "", wanted.source or "")) if user is not None else None,
+            known_source=self._known_sources.get((user.id, wanted.source or "")) if user is not None else None,
+            source_score=self._scores.get(wanted.source or ""),
             ticket=ticket,
             damage=self._damage(wanted, user),
         )
@@ -242,6 +252,14 @@ class _Batch:
     def _read_reuse(self, user_ids: set[int]) -> dict[tuple[int, str, str], ReuseWindow]:
         asked = {user_id for user_id in user_ids if any(w.source for w in self._wanted)}
         return {(r["user_id"], r["client"], r["source"]): rows.reuse_from(r) for r in self._rows(_reuse_of, asked)}
+
+    def _read_known_sources(self, user_ids: set[int]) -> dict[tuple[int, str], KnownSource]:
+        asked = {user_id for user_id in user_ids if any(w.source for w in self._wanted)}
+        return {(r["user_id"], r["source"]): rows.known_source_from(r) for r in self._rows(_known_sources_of, asked)}
+
+    def _read_scores(self) -> dict[str, SourceScore]:
+        found = self._rows(_scores_of, {w.source for w in self._wanted})
+        return {row["source"]: rows.source_score_from(row) for row in found}
 
     def _read_challenges(self) -> dict[str, PendingChallenge]:
         found: dict[str, PendingChallenge] = {}

@@ -22,10 +22,12 @@ from store.schema import (
     floods,
     guesses,
     known_keys,
+    known_sources,
     meta,
     policies,
     reuse_windows,
     signed_sources,
+    source_scores,
     texts,
     throttles,
     tickets,
@@ -38,7 +40,7 @@ from validation import changes as c
 from validation.changes import Audit, Change
 from validation.model import Stage, TokenState, canonical_key
 from validation.ports import Conflict
-from validation.settings import Scope
+from validation.settings import MINUTE, Scope
 
 CLIENTS_GENERATION = "clients_generation"
 _FORGET_FLOODS = 7 * 86_400.0  # seconds; anybody can make such rows
@@ -82,6 +84,29 @@ _OPEN_REUSE = _insert_reuse.on_conflict_do_update(
     index_elements=["user_id", "client", "source"],
     set_={name: _insert_reuse.excluded[name] for name in ("expires_at", "length", "passcode_mark")},
 )
+_insert_known_source = sqlite.insert(known_sources)
+_SET_KNOWN_SOURCE = _insert_known_source.on_conflict_do_update(
+    index_elements=["user_id", "source"],
+    set_={name: _insert_known_source.excluded[name] for name in ("last_accepted_at", "failures", "blocked_until")},
+)
+_OF_THIS_USER = known_sources.c.user_id == bindparam("id_")
+_DROP_OLD_SOURCES = delete(known_sources).where(
+    _OF_THIS_USER,
+    known_sources.c.source.not_in(
+        select(known_sources.c.source)
+        .where(_OF_THIS_USER)
+        .order_by(known_sources.c.last_accepted_at.desc(), known_sources.c.source)
+        .limit(bindparam("keep"))
+    ),
+)
+_CLEAR_KNOWN_SOURCES = update(known_sources).where(_OF_THIS_USER).values(failures=0, blocked_until=0.0)
+_FORGET_KNOWN_SOURCES = delete(known_sources).where(_OF_THIS_USER)
+_insert_score = sqlite.insert(source_scores)
+_SET_SCORE = _insert_score.on_conflict_do_update(
+    index_elements=["source"],
+    set_={name: _insert_score.excluded[name] for name in ("score", "blocked_until", "at")},
+)
+_SWEEP_SCORES = delete(source_scores).where(source_scores.c.at + source_scores.c.score * MINUTE <= bindparam("now"))
 _insert_guesses = sqlite.insert(guesses)
 _COUNT_GUESSES = _insert_guesses.on_conflict_do_update(
     index_elements=["user_id", "day"], set_={"compared": guesses.c.compared + _insert_guesses.excluded.compared}
@@ -122,6 +147,10 @@ class Writer:
             c.ForgetGuesses: self._forget_guesses,
             c.Resynchronise: self._resynchronise,
             c.OpenReuse: self._open_reuse,
+            c.SetKnownSource: self._set_known_source,
+            c.ClearKnownSources: self._clear_known_sources,
+            c.ForgetKnownSources: self._forget_known_sources,
+            c.SetSourceScore: self._set_source_score,
             c.InsertTicket: self._insert_ticket,
             c.UseTicket: self._use_ticket,
             c.SetPairing: self._set_pairing,
@@ -220,6 +249,22 @@ class Writer:
         values = {"user_id": change.user_id, **asdict(change.reuse)}
         self._connection.execute(_SWEEP_REUSE, {"now": change.now})
         self._connection.execute(_OPEN_REUSE, values)
+
+    def _set_known_source(self, change: c.SetKnownSource) -> None:
+        self._connection.execute(_SET_KNOWN_SOURCE, {"user_id": change.user_id, **asdict(change.known)})
+        self._connection.execute(_DROP_OLD_SOURCES, {"id_": change.user_id, "keep": change.keep})
+
+    def _clear_known_sources(self, change: c.ClearKnownSources) -> None:
+        self._connection.execute(_CLEAR_KNOWN_SOURCES, {"id_": change.user_id})
+
+    def _forget_known_sources(self, change: c.ForgetKnownSources) -> None:
+        self._connection.execute(_FORGET_KNOWN_SOURCES, {"id_": change.user_id})
+
+    def _set_source_score(self, change: c.SetSourceScore) -> None:
+        """A count that begins sweeps out those that have ended: nothing else makes rows."""
+        if change.score.score <= 1:
+            self._connection.execute(_SWEEP_SCORES, {"now": change.now})
+        self._connection.execute(_SET_SCORE, {"source": change.source, **asdict(change.score)})
 
     def _insert_ticket(self, change: c.InsertTicket) -> None:
         """A user has one ticket of a login and one of an admin at a time: whoever knows the password could otherwise

@@ -19,10 +19,12 @@ from validation.model import (
     MOMENT_RANDOM_OCTETS,
     Client,
     Factor,
+    KnownSource,
     Moment,
     PendingChallenge,
     ReuseWindow,
     Snapshot,
+    SourceScore,
     Stage,
     Throttle,
     Ticket,
@@ -55,6 +57,8 @@ class _Rows:
     floods: dict[str, _Flood] = field(default_factory=dict)
     guesses: dict[tuple[int, int], int] = field(default_factory=dict)
     reuse: dict[tuple[int, str, str], ReuseWindow] = field(default_factory=dict)
+    known_sources: dict[tuple[int, str], KnownSource] = field(default_factory=dict)
+    scores: dict[str, SourceScore] = field(default_factory=dict)
     tickets: dict[bytes, Ticket] = field(default_factory=dict)
     book: Book = EMPTY
     trail: list[Audit] = field(default_factory=list)
@@ -153,6 +157,8 @@ def _snapshot(rows: _Rows, wanted: Wanted, damage: dict[str, Damaged]) -> Snapsh
         book=rows.book,
         guesses={day: n for (owner_id, day), n in rows.guesses.items() if user is not None and owner_id == user.id},
         reuse=rows.reuse.get((user.id, wanted.client or "", wanted.source or "")) if user is not None else None,
+        known_source=rows.known_sources.get((user.id, wanted.source or "")) if user is not None else None,
+        source_score=rows.scores.get(wanted.source or ""),
         ticket=ticket,
         damage=damage.get(user.name) if user is not None else None,
     )
@@ -194,6 +200,16 @@ class _Transaction:
                 self._resynchronise(change)
             case c.OpenReuse():
                 self._open_reuse(change)
+            case c.SetKnownSource():
+                self._set_known_source(change)
+            case c.ClearKnownSources():
+                for key, known in self.rows.known_sources.items():
+                    if key[0] == change.user_id:
+                        self.rows.known_sources[key] = replace(known, failures=0, blocked_until=0.0)
+            case c.ForgetKnownSources():
+                self._forget_known_sources(change.user_id)
+            case c.SetSourceScore():
+                self._set_source_score(change)
             case c.InsertTicket():
                 self._insert_ticket(change)
             case c.UseTicket():
@@ -289,6 +305,23 @@ class _Transaction:
         here = (change.user_id, change.reuse.client, change.reuse.source)
         self.rows.reuse = kept | {here: change.reuse}
 
+    def _set_known_source(self, change: c.SetKnownSource) -> None:
+        _expect(change.user_id in self.rows.users, "no such user")
+        sources = self.rows.known_sources
+        sources[change.user_id, change.known.source] = change.known
+        mine = [known for (owner_id, _), known in sources.items() if owner_id == change.user_id]
+        for old in sorted(mine, key=lambda known: (-known.last_accepted_at, known.source))[change.keep :]:
+            del sources[change.user_id, old.source]
+
+    def _forget_known_sources(self, user_id: int) -> None:
+        self.rows.known_sources = {k: known for k, known in self.rows.known_sources.items() if k[0] != user_id}
+
+    def _set_source_score(self, change: c.SetSourceScore) -> None:
+        kept = self.rows.scores
+        if change.score.score <= 1:
+            kept = {source: s for source, s in kept.items() if s.at + s.score * 60 > change.now}
+        self.rows.scores = kept | {change.source: change.score}
+
     def _insert_ticket(self, change: c.InsertTicket) -> None:
         _expect(change.ticket.user_id in self.rows.users, "no such user")
         kept = {
@@ -334,6 +367,7 @@ class _Transaction:
     def _delete_user(self, user_id: int) -> None:
         _expect(self.rows.users.pop(user_id, None) is not None, "no such user")
         self._end_logins_of(c.EndLoginsOf(user_id))
+        self._forget_known_sources(user_id)
         self.rows.guesses = {key: n for key, n in self.rows.guesses.items() if key[0] != user_id}
         self.rows.tokens = {id_: token for id_, token in self.rows.tokens.items() if token.user_id != user_id}
         self.rows.throttles = {key: value for key, value in self.rows.throttles.items() if key[0] != user_id}

@@ -11,10 +11,12 @@ from typing import TypeAlias
 from validation.model import (
     Client,
     Factor,
+    KnownSource,
     Pairing,
     PendingChallenge,
     ReuseWindow,
     RevokeReason,
+    SourceScore,
     Throttle,
     Ticket,
     Token,
@@ -106,6 +108,38 @@ class OpenReuse:
 
     user_id: int
     reuse: ReuseWindow
+    now: float
+
+
+@dataclass(frozen=True, slots=True)
+class SetKnownSource:
+    """Remember a user's source as it is here; of all his sources the `keep` last accepted ones stay."""
+
+    user_id: int
+    known: KnownSource
+    keep: int
+
+
+@dataclass(frozen=True, slots=True)
+class ClearKnownSources:
+    """An admin's unlock: no failures and no waits at a user's known sources. They stay known."""
+
+    user_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetKnownSources:
+    """After a compromise: the thief may have been accepted at one of them."""
+
+    user_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class SetSourceScore:
+    """Of a source. Scores that have fallen to 0 since, a minute for each point, are swept out on the way."""
+
+    source: str
+    score: SourceScore
     now: float
 
 
@@ -272,6 +306,10 @@ Change: TypeAlias = (
     | ForgetGuesses
     | Resynchronise
     | OpenReuse
+    | SetKnownSource
+    | ClearKnownSources
+    | ForgetKnownSources
+    | SetSourceScore
     | InsertTicket
     | UseTicket
     | SetPairing

@@ -4,7 +4,7 @@ The steps, in this order, each numbered again where it is done:
 
     1  the client is still the one the face saw, and the face could make something of the request
     2  a State, if one came back, is open, not expired, and this user's and client's
-    3  nothing stands against the user: unknown, disabled, locked, waiting after failures
+    3  nothing stands against source or user: held; unknown, disabled, locked, waiting after failures
     4  the first factor was proved, against the password that is stored now
     5  what the rules say comes next (`policy.next_step`): let in, ask, onboard, hand out a ticket, refuse
     6  no passcode yet: a reuse window is open, or a challenge is opened, where the client can show one
@@ -18,7 +18,7 @@ or a Reject.
 import hmac
 from dataclasses import replace
 
-from validation import onboarding, reusing
+from validation import onboarding, reusing, sources
 from validation.changes import (
     Change,
     CloseChallenge,
@@ -26,6 +26,8 @@ from validation.changes import (
     CountTokenFailure,
     OpenChallenge,
     Rehash,
+    SetKnownSource,
+    SetSourceScore,
     SetThrottle,
     UseToken,
 )
@@ -78,7 +80,7 @@ def _fresh(case: Case) -> Verdict:
     user = case.snapshot.user
     obstacle = OBSTACLE.get(standing(case.snapshot, case.settings, case.now))
     if user is None or obstacle is not None:  # 3
-        return case.refuse(obstacle or Reason.USER_UNKNOWN)
+        return case.refuse(obstacle or Reason.USER_UNKNOWN, _blamed(case))
     if case.request.channel.proves_password and (refusal := _first_factor_refusal(case, user)):  # 4
         return refusal
     if case.request.purpose is Purpose.REDEEM:
@@ -117,9 +119,23 @@ def _first_factor_refusal(case: Case, user: User) -> Verdict | None:
         return case.refuse(Reason.PASSWORD_CHANGED)
     if result.status is FirstFactor.PROVED:
         return None
-    throttle = after_failure(case.snapshot.throttle(Factor.PASSWORD), case.now, case.settings)
-    changes = (SetThrottle(user.id, Factor.PASSWORD, throttle),)
+    throttle = after_failure(sources.password_throttle(case.snapshot, case.now), case.now, case.settings)
+    changes = (sources.password_counted(case.snapshot, user, throttle, case.now), *_blamed(case))
     return case.refuse(Reason.PASSWORD_WRONG, changes, throttle.failures, notice=_locked(case, throttle))
+
+
+def _blamed(case: Case) -> tuple[Change, ...]:
+    """A login that ends before its password was proved counts against its source, whoever was named. Not where the
+    client checks the password itself: nothing is told of passwords there."""
+    source = case.request.source
+    if source is None or not case.request.channel.proves_password:
+        return ()
+    after = sources.after_refusal(case.snapshot, case.stranger, case.now)
+    if after is None:
+        return ()
+    begins = sources.hold_begins(case.snapshot, after, case.now)
+    told = case.audit("done", Reason.SOURCE_HELD, failures=after.score, notice="source_held")
+    return (SetSourceScore(source, after, case.now), *((told,) if begins else ()))
 
 
 def _let_in(case: Case, user: User, reason: Reason) -> Verdict:
@@ -162,8 +178,8 @@ def _answer(case: Case) -> Verdict:
     if user is None or challenge is None or reason is not None:
         return case.refuse(reason or Reason.STATE_UNKNOWN)
     where = standing(case.snapshot, case.settings, case.now)
-    if where is Standing.WAITING:  # 3: nothing is compared, and it looks like a wrong PIN
-        return _ask_again(case, user, challenge, Reason.WAITING, ())
+    if where in (Standing.WAITING, Standing.SOURCE_HELD):  # 3: nothing is compared, and it looks like a wrong PIN
+        return _ask_again(case, user, challenge, OBSTACLE[where], ())
     if where in OBSTACLE:  # 3
         return case.refuse(OBSTACLE[where], (CloseChallenge(challenge.state),))
     match challenge.stage:
@@ -260,13 +276,27 @@ def _accept(
     serial, kind = (token.serial, token.kind) if token is not None else ("", "")
     audit = case.audit("accept", reason, serial=serial, kind=kind, notice=notice)
     decision = Accept(user.name, reason, serial, kind, texts)
-    return Verdict(decision, (*changes, *_cleared(case, user, reason), *_rehash(case, user), *closing, audit))
+    changes = (*changes, *_cleared(case, user, reason), *_praised(case, user, reason))
+    return Verdict(decision, (*changes, *_rehash(case, user), *closing, audit))
+
+
+def _praised(case: Case, user: User, reason: Reason) -> tuple[Change, ...]:
+    """What an accept does to its source; one without a PIN of its own makes no source known and forgives nothing."""
+    source = case.request.source
+    if source is None:
+        return ()
+    full = reason in (Reason.PASSCODE_RIGHT, Reason.REGISTERED)
+    known = sources.after_accept(case.snapshot, source, case.now, full, case.password_proved)
+    score = sources.after_full_accept(case.snapshot, case.now) if full else None
+    remembered = (SetKnownSource(user.id, known, sources.KNOWN_MOST),) if known is not None else ()
+    return (*remembered, *((SetSourceScore(source, score, case.now),) if score is not None else ()))
 
 
 def _cleared(case: Case, user: User, reason: Reason = Reason.PASSCODE_RIGHT) -> tuple[Change, ...]:
-    """A success clears the failures of the factors it proved, and of no other (SP 800-63B-4 3.2.2)."""
+    """A success clears the failures of the factors it proved, and of no other (SP 800-63B-4 3.2.2); at a known source
+    also none of wrong passwords from elsewhere."""
     proved = [Factor.PASSCODE] if reason is Reason.PASSCODE_RIGHT else []
-    if case.password_proved:
+    if case.password_proved and sources.known_here(case.snapshot, case.now) is None:
         proved.append(Factor.PASSWORD)
     return tuple(SetThrottle(user.id, f, Throttle()) for f in proved if case.snapshot.throttle(f) != Throttle())
 

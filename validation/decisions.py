@@ -33,6 +33,7 @@ class Reason(StrEnum):
     USER_DISABLED = "user-disabled"
     USER_LOCKED = "user-locked"
     WAITING = "waiting-after-failures"
+    SOURCE_HELD = "source-held"
     NO_TOKEN = "no-token"
     HARDWARE_ONLY = "hardware-only"
     PAIRING_CLOSED = "pairing-closed"

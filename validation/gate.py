@@ -6,15 +6,16 @@ conflicts is replayed one by one. When the store cannot answer there is no decis
 StoreUnavailable itself, and the face stays silent or refuses.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import TypeAlias
 
 from validation import administer, decide, looking
-from validation.changes import Audit, Change
+from validation.changes import Audit, Change, SetSourceScore
 from validation.decide import Verdict
 from validation.decisions import Decision, Done, Look, Reason, Reject
 from validation.errors import Damaged, StoreUnavailable
-from validation.model import Client, Snapshot
+from validation.model import Client, Snapshot, SourceScore
 from validation.ports import Conflict, Faults, Moments, Notices, Store
 from validation.requests import Channel, Command, LoginRequest, LookRequest, Wanted
 from validation.settings import Book
@@ -63,10 +64,19 @@ class Gate:
     def _transact(self, batch: Sequence[LoginRequest]) -> list[Decision]:
         with self._store.transaction() as transaction:
             snapshots = transaction.snapshots([request.wanted for request in batch])
-            verdicts = [self._verdict(s, r) for s, r in zip(snapshots, batch, strict=True)]
+            verdicts = list(self._verdicts(snapshots, batch))
             transaction.apply(change for verdict in verdicts for change in verdict.changes)
         self._tell(change for verdict in verdicts for change in verdict.changes)
         return [verdict.decision for verdict in verdicts]
+
+    def _verdicts(self, snapshots: Sequence[Snapshot], batch: Sequence[LoginRequest]) -> Iterator[Verdict]:
+        """Each request sees what those before it did to their common source: else a batch would count as one."""
+        scores: dict[str | None, SourceScore | None] = {}
+        for snapshot, request in zip(snapshots, batch, strict=True):
+            score = scores.get(request.source, snapshot.source_score)
+            verdict = self._verdict(replace(snapshot, source_score=score), request)
+            scores.update((c.source, c.score) for c in verdict.changes if isinstance(c, SetSourceScore))
+            yield verdict
 
     def _verdict(self, snapshot: Snapshot, request: LoginRequest) -> Verdict:
         moment = self._moments.moment()

@@ -139,6 +139,25 @@ class Throttle:
     last_guess: bytes = field(default=b"", repr=False)  # keyed mark of the last wrong PIN and what it was held against
 
 
+@dataclass(frozen=True, slots=True)
+class KnownSource:
+    """An address a user was fully accepted from, and the wrong passwords since that came from there."""
+
+    source: str
+    last_accepted_at: float
+    failures: int = 0
+    blocked_until: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class SourceScore:
+    """How much an address looks like one that guesses: `score` as of `at`, and until when it is held."""
+
+    score: int = 0
+    blocked_until: float = 0.0
+    at: float = 0.0
+
+
 class Purpose(StrEnum):
     """What a proved login leads to."""
 
@@ -229,6 +248,8 @@ class Snapshot:
     book: Book = EMPTY  # policies and texts
     guesses: dict[int, int] = field(default_factory=dict)  # by day: codes that wrong PINs were held against
     reuse: ReuseWindow | None = None  # for this user, client and source
+    known_source: KnownSource | None = None  # this source as one of this user's, however long ago
+    source_score: SourceScore | None = None  # of this source
     ticket: Ticket | None = None
     damage: Damaged | None = None  # a row this request needs could not be read; deciding raises it
 

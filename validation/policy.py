@@ -15,6 +15,7 @@ from validation.errors import BadInput
 from validation.messages import MessageKey
 from validation.model import Factor, Origin, Pairing, RevokeReason, Snapshot, Token, TokenState, User
 from validation.settings import Settings
+from validation.sources import is_source_held, password_throttle
 from validation.throttle import budget_left, is_waiting
 from validation.tokens.kind import Window
 from validation.tokens.registry import kind_of
@@ -30,6 +31,7 @@ def window(settings: Settings) -> Window:
 class Standing(Enum):
     """Where a user stands when a login begins."""
 
+    SOURCE_HELD = "comes from a source that is held"
     UNKNOWN = "unknown"
     DISABLED = "disabled"
     LOCKED = "locked"
@@ -40,6 +42,8 @@ class Standing(Enum):
 
 def standing(snapshot: Snapshot, settings: Settings, now: float) -> Standing:
     user = snapshot.user
+    if is_source_held(snapshot, settings, now):  # before everything else, so that all users look alike
+        return Standing.SOURCE_HELD
     if user is None:
         return Standing.UNKNOWN
     if user.disabled:
@@ -53,12 +57,13 @@ def standing(snapshot: Snapshot, settings: Settings, now: float) -> Standing:
 
 def is_held(snapshot: Snapshot, settings: Settings, now: float) -> bool:
     """Nothing is compared now: a wait is running, or the guesses of 30 days are used up."""
-    waiting = any(is_waiting(snapshot.throttle(factor), now) for factor in Factor)
-    return waiting or budget_left(snapshot.guesses, settings, now) == 0
+    throttles = password_throttle(snapshot, now), snapshot.throttle(Factor.PASSCODE)
+    return any(is_waiting(throttle, now) for throttle in throttles) or budget_left(snapshot.guesses, settings, now) == 0
 
 
 # What stands against a login before anything is compared. The others go on to the first factor.
 OBSTACLE: dict[Standing, Reason] = {
+    Standing.SOURCE_HELD: Reason.SOURCE_HELD,
     Standing.UNKNOWN: Reason.USER_UNKNOWN,
     Standing.DISABLED: Reason.USER_DISABLED,
     Standing.LOCKED: Reason.USER_LOCKED,

@@ -42,6 +42,7 @@ class Settings:
     lock_from: int = 5
     lock_base: float = 30.0
     lock_max: float = HOUR
+    source_lock_from: int = 50
     guess_budget: int = 900
     disable_at: int = 100
     show_key: str = "off"
@@ -132,6 +133,11 @@ KEYS: dict[str, Key] = {
     "lock_from": Key(*_whole(1, 100), "consecutive failures from which waits begin"),
     "lock_base": Key(*_duration(1, HOUR, max), "the first wait"),
     "lock_max": Key(*_duration(1, DAY, max), "the longest wait"),
+    "source_lock_from": Key(
+        *_whole(0, 10_000, lambda a, b: min(a, b, key=lambda n: n or 10_001)),
+        "wrong passwords from one address from which it is held; 0 for no limit",
+        by_group=False,
+    ),
     "guess_budget": Key(*_whole(10, 100_000), "codes that may be compared for wrong PINs in 30 days"),
     "disable_at": Key(*_whole(3, 100), "consecutive wrong PINs that disable a token"),
     "show_key": Key(*_choice("off", "on"), "whether users may see the key of their app again"),

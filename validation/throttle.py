@@ -1,6 +1,7 @@
 """How failures slow down guessing, and how many guesses there are at all (RFC 4226 7.3; SP 800-63B-4 3.2.2).
 
-Rules: failures are counted per user and factor over all doors. From the `lock_from`-th consecutive one, each
+Rules: failures are counted per user and factor over all doors; wrong passwords from a user's known sources apart from
+all others (`sources.py`). From the `lock_from`-th consecutive one, each
 failure starts a wait in which nothing is compared: `lock_base` seconds, doubled each time up to `lock_max`. A
 success clears the count of the factor it proved, and of no other. A failure during a wait is not counted: nothing
 was tried.
@@ -31,9 +32,13 @@ def after_failure(throttle: Throttle, now: float, settings: Settings, last_guess
     failures = throttle.failures + 1
     if failures < settings.lock_from:
         return Throttle(failures, throttle.blocked_until, last_guess)
+    return Throttle(failures, now + wait(failures - settings.lock_from, settings), last_guess)
+
+
+def wait(doublings: int, settings: Settings) -> float:
+    """Seconds of a wait that was doubled so many times."""
     # The exponent is cut before the power: a count of thousands must not make a number of thousands of digits.
-    doublings = min(failures - settings.lock_from, 32)
-    return Throttle(failures, now + min(settings.lock_base * 2**doublings, settings.lock_max), last_guess)
+    return min(settings.lock_base * 2.0 ** min(doublings, 32), settings.lock_max)
 
 
 def budget_left(guesses: Mapping[int, int], settings: Settings, now: float) -> int:

@@ -81,7 +81,7 @@ class Case:
         notice: str = "",
     ) -> Verdict:
         audit: Change = self.audit("reject", reason, failures=failures, notice=notice)
-        if self.snapshot.user is None and isinstance(audit, Audit):
+        if (self.snapshot.user is None or reason is Reason.SOURCE_HELD) and isinstance(audit, Audit):
             audit = AuditFlood(audit, f"{reason}|{self.request.source or self.request.client}", FLOOD_EVERY)
         # What a text tells of the user is for him alone: a client that checks the password itself may not have done so.
         shown = message if self.password_proved else MessageKey.REFUSED

@@ -35,6 +35,8 @@ BREAKS = {
     "ck_tokens_revoked_at": "UPDATE tokens SET state = 'revoked', sealed_key = NULL WHERE serial = 'TF-ACTIVE'",
     "ck_throttles_failures": "INSERT INTO throttles VALUES (1, 'password', -1, 0, x'')",
     "ck_throttles_factor": "INSERT INTO throttles VALUES (1, 'luck', 0, 0, x'')",
+    "ck_known_sources_failures": "INSERT INTO known_sources VALUES (1, '192.0.2.1', 0, -1, 0)",
+    "ck_source_scores_score": "INSERT INTO source_scores VALUES ('192.0.2.1', -1, 0, 0)",
     "ck_challenges_tries_left": f"INSERT INTO challenges VALUES ('s', 1, 'vpn', 'radius', 0, 1, {REST})",
     "ck_challenges_candidate": "INSERT INTO challenges VALUES ('s', 1, 'vpn', 'radius', 1, 1, 'first-pin', 'login', "
     "NULL, '', x'')",
@@ -55,6 +57,7 @@ BREAKS = {
     "fk_challenges_user_id": f"INSERT INTO challenges VALUES ('s', 99, 'vpn', 'radius', 1, 1, {REST})",
     "fk_guesses_user_id": "INSERT INTO guesses VALUES (99, 1, 1)",
     "fk_reuse_windows_user_id": "INSERT INTO reuse_windows VALUES (99, 'vpn', '192.0.2.1', 1, 1, x'')",
+    "fk_known_sources_user_id": "INSERT INTO known_sources VALUES (99, '192.0.2.1', 0, 0, 0)",
     "fk_tickets_user_id": "INSERT INTO tickets VALUES (x'00', 99, 1, 0)",
     "fk_signed_sources_client": "INSERT INTO signed_sources VALUES ('nobody', '192.0.2.1')",
     # triggers
@@ -129,7 +132,7 @@ def test_every_rule_of_the_schema_has_a_statement_that_breaks_it(database: sqlit
     assert set(re.findall(r"CONSTRAINT (ck_\w+|uq_\w+|fk_\w+)", stored)) == named
 
 
-EMPTY = ("throttles", "challenges", "floods", "guesses", "reuse_windows", "tickets")
+EMPTY = ("throttles", "challenges", "floods", "guesses", "reuse_windows", "tickets", "known_sources", "source_scores")
 FULL = [name for name in metadata.tables if name not in EMPTY]
 
 
@@ -163,6 +166,14 @@ def test_no_column_that_must_be_filled_can_be_emptied(database: sqlite3.Connecti
         "INSERT INTO reuse_windows VALUES (1, 'vpn', '192.0.2.1', NULL, 1, x'')",
         "INSERT INTO reuse_windows VALUES (1, 'vpn', '192.0.2.1', 1, NULL, x'')",
         "INSERT INTO reuse_windows VALUES (1, 'vpn', '192.0.2.1', 1, 1, NULL)",
+        "INSERT INTO known_sources VALUES (1, NULL, 0, 0, 0)",
+        "INSERT INTO known_sources VALUES (1, '192.0.2.1', NULL, 0, 0)",
+        "INSERT INTO known_sources VALUES (1, '192.0.2.1', 0, NULL, 0)",
+        "INSERT INTO known_sources VALUES (1, '192.0.2.1', 0, 0, NULL)",
+        "INSERT INTO source_scores VALUES (NULL, 0, 0, 0)",
+        "INSERT INTO source_scores VALUES ('192.0.2.1', NULL, 0, 0)",
+        "INSERT INTO source_scores VALUES ('192.0.2.1', 0, NULL, 0)",
+        "INSERT INTO source_scores VALUES ('192.0.2.1', 0, 0, NULL)",
         "INSERT INTO tickets VALUES (x'00', 1, NULL, 0)",
         "INSERT INTO tickets VALUES (x'00', 1, 1, NULL)",
         "INSERT INTO floods VALUES (NULL, 0, 0)",
@@ -187,10 +198,11 @@ def test_what_belongs_to_a_user_or_client_goes_with_it(database: sqlite3.Connect
     database.execute("INSERT INTO guesses VALUES (1, 1, 1)")
     database.execute("INSERT INTO reuse_windows VALUES (1, 'vpn', '192.0.2.1', 1, 1, x'')")
     database.execute("INSERT INTO tickets VALUES (x'00', 1, 1, 0)")
+    database.execute("INSERT INTO known_sources VALUES (1, '192.0.2.1', 0, 0, 0)")
     database.execute("UPDATE tokens SET user_id = 2 WHERE user_id = 1")
     database.execute("DELETE FROM users WHERE id = 1")
     database.execute("DELETE FROM clients WHERE name = 'auto'")
-    gone = ("throttles", "challenges", "signed_sources", "guesses", "reuse_windows", "tickets")
+    gone = ("throttles", "challenges", "signed_sources", "guesses", "reuse_windows", "tickets", "known_sources")
     assert [database.execute(f"SELECT * FROM {table}").fetchall() for table in gone] == [[]] * len(gone)
 
 

@@ -46,6 +46,7 @@ def test_where_a_user_stands(seen: Snapshot, expected: Standing) -> None:
 
 def test_whoever_is_unknown_or_barred_gets_no_further_and_the_others_do() -> None:
     assert OBSTACLE == {
+        Standing.SOURCE_HELD: Reason.SOURCE_HELD,
         Standing.UNKNOWN: Reason.USER_UNKNOWN,
         Standing.DISABLED: Reason.USER_DISABLED,
         Standing.LOCKED: Reason.USER_LOCKED,
@@ -80,6 +81,7 @@ def test_the_defaults_are_the_documented_ones() -> None:
     assert (s.pairing_window, s.pairing_reopen, s.grace, s.reuse_window) == (14 * DAY, 3 * DAY, 0, 0)
     assert (s.security_key, s.max_registrations, s.guess_budget, s.show_key) == ("allowed", 5, 900, "off")
     assert (s.lock_from, s.lock_base, s.lock_max, s.disable_at, s.reject_delay) == (5, 30, 3600, 100, 1.0)
+    assert s.source_lock_from == 50
 
 
 @pytest.mark.parametrize(

@@ -66,6 +66,7 @@ BORDERS: dict[str, tuple[list[str], list[str]]] = {
     "lock_from": (["1", "100"], ["0", "101"]),
     "lock_base": (["1s", "1h"], ["0", "3601s"]),
     "lock_max": (["1s", "1d"], ["0", "25h"]),
+    "source_lock_from": (["0", "1", "10000"], ["10001", "-1"]),
     "guess_budget": (["10", "100000"], ["9", "100001"]),
     "disable_at": (["3", "100"], ["2", "101"]),
     "show_key": (["off", "on"], ["", "yes"]),

@@ -6,6 +6,7 @@ from validation.administer.rows import Outcome, audit_row, known_token, known_us
 from validation.changes import (
     Change,
     EndLoginsOf,
+    ForgetKnownSources,
     InsertToken,
     MarkRegistered,
     Resynchronise,
@@ -129,6 +130,8 @@ def _revoke(
     if reason is RevokeReason.COMPROMISE and owner.bypass_until > moment.now:
         changes.append(SetBypass(owner.id, 0.0))
         owner = replace(owner, bypass_until=0.0)
+    if reason is RevokeReason.COMPROMISE:
+        changes.append(ForgetKnownSources(owner.id))
     changes.append(EndLoginsOf(owner.id))
     gone = {token.id for token in tokens}
     left = replace(snapshot, user=owner, tokens=tuple(t for t in snapshot.tokens if t.id not in gone))

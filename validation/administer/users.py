@@ -6,6 +6,7 @@ from validation import requests
 from validation.administer.rows import Outcome, audit_row, known_user
 from validation.changes import (
     Change,
+    ClearKnownSources,
     DeleteUser,
     EndLoginsOf,
     ForgetGuesses,
@@ -87,7 +88,12 @@ def change_user_state(snapshot: Snapshot, command: ChangeUserState, moment: Mome
             changes = (ReplaceUser(replace(user, disabled=False)),)
         case UserAct.UNLOCK:
             waits = tuple(SetThrottle(user.id, factor, Throttle()) for factor in Factor)
-            changes = (ReplaceUser(replace(user, locked=False)), *waits, ForgetGuesses(user.id))
+            changes = (
+                ReplaceUser(replace(user, locked=False)),
+                *waits,
+                ForgetGuesses(user.id),
+                ClearKnownSources(user.id),
+            )
     notice = "locked" if command.act is UserAct.LOCK else ""
     return Done(), (*changes, audit_row(command, moment, f"user-{command.act}", user=user.name, notice=notice))
 

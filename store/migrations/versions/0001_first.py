@@ -181,6 +181,7 @@ def _create_login_tables() -> None:
         sa.ForeignKeyConstraint(["user_id"], ["users.id"], name="fk_reuse_windows_user_id", ondelete="CASCADE"),
         sqlite_with_rowid=False,
     )
+    _create_source_tables()
     op.create_table(
         "tickets",
         sa.Column("digest", sa.LargeBinary, nullable=False),
@@ -191,6 +192,31 @@ def _create_login_tables() -> None:
         sa.ForeignKeyConstraint(["user_id"], ["users.id"], name="fk_tickets_user_id", ondelete="CASCADE"),
     )
     op.create_index("ix_tickets_user_id", "tickets", ["user_id"])
+
+
+def _create_source_tables() -> None:
+    op.create_table(
+        "known_sources",
+        sa.Column("user_id", _ID, nullable=False),
+        sa.Column("source", sa.Text, nullable=False),
+        sa.Column("last_accepted_at", sa.Float, nullable=False),
+        sa.Column("failures", sa.Integer, nullable=False),
+        sa.Column("blocked_until", sa.Float, nullable=False),
+        sa.PrimaryKeyConstraint("user_id", "source", name="pk_known_sources"),
+        sa.ForeignKeyConstraint(["user_id"], ["users.id"], name="fk_known_sources_user_id", ondelete="CASCADE"),
+        sa.CheckConstraint("failures >= 0", name=op.f("ck_known_sources_failures")),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "source_scores",
+        sa.Column("source", sa.Text, nullable=False),
+        sa.Column("score", sa.Integer, nullable=False),
+        sa.Column("blocked_until", sa.Float, nullable=False),
+        sa.Column("at", sa.Float, nullable=False),
+        sa.PrimaryKeyConstraint("source", name="pk_source_scores"),
+        sa.CheckConstraint("score >= 0", name=op.f("ck_source_scores_score")),
+        sqlite_with_rowid=False,
+    )
 
 
 def _create_policy_tables() -> None:
