@@ -70,6 +70,18 @@ def test_the_schedule_holds_for_passwords(engine: Engine, serial: str) -> None:
     assert engine.token(serial).moving_factor == 0
 
 
+def test_wrong_passwords_disable_nothing_however_many_there_are(engine: Engine, serial: str) -> None:
+    """Each waits up to an hour. Anybody can type them: were they to disable, he could lock everybody out for good."""
+    for n in range(1, 151):
+        outcome = engine.log_in("alice", engine.pin(serial), password=FirstFactor.WRONG)
+        assert outcome == rejected(Reason.PASSWORD_WRONG, failures=n)
+        throttle = engine.throttle("alice", Factor.PASSWORD)
+        assert throttle.blocked_until <= engine.clock.now + 3600
+        engine.clock.now = max(engine.clock.now, throttle.blocked_until)
+    assert (engine.token(serial).state, engine.token(serial).failures) == (TokenState.ACTIVE, 0)
+    assert isinstance(engine.log_in("alice", engine.pin(serial)), Accept)
+
+
 @pytest.mark.statement("O-043")
 @pytest.mark.parametrize("factor", Factor)
 def test_a_wait_refuses_the_right_pin_at_every_door_and_does_not_use_it_up(
