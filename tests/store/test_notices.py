@@ -304,7 +304,7 @@ def test_while_the_program_hangs_logins_go_on(tmp_path: Path, hanging: Hanging, 
 def test_a_program_that_never_ends_is_ended_and_the_next_event_is_told(
     tmp_path: Path, log: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(notices, "TIME_LIMIT", 2.0)
+    monkeypatch.setattr(notices, "TIME_LIMIT", 5.0)
     pids = tmp_path / "pids"
     once = f"if not os.path.exists({str(pids)!r}):\n    open({str(pids)!r}, 'w').write(str(os.getpid()))\n"
     program = Program(tmp_path, first=once + "    import signal; signal.pause()")
