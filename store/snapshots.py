@@ -64,6 +64,8 @@ _guesses_of = select(guesses).where(guesses.c.user_id.in_(bindparam("wanted", ex
 _known_keys = select(known_keys).where(known_keys.c.fingerprint.in_(bindparam("wanted", expanding=True)))
 
 
+_NOBODY = -1  # an id that the store gives to no user
+
 BOOK_GENERATION = "book_generation"
 _book_generation = select(meta.c.value).where(meta.c.name == BOOK_GENERATION)
 
@@ -143,6 +145,8 @@ class _Batch:
         self._named_tokens = self._read_named_tokens()
         self._owners = self._read_owners()
         ids = {u.id for u in self._users.values()} | set(self._owners)
+        if any(w.user is not None for w in wanted):
+            ids = ids or {_NOBODY}  # an unknown user costs the statements of a known one
         self._tokens = self._read_tokens(ids)
         self._throttles = self._read_throttles(ids)
         self._guesses = self._read_guesses(ids)

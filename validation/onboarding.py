@@ -157,7 +157,9 @@ def check_first_pin(case: Case, user: User, challenge: PendingChallenge) -> Verd
 
 
 def _retired(case: Case, challenge: PendingChallenge) -> tuple[Change, ...]:
-    """A reset: the old key goes in the same transaction in which the new one comes."""
+    """A reset, and nothing else: the old key goes in the same transaction in which the new one comes."""
+    if challenge.purpose is not Purpose.RESET:
+        return ()
     old = [t for t in case.snapshot.tokens if t.serial == challenge.replaces]
     return tuple(SetTokenState(t.id, TokenState.REVOKED, RevokeReason.OTHER, case.now) for t in old)
 

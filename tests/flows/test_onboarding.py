@@ -88,3 +88,18 @@ def test_a_hardware_only_user_reads_the_whole_notice_and_no_key_is_made(site: Si
     assert (reply.code, reply.text) == (REJECT, notice)
     assert all(len(value) <= 253 and value.decode() for value in reply.values(18))
     assert ("reject", "hardware-only") in site.logins()
+
+
+def test_after_a_registration_the_note_on_changing_phones_is_shown_and_is_the_admins_to_change(site: Site) -> None:
+    prepared(site, "key")
+    site.add_user("bob")
+    with site.server() as server, server.nas() as nas:
+        for user, note in (
+            ("alice", "If you change phones, delete the account in the old app."),
+            ("bob", "Neu? 4711."),
+        ):
+            if user == "bob":
+                assert site.command("message", "set", "registered", note).returncode == 0
+            shown = nas.login(user, "s", state=nas.login(user, PASSWORD).state)
+            done = nas.login(user, pin_of(shown.text), state=shown.state)
+            assert (done.code, done.text.endswith(note)) == (ACCEPT, True), done.text

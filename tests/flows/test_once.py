@@ -1,66 +1,31 @@
 """C-001: one passcode lets in one login, however many ask at once, over processes, servers and ways in."""
 
 import contextlib
-import multiprocessing
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pytest
+from sqlalchemy import event
 
 from store import opening
 from store.notices import NoNotices
 from tests.builders import NOW
 from tests.flows.crowd import answered, numbered
-from tests.flows.worker import FixedMoments, Order, Told, work
+from tests.flows.worker import PROCESSES, FixedMoments, Order, Told, Workers
 from tests.site import SECRET, Site, pin
+from tests.vectors import yubico
 from tests.wire import ACCEPT, REJECT
-from validation.decisions import Challenge
+from validation.changes import UseToken
+from validation.decisions import Accept, Challenge
 from validation.gate import Gate
 from validation.model import Mode, Token
-from validation.requests import Channel, FirstFactor, FirstFactorResult, LoginRequest
+from validation.ports import Conflict
+from validation.requests import Channel, FirstFactor, FirstFactorResult, LoginRequest, SetRule, Wanted
+from validation.settings import Scope
 
-PROCESSES = 4
 SHARE = 50  # submissions of one PIN by one process in one round: 200 in all
 ROUNDS = 50
-
-
-class Workers:
-    """Processes with a gate of their own, which stay alive over the rounds."""
-
-    def __init__(self, site: Site) -> None:
-        spawn = multiprocessing.get_context("spawn")
-        self._start = spawn.Barrier(PROCESSES)  # kept, because the processes open it by name
-        pipes = [spawn.Pipe() for _ in range(PROCESSES)]
-        self._orders = [ours for ours, _ in pipes]
-        self._processes = [
-            spawn.Process(target=work, args=(site.config_file, self._start, theirs), daemon=True) for _, theirs in pipes
-        ]
-        for process in self._processes:
-            process.start()
-        for _, theirs in pipes:
-            theirs.close()
-
-    def submit(self, orders: Sequence[Order]) -> Told:
-        """Have every process carry out its order, all at once; what all of them were told."""
-        for pipe, order in zip(self._orders, orders, strict=True):
-            pipe.send(order)
-        return {request_id: what for pipe in self._orders for request_id, what in pipe.recv().items()}
-
-    def end(self) -> None:
-        for pipe in self._orders:
-            with contextlib.suppress(BrokenPipeError):
-                pipe.send(None)
-            pipe.close()
-        for process in self._processes:
-            process.join(30)
-
-
-@pytest.fixture
-def workers(site: Site) -> Iterator[Workers]:
-    started = Workers(site)
-    yield started
-    started.end()
 
 
 @dataclass
@@ -187,3 +152,85 @@ def test_200_datagrams_with_one_pin_to_2_servers_give_one_accept(site: Site) -> 
         # Counted once for each set of codes it was held against: a time step may pass meanwhile.
         assert site.failures(user) == {"passcode": reasons["passcode-used"]}
         assert 1 <= reasons["passcode-used"] <= 3
+
+
+# --- Yubico OTP: the counter of the key decides, in whatever order its codes come
+
+
+def touched(site: Site) -> str:
+    """The serial of alice's YubiKey. Every code that is refused is a failure, and there are to be no waits."""
+    site.add_client(mode=Mode.PASSCODE_ONLY)
+    site.add_user("alice", password=None)
+    site.gate.administer(SetRule(actor="test", key="lock_from", value="100", scope=Scope()))
+    key, _ = yubico.CHAIN
+    octets = bytes.fromhex(key.aes + key.private_id)
+    site.enroll("alice", kind="yubico_otp", key=octets, public_id=key.public_id, serial="TOUCH")
+    return "TOUCH"
+
+
+def codes_at_once(site: Site, codes: Sequence[yubico.Otp], times: int) -> list[Order]:
+    """Every process submits each of `codes` so often, each in an order of its own."""
+    (client,) = site.gate.clients()
+    channel = Channel.for_mode(Mode.PASSCODE_ONLY)
+    orders = []
+    for process in range(PROCESSES):
+        turned = [*codes[process:], *codes[:process]] if process % 2 else [*codes[-process:], *codes[:-process]]
+        requests = [
+            LoginRequest("alice", channel, "vpn", client.version, passcode=code.text, request_id=f"{code.text}-{ident}")
+            for code in turned
+            for ident in (f"{process}-{n}" for n in range(times))
+        ]
+        orders.append(Order(NOW, [[request] for request in requests]))
+    return orders
+
+
+@pytest.mark.statement("O-085", "C-001")
+def test_200_submissions_of_each_yubico_code_from_4_processes_give_one_accept(site: Site, workers: Workers) -> None:
+    serial = touched(site)
+    for code in yubico.CHAIN[1]:
+        outcomes = workers.submit(codes_at_once(site, [code], SHARE))
+        assert Counter(outcomes.values()) == {
+            ("accept", "passcode-right"): 1,
+            ("reject", "passcode-used"): 1,
+            ("reject", "passcode-repeated"): PROCESSES * SHARE - 2,
+        }
+        assert site.token_row(serial)["moving_factor"] == code.counter * 256 + code.use + 1
+
+
+@pytest.mark.statement("O-085", "O-084")
+def test_of_yubico_codes_that_race_in_any_order_only_later_ones_are_accepted(site: Site, workers: Workers) -> None:
+    """The trail has the order in which they were committed: those accepted grow, and each comes once."""
+    serial, codes = touched(site), yubico.CHAIN[1]
+    place = {code.text: n for n, code in enumerate(codes)}
+    outcomes = workers.submit(codes_at_once(site, codes, times=1))
+    assert len(outcomes) == PROCESSES * len(codes)
+    rows = [row for row in site.audit() if row["decision"] == "accept"]
+    accepted = [place[str(row["request_id"]).partition("-")[0]] for row in rows]
+    assert accepted == sorted(set(accepted))
+    assert accepted[-1] == len(codes) - 1
+    assert Counter(what for what, _ in outcomes.values())["accept"] == len(accepted)
+    assert site.token_row(serial)["moving_factor"] == codes[-1].counter * 256 + codes[-1].use + 1
+
+
+@pytest.mark.statement("O-085")
+def test_one_conditional_statement_moves_the_counter_and_its_row_count_decides(site: Site) -> None:
+    """Were two writers to read the same counter, the second would find no row."""
+    serial, (first, second, *_) = touched(site), yubico.CHAIN[1]
+    (client,) = site.gate.clients()
+    statements: list[str] = []
+    event.listen(
+        site.database.connections._engine, "before_cursor_execute", lambda *seen: statements.append(str(seen[2]))
+    )
+    login = LoginRequest("alice", Channel.for_mode(Mode.PASSCODE_ONLY), "vpn", client.version, passcode=second.text)
+    (outcome,) = site.gate.login([login])
+    assert isinstance(outcome, Accept)
+    (update,) = [text for text in statements if text.startswith("UPDATE tokens")]
+    assert "tokens.moving_factor = ? AND tokens.moving_factor < ?" in update.partition("WHERE")[2]
+    (seen,) = site.database.look([Wanted(serial=serial)])
+    assert seen.token is not None
+    now_at, before = seen.token.moving_factor, first.counter * 256 + first.use + 1
+    for from_, to in ((0, now_at + 1), (now_at, before), (now_at, now_at)):
+        late = UseToken(seen.token.id, from_, to, drift=0, used_at=NOW)
+        with pytest.raises(Conflict), site.database.transaction() as transaction:
+            transaction.apply([late])
+    assert now_at == second.counter * 256 + second.use + 1 == site.token_row(serial)["moving_factor"]

@@ -1,10 +1,13 @@
-"""A process with a gate of its own: it waits at a barrier with others, then submits what it was told to.
+"""Processes with a gate of their own: each waits at a barrier with the others, then submits what it was told to.
 
 Rule: the gate and the store are the product's; only the clock is handed in, so that a TOTP step does not end in the
 middle of a round.
 """
 
+import contextlib
+import multiprocessing
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.synchronize import Barrier
@@ -18,6 +21,8 @@ from validation.errors import StoreUnavailable
 from validation.gate import Gate, Outcome
 from validation.model import MOMENT_RANDOM_OCTETS, Moment
 from validation.requests import LoginRequest
+
+PROCESSES = 4
 
 
 @dataclass
@@ -64,3 +69,34 @@ def told(outcome: Outcome) -> tuple[str, str]:
             return "reject", outcome.reason
         case StoreUnavailable():
             return "silence", str(outcome)
+
+
+class Workers:
+    """Processes with a gate of their own, which stay alive over the rounds."""
+
+    def __init__(self, config_file: Path) -> None:
+        spawn = multiprocessing.get_context("spawn")
+        self._start = spawn.Barrier(PROCESSES)  # kept, because the processes open it by name
+        pipes = [spawn.Pipe() for _ in range(PROCESSES)]
+        self._orders = [ours for ours, _ in pipes]
+        self._processes = [
+            spawn.Process(target=work, args=(config_file, self._start, theirs), daemon=True) for _, theirs in pipes
+        ]
+        for process in self._processes:
+            process.start()
+        for _, theirs in pipes:
+            theirs.close()
+
+    def submit(self, orders: Sequence[Order]) -> Told:
+        """Have every process carry out its order, all at once; what all of them were told."""
+        for pipe, order in zip(self._orders, orders, strict=True):
+            pipe.send(order)
+        return {request_id: what for pipe in self._orders for request_id, what in pipe.recv().items()}
+
+    def end(self) -> None:
+        for pipe in self._orders:
+            with contextlib.suppress(BrokenPipeError):
+                pipe.send(None)
+            pipe.close()
+        for process in self._processes:
+            process.join(30)

@@ -39,6 +39,7 @@ def test_tokens_come_by_user_and_can_be_picked(crowd: Site) -> None:
     assert (every, alices, one) == (["TF-A1", "TF-A2", "TF-C"], ["TF-A1", "TF-A2"], ["carol"])
 
 
+@pytest.mark.statement("O-048")
 def test_no_view_shows_what_is_sealed_or_hashed(crowd: Site) -> None:
     with crowd.database.connections.reading() as connection:
         shown: list[Any] = [

@@ -15,7 +15,7 @@ from store.locking import lock_files
 from tests.site import Site
 from validation.errors import BadInput, StoreMismatch
 
-pytestmark = pytest.mark.statement("C-030")
+pytestmark = pytest.mark.statement("C-030", "O-048")
 
 
 @pytest.fixture

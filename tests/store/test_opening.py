@@ -85,7 +85,7 @@ def test_a_wrong_key_is_refused_and_both_keys_are_named(site: Site) -> None:
     assert wrong.octets.hex() not in sentence
 
 
-@pytest.mark.statement("C-015")
+@pytest.mark.statement("C-015", "O-048")
 def test_a_wrong_key_that_claims_to_be_the_right_one_opens_nothing(site: Site) -> None:
     """Whoever can write the database can write the name of his own key into it."""
     in_place_of(site.config.key_file, create_key_file)

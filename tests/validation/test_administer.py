@@ -260,7 +260,7 @@ def test_enrolling_takes_every_setting() -> None:
     assert done.key == RFC_KEY
 
 
-@pytest.mark.statement("O-002")
+@pytest.mark.statement("O-002", "O-051")
 @pytest.mark.parametrize(
     ("octets", "unforced", "forced"),
     [(13, False, False), (14, False, True), (15, False, True), (16, True, True), (20, True, True)],

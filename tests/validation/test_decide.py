@@ -217,6 +217,7 @@ def test_a_password_check_that_says_nothing_about_the_stored_one_refuses_and_cou
         assert changes(snapshot(), asked) == []
 
 
+@pytest.mark.statement("O-072")
 def test_a_wrong_password_counts_one_failure_and_leaves_the_right_pin_alone() -> None:
     asked = with_pin(PIN, first_factor=WRONG)
     assert decision(snapshot(), asked) == rejected(Reason.PASSWORD_WRONG, failures=1)
@@ -327,6 +328,7 @@ def test_a_token_is_disabled_at_the_hundredth_wrong_pin() -> None:
         assert CountTokenFailure(10, failures + 1, disable) in changes(seen, with_pin(WRONG_PIN)), failures
 
 
+@pytest.mark.statement("O-044")
 @pytest.mark.parametrize(
     ("asked", "cleared"),
     [

@@ -70,6 +70,7 @@ def test_only_the_append_mode_cuts(mode: Mode) -> None:
     assert look(snapshot(), "geheim123456", mode).split is None
 
 
+@pytest.mark.statement("O-070")
 def test_the_token_whose_pin_was_typed_says_where_to_cut() -> None:
     seen = snapshot(tokens=(SIX, SEVEN, EIGHT))
     for token in (SIX, SEVEN, EIGHT):
@@ -77,6 +78,7 @@ def test_the_token_whose_pin_was_typed_says_where_to_cut() -> None:
         assert split(seen, f"geheim{typed}") == ("geheim", typed), token.serial
 
 
+@pytest.mark.statement("O-070")
 @pytest.mark.parametrize("password", ["geheim1", "123456", "000000000000", "7", "pass word ", "ü€😀", "\x00"])
 def test_a_password_that_ends_in_digits_stays_whole(password: str) -> None:
     for tokens in [(SIX,), (EIGHT,), (SIX, EIGHT), (EIGHT, SIX), (SIX, SEVEN, EIGHT)]:
@@ -92,6 +94,7 @@ def test_the_window_counts_for_the_cut_too() -> None:
     assert split(seen, "pw1" + pin(EIGHT, NOW, 10)) == ("pw1", pin(EIGHT, NOW, 10))
 
 
+@pytest.mark.statement("O-070")
 @pytest.mark.parametrize(
     ("tokens", "length"),
     [
@@ -125,12 +128,14 @@ def test_an_unknown_user_is_cut_like_most() -> None:
     assert split(snapshot(user=None, tokens=()), "geheim-123456") == ("geheim-", "123456")
 
 
+@pytest.mark.statement("O-073")
 @pytest.mark.parametrize("entry", ["", "1", "12345", "123456"])
 def test_an_entry_with_no_room_for_a_password_is_not_cut(entry: str) -> None:
     assert split(snapshot(tokens=(SIX,)), entry) is None
     assert split(snapshot(user=None, tokens=()), entry) is None
 
 
+@pytest.mark.statement("O-073")
 def test_a_pin_alone_is_no_entry_even_if_it_is_right() -> None:
     assert split(snapshot(tokens=(SIX,)), pin(SIX, NOW)) is None
 

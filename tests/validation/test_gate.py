@@ -274,6 +274,46 @@ def test_after_the_latest_passcode_of_the_window_the_older_ones_are_used_up(engi
     assert isinstance(engine.log_in("alice", engine.pin(serial)), Accept)
 
 
+@pytest.mark.statement("O-029")
+@pytest.mark.parametrize("back", [30, 3600, 86_400, NOW], ids=["a step", "an hour", "a day", "to 1970"])
+def test_a_clock_that_is_set_back_accepts_no_step_up_to_the_last_used_and_says_used(
+    engine: Engine, serial: str, back: float
+) -> None:
+    """No fault, and a reason in the trail. When the clock is right again, all is well."""
+    assert isinstance(engine.log_in("alice", engine.pin(serial)), Accept)
+    moved = engine.token(serial).moving_factor
+    engine.clock.now -= back
+    for failures, ahead in enumerate((0, 1), 1):
+        outcome = engine.log_in("alice", engine.pin(serial, ahead))
+        assert outcome == rejected(Reason.PASSCODE_USED, failures)
+        assert (engine.trail[-1].decision, engine.trail[-1].reason) == ("reject", "passcode-used")
+    assert (engine.token(serial).moving_factor, engine.faults.found) == (moved, [])
+    engine.clock.now += back + 30
+    assert isinstance(engine.log_in("alice", engine.pin(serial)), Accept)
+
+
+@pytest.mark.statement("O-047")
+@pytest.mark.parametrize("client", [SSH, PORTAL, VPN])
+def test_that_a_pin_was_used_before_is_in_the_trail_and_not_in_the_answer(
+    engine: Engine, serial: str, client: str
+) -> None:
+    """The admin sees it, by client and source; a thief must not learn that the PIN was right."""
+
+    def enter(typed: str) -> object:
+        state = engine.challenge("alice") if client == VPN else None
+        return engine.log_in("alice", typed, client, state, source="198.51.100.7")
+
+    wrong = enter(engine.wrong_pin(serial))
+    used = engine.pin(serial)
+    assert isinstance(enter(used), Accept)
+    again = enter(used)
+    row = engine.trail[-1]
+    assert (row.reason, row.user, row.client, row.source) == ("passcode-used", "alice", client, "198.51.100.7")
+    texts = [getattr(outcome, "texts", None) or getattr(outcome, "text", None) for outcome in (wrong, again)]
+    assert texts[0]
+    assert texts[0] == texts[1]
+
+
 # --- looking
 
 

@@ -20,6 +20,7 @@ def fail(throttle: Throttle, now: float) -> Throttle:
     return after_failure(throttle, now, DEFAULTS)
 
 
+@pytest.mark.statement("O-043")
 def test_waits_begin_at_the_fifth_failure_and_double_up_to_an_hour() -> None:
     throttle, now, waits = Throttle(), NOW, []
     for n in range(1, len(SCHEDULE) + 1):
@@ -46,6 +47,7 @@ def test_a_wait_ends_to_the_second() -> None:
 # --- in logins
 
 
+@pytest.mark.statement("O-043")
 def test_the_schedule_holds_for_logins(engine: Engine, serial: str) -> None:
     for n, wait in enumerate(SCHEDULE, 1):
         outcome = engine.log_in("alice", engine.wrong_pin(serial))
@@ -56,6 +58,7 @@ def test_the_schedule_holds_for_logins(engine: Engine, serial: str) -> None:
             engine.clock.now += 1
 
 
+@pytest.mark.statement("O-043")
 def test_the_schedule_holds_for_passwords(engine: Engine, serial: str) -> None:
     for n, wait in enumerate(SCHEDULE, 1):
         outcome = engine.log_in("alice", engine.pin(serial), password=FirstFactor.WRONG)
@@ -67,6 +70,19 @@ def test_the_schedule_holds_for_passwords(engine: Engine, serial: str) -> None:
     assert engine.token(serial).moving_factor == 0
 
 
+def test_wrong_passwords_disable_nothing_however_many_there_are(engine: Engine, serial: str) -> None:
+    """Each waits up to an hour. Anybody can type them: were they to disable, he could lock everybody out for good."""
+    for n in range(1, 151):
+        outcome = engine.log_in("alice", engine.pin(serial), password=FirstFactor.WRONG)
+        assert outcome == rejected(Reason.PASSWORD_WRONG, failures=n)
+        throttle = engine.throttle("alice", Factor.PASSWORD)
+        assert throttle.blocked_until <= engine.clock.now + 3600
+        engine.clock.now = max(engine.clock.now, throttle.blocked_until)
+    assert (engine.token(serial).state, engine.token(serial).failures) == (TokenState.ACTIVE, 0)
+    assert isinstance(engine.log_in("alice", engine.pin(serial)), Accept)
+
+
+@pytest.mark.statement("O-043")
 @pytest.mark.parametrize("factor", Factor)
 def test_a_wait_refuses_the_right_pin_at_every_door_and_does_not_use_it_up(
     engine: Engine, serial: str, factor: Factor
@@ -86,6 +102,7 @@ def test_a_wait_refuses_the_right_pin_at_every_door_and_does_not_use_it_up(
     assert isinstance(engine.log_in("alice", right), Accept)
 
 
+@pytest.mark.statement("O-043")
 def test_tries_during_a_wait_neither_count_nor_lengthen_it(engine: Engine, serial: str) -> None:
     for _ in range(5):
         engine.log_in("alice", engine.wrong_pin(serial))
@@ -107,6 +124,7 @@ def test_a_success_begins_the_count_anew(engine: Engine, serial: str) -> None:
     assert engine.throttle("alice", Factor.PASSCODE) == Throttle()
 
 
+@pytest.mark.statement("O-044")
 def test_a_pin_proved_without_a_password_does_not_forgive_wrong_passwords(engine: Engine, serial: str) -> None:
     for _ in range(4):
         engine.log_in("alice", engine.pin(serial), password=FirstFactor.WRONG)
@@ -114,6 +132,7 @@ def test_a_pin_proved_without_a_password_does_not_forgive_wrong_passwords(engine
     assert engine.throttle("alice", Factor.PASSWORD).failures == 4
 
 
+@pytest.mark.statement("O-044")
 def test_a_password_proved_without_a_pin_does_not_forgive_wrong_pins(engine: Engine, serial: str) -> None:
     for _ in range(4):
         engine.log_in("alice", engine.wrong_pin(serial))

@@ -1,16 +1,18 @@
 """The QR code of a new token, read by a real scanner."""
 
+import itertools
 import re
 import struct
 import subprocess
 import sys
+import time
 import zlib
 from pathlib import Path
 
 import pytest
 
 from tests.peers import peers
-from tests.site import Site
+from tests.site import PASSWORD, TWOFOLD, Site
 from tests.store import raw
 from tests.store.cli.command import Twofold
 from tests.store.cli.otp import scanned
@@ -97,6 +99,26 @@ def test_the_key_of_a_long_key_is_read_too(twofold: Twofold, tmp_path: Path) -> 
     )
     (tmp_path / "terminal.png").write_bytes(png(seen(drawn)))
     assert decoded(tmp_path / "terminal.png") == link
+
+
+@pytest.mark.peer("zbarimg")
+def test_a_phone_reads_what_redeeming_a_ticket_draws(twofold: Twofold, site: Site, tmp_path: Path) -> None:
+    """The first PIN then comes from what was scanned, and from nothing else that was shown."""
+    site.add_user("bob")
+    (ticket,) = re.findall(r"^Ticket  (\S+)$", twofold.done("ticket", "issue", "bob").out, re.MULTILINE)
+    command = [*TWOFOLD, "--config", str(site.config_file), "ticket", "redeem"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as redeeming:
+        assert redeeming.stdin is not None
+        assert redeeming.stdout is not None
+        redeeming.stdin.write(f"{ticket}\n{PASSWORD}\n")
+        redeeming.stdin.flush()
+        said = list(itertools.takewhile(lambda line: "otpauth://" not in line, redeeming.stdout))
+        (tmp_path / "terminal.png").write_bytes(png(seen("".join(line for line in said if set(line) & set("█▀▄")))))
+        app = scanned(decoded(tmp_path / "terminal.png"))
+        rest, _ = redeeming.communicate(app.shows(time.time()) + "\n", timeout=60)
+    assert (redeeming.returncode, rest.splitlines()[-1][:5]) == (0, "Done.")
+    (row,) = twofold.done("token", "list", "--user", "bob", "--json").json
+    assert (app.account, app.kind, row["state"]) == ("bob", row["kind"], "active")
 
 
 @pytest.mark.peer("zbarimg")

@@ -1,11 +1,16 @@
 """`twofold radius serve`: where it listens, how it ends, and that it does not start on a mistake."""
 
+import contextlib
+import os
 import signal
 import socket
+import sys
+from ipaddress import ip_address
+from pathlib import Path
 
 import pytest
 
-from tests.site import SECRET, Site, eventually, pin
+from tests.site import PASSWORD, SECRET, Site, eventually, pin
 from tests.wire import ACCEPT, CHALLENGE, Nas, status_server
 from validation.requests import RemoveClient
 
@@ -42,6 +47,59 @@ def test_without_an_option_the_configured_addresses_are_served(site: Site) -> No
 def test_an_option_comes_instead_of_the_configuration(site: Site) -> None:
     with site.server("--listen", "[::1]:0") as server:
         assert [address for address, _ in server.addresses] == ["::1"]
+
+
+def sockets(pid: int) -> dict[str, list[str]]:
+    """The sockets of a process by kind; of those with an address, that address and port as the kernel writes them."""
+    links = []
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # closed since
+            links.append(os.readlink(entry))
+    mine = {link[8:-1] for link in links if link.startswith("socket:[")}
+    found: dict[str, list[str]] = {}
+    # The column that holds the inode, and the one that holds the local address (or a path).
+    tables = {"tcp": (9, 1), "tcp6": (9, 1), "udp": (9, 1), "udp6": (9, 1), "raw": (9, 1), "raw6": (9, 1)}
+    tables |= {"unix": (6, 7), "packet": (8, 0), "netlink": (9, 1), "icmp": (9, 1), "icmp6": (9, 1), "udplite": (9, 1)}
+    for kind, (inode, address) in tables.items():
+        table = Path(f"/proc/{pid}/net/{kind}")
+        for line in table.read_text().splitlines()[1:] if table.exists() else []:
+            fields = line.split()
+            if fields[inode] in mine:
+                mine.remove(fields[inode])
+                found.setdefault(kind, []).append(fields[address] if address < len(fields) else "")
+    assert not mine, "a socket of a kind that was not looked for"
+    return found
+
+
+@pytest.mark.statement("O-089")
+def test_its_only_sockets_are_udp_at_the_addresses_it_was_told(site: Site) -> None:
+    """So there is nothing to connect to: servers share a store, and no protocol. After logins as before."""
+    site.add_user("alice")
+    token = site.enroll("alice")
+    with site.server("--listen", "127.0.0.1:0", "--listen", "[::1]:0") as server:
+        four, six = (written(*address) for address in server.addresses)
+        check_sockets(server.process.pid, {"udp": [four], "udp6": [six]})
+        with server.nas() as nas:
+            assert nas.login("alice", pin(token), state=nas.login("alice", PASSWORD).state).code == ACCEPT
+        check_sockets(server.process.pid, {"udp": [four], "udp6": [six]})
+
+
+def check_sockets(pid: int, expected: dict[str, list[str]]) -> None:
+    found = sockets(pid)
+    assert set(found.pop("unix", [])) <= {""}, "a socket pair of the event loop has no name to connect to"
+    assert found == expected
+
+
+def written(address: str, port: int) -> str:
+    """As in /proc/net: words of four octets in the order of the machine."""
+    packed = ip_address(address).packed
+    words = (int.from_bytes(packed[at : at + 4], sys.byteorder) for at in range(0, len(packed), 4))
+    return "".join(f"{word:08X}" for word in words) + f":{port:04X}"
+
+
+def test_a_listening_socket_would_be_seen() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        assert written(*listening.getsockname()) in sockets(os.getpid())["tcp"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

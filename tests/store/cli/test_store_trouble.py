@@ -82,7 +82,7 @@ TROUBLES: dict[Callable[[Site], None], str] = {
 
 
 @pytest.mark.parametrize("trouble", TROUBLES, ids=lambda trouble: trouble.__name__)
-@pytest.mark.statement("C-015")
+@pytest.mark.statement("C-015", "O-048")
 def test_every_command_says_what_is_wrong_with_the_store(
     twofold: Twofold, site: Site, trouble: Callable[[Site], None]
 ) -> None:

@@ -181,7 +181,7 @@ def base32(octets: int) -> str:
     return base64.b32encode(bytes(range(1, octets + 1))).decode()
 
 
-@pytest.mark.statement("O-002")
+@pytest.mark.statement("O-002", "O-051")
 @pytest.mark.parametrize(
     ("octets", "forced", "status", "words"),
     [

@@ -62,7 +62,7 @@ def test_the_number_of_digits_is_the_tokens(digits: int) -> None:
     assert [n for n in range(12) if well_formed("1" * n, digits)] == [digits]
 
 
-@pytest.mark.statement("O-002")
+@pytest.mark.statement("O-002", "O-051")
 @pytest.mark.parametrize("kind", TOKENS)
 @pytest.mark.parametrize(("octets", "possible"), [(0, False), (13, False), (14, True), (16, True), (20, True)])
 def test_no_kind_takes_a_key_below_112_bits(kind: str, octets: int, possible: bool) -> None:

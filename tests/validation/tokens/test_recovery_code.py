@@ -55,7 +55,7 @@ def test_a_code_is_handed_out_in_groups_and_read_back_in_any_case() -> None:
         assert compare(typed_alone(typed)).match == Match(1, 0)
 
 
-@pytest.mark.statement("O-052")
+@pytest.mark.statement("O-052", "O-053")
 def test_what_is_kept_holds_no_code_and_differs_between_two_users_with_the_same_code() -> None:
     assert SHEET.key[:16] == moment().new_salt
     for code in CODES:
@@ -65,7 +65,7 @@ def test_what_is_kept_holds_no_code_and_differs_between_two_users_with_the_same_
     assert not {SHEET.key[n : n + 32] for n in range(16, 336, 32)} & {other[n : n + 32] for n in range(16, 336, 32)}
 
 
-@pytest.mark.statement("O-052", "O-046")
+@pytest.mark.statement("O-052", "O-046", "O-053")
 def test_each_code_works_once_in_any_order() -> None:
     used = 0
     for n in (9, 0, 5, 1, 8, 2, 7, 3, 6, 4):

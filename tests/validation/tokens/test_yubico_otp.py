@@ -124,6 +124,7 @@ def test_a_public_id_that_no_key_can_have_is_refused(public_id: str) -> None:
         YUBICO.check(replace(TOKEN, public_id=public_id))
 
 
+@pytest.mark.statement("O-051")
 @pytest.mark.parametrize("octets", [0, 16, 21, 23, 32])
 def test_a_key_is_16_octets_of_aes_and_6_of_private_id(octets: int) -> None:
     with pytest.raises(BadInput, match=r"^key: "):

@@ -1,0 +1,79 @@
+"""Local passwords: the whole password counts, every octet of it, and nothing but it."""
+
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from first_factor.local import LocalPasswords, hash_password
+from tests.site import Site
+from validation.decisions import Look
+from validation.errors import BadInput
+from validation.requests import FirstFactor, Wanted
+
+
+@cache
+def stored(password: str) -> Look:
+    return Look("local", hash_password(password), 1)
+
+
+@cache
+def passwords() -> LocalPasswords:
+    return LocalPasswords()
+
+
+def check(password: str, typed: str) -> FirstFactor:
+    return passwords().check(stored(password), typed).status
+
+
+LONG = "".join(chr(ord("a") + n % 26) for n in range(300))
+
+
+@pytest.mark.statement("O-058")
+@pytest.mark.parametrize("place", [1, 8, 72, 73, 128, 129, 253, 256, 257, 300])
+def test_every_character_of_a_long_password_counts(place: int) -> None:
+    """bcrypt ends at 72 octets, other programs at 128 or 256."""
+    other = LONG[: place - 1] + "#" + LONG[place:]
+    assert len(other) == len(LONG)
+    assert [check(LONG, other), check(other, LONG)] == [FirstFactor.WRONG] * 2
+    assert [check(LONG, LONG), check(other, other)] == [FirstFactor.PROVED] * 2
+
+
+@pytest.mark.statement("O-058")
+@pytest.mark.parametrize("length", [72, 128, 256, 299])
+def test_the_beginning_of_a_password_is_not_the_password(length: int) -> None:
+    assert check(LONG, LONG[:length]) is FirstFactor.WRONG
+    assert check(LONG[:length], LONG) is FirstFactor.WRONG
+
+
+@pytest.mark.statement("O-058")
+@pytest.mark.parametrize("place", [73, 129, 257])
+def test_a_long_password_is_set_whole_by_the_command(tmp_path: Path, place: int) -> None:
+    site = Site(tmp_path / "site")
+    assert site.command("user", "add", "alice", "--password-stdin", stdin=LONG).returncode == 0
+    (seen,) = site.database.look([Wanted(user="alice")])
+    assert seen.user is not None
+    look = Look("local", seen.user.password_hash, seen.user.password_version)
+    other = LONG[: place - 1] + "#" + LONG[place:]
+    assert [passwords().check(look, typed).status for typed in (LONG, other)] == [
+        FirstFactor.PROVED,
+        FirstFactor.WRONG,
+    ]
+
+
+@pytest.mark.parametrize("other", ["Geheim", "geheim ", " geheim", "geheim\n", "geheim\0", "gehe\u0131m", ""])
+def test_nothing_is_stripped_folded_or_cut(other: str) -> None:
+    assert check("geheim", other) is FirstFactor.WRONG
+
+
+def test_composed_and_decomposed_letters_are_two_passwords() -> None:
+    """Octet for octet, as the other back ends will check it; docs/conformance.md says why (O-059)."""
+    composed, decomposed = "caf\u00e9", "cafe\u0301"
+    assert [check(composed, composed), check(decomposed, decomposed)] == [FirstFactor.PROVED] * 2
+    assert [check(composed, decomposed), check(decomposed, composed)] == [FirstFactor.WRONG] * 2
+
+
+def test_an_empty_password_is_none() -> None:
+    with pytest.raises(BadInput):
+        hash_password("")
+    assert passwords().check(Look("local", None, -1), "").status is FirstFactor.WRONG
