@@ -138,7 +138,7 @@ def test_no_secret_is_in_an_event() -> None:
     done = engine.gate.administer(EnrollToken(actor="admin", user="alice"))
     secrets += [(done.key or b"").hex(), pairing.key.hex().upper(), grouped(done.key or b"")]
     engine.gate.administer(GiveBypass(actor="admin", name="alice", hours=1))
-    kinds = "enrolled recovery-issued password-maybe-stolen locked recovery-used revoked bypass"
+    kinds = "enrolled recovery_issued password_maybe_stolen locked recovery_used revoked bypass"
     assert {told.notice for told in engine.notices.told} == set(kinds.split())
     text = json.dumps([event(told) for told in engine.notices.told])
     assert not [secret for secret in secrets if secret in text]
