@@ -304,7 +304,7 @@ def _cleared(case: Case, user: User, reason: Reason = Reason.PASSCODE_RIGHT) -> 
 def _passcode_failed(case: Case, user: User, held: list[tuple[Token, Comparison]]) -> Verdict:
     """One wrong or used PIN: one failure for the user, and after a proved password one for each token tried."""
     challenge = case.snapshot.challenge
-    reason = Reason.PASSCODE_USED if any(c.used for _, c in held) else Reason.PASSCODE_WRONG
+    reason = _why_wrong(held)
     before = case.snapshot.throttle(Factor.PASSCODE)
     mark = guess_mark(case.request.passcode or "", ((token, c.against) for token, c in held))
     if held and hmac.compare_digest(mark, before.last_guess):  # it can tell nothing new, so it costs nothing
@@ -316,6 +316,12 @@ def _passcode_failed(case: Case, user: User, held: list[tuple[Token, Comparison]
     if challenge is not None:
         return _ask_again(case, user, challenge, reason, changes, after.failures, notice)
     return case.refuse(reason, changes, after.failures, notice=notice)
+
+
+def _why_wrong(held: list[tuple[Token, Comparison]]) -> Reason:
+    if any(c.used for _, c in held):
+        return Reason.PASSCODE_USED
+    return Reason.PASSCODE_LAYOUT if any(c.other_layout for _, c in held) else Reason.PASSCODE_WRONG
 
 
 def _counted(case: Case, user: User, held: list[tuple[Token, Comparison]], after: Throttle) -> tuple[Change, ...]:

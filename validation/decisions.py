@@ -27,6 +27,7 @@ class Reason(StrEnum):
     PASSCODE_WRONG = "passcode-wrong"
     PASSCODE_USED = "passcode-used"
     PASSCODE_REPEATED = "passcode-repeated"
+    PASSCODE_LAYOUT = "passcode-keyboard-layout"
     PASSCODE_MISSING = "passcode-missing"
     FIRST_PIN_WRONG = "first-pin-wrong"
     USER_UNKNOWN = "user-unknown"

@@ -330,6 +330,7 @@ def test_o17_a_yubikey_with_caps_lock_is_read_and_one_on_dvorak_refused(site: Si
         assert portal.login("alice", CAPS_LOCK).code == ACCEPT
         moved = factor(site, serial)
         assert portal.login("alice", US_DVORAK).code == REJECT
+        assert site.logins()[-1] == ("reject", "passcode-keyboard-layout")
         assert factor(site, serial) == moved
         assert portal.login("alice", CAPS_LOCK).code == REJECT, "used"
 

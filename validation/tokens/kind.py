@@ -37,6 +37,7 @@ class Comparison:
     match: Match | None = None
     used: bool = False
     against: range = range(0)  # the moving factors it was held against: what a wrong guess costs of the budget
+    other_layout: bool = False  # it looks typed by a device that takes the keyboard for a QWERTY one
 
 
 NOTHING = Comparison()

@@ -3,7 +3,7 @@
 Rules: the last 32 characters are one AES block, what stands before is the public id and must be the token's.
 Checksum and private id must fit, then (counter, use) must be greater than the stored pair, in that order; equal or
 lower is a replay. The moving factor is counter * 256 + use of the last accepted code, plus one. Caps lock is
-undone and the line end that keys type after a code taken off; other layouts are not.
+undone and the line end that keys type after a code taken off; other layouts are refused, and Dvorak is named.
 """
 
 import hmac
@@ -13,6 +13,7 @@ from validation.model import Token
 from validation.tokens.kind import NOTHING, Comparison, Match, Window
 
 _MODHEX = "cbdefghijklnrtuv"
+_MODHEX_ON_DVORAK = "jxe.uidchtnbpygk"  # what the same keys write on a US Dvorak keyboard
 _TO_HEX = str.maketrans(_MODHEX, "0123456789abcdef")
 _FROM_HEX = str.maketrans("0123456789abcdef", _MODHEX)
 BLOCK_CHARACTERS = 32
@@ -44,8 +45,10 @@ class YubicoOtp:
 
     def compare(self, token: Token, passcode: str, now: float, window: Window) -> Comparison:
         typed = passcode.rstrip("\r\n").lower()
-        if len(typed) != self.lengths(token)[0] or not passcode.isascii() or not set(typed) <= set(_MODHEX):
+        if len(typed) != self.lengths(token)[0] or not passcode.isascii():
             return NOTHING
+        if not set(typed) <= set(_MODHEX):
+            return Comparison(other_layout=set(typed) <= set(_MODHEX_ON_DVORAK))
         if not hmac.compare_digest(typed[:-BLOCK_CHARACTERS], token.public_id):
             return NOTHING
         block = bytes.fromhex(typed[-BLOCK_CHARACTERS:].translate(_TO_HEX))
