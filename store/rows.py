@@ -133,6 +133,7 @@ def challenge_from(row: Mapping[str, Any], sealer: Sealer) -> PendingChallenge:
         candidate=_candidate_from(sealer.open("candidate", row["state"], sealed)) if sealed is not None else None,
         replaces=row["replaces"],
         ticket=row["ticket"],
+        proved=row["proved"],
     )
 
 
@@ -150,6 +151,7 @@ def challenge_columns(challenge: PendingChallenge, sealer: Sealer) -> dict[str, 
         "sealed_candidate": _sealed_candidate(candidate, challenge.state, sealer) if candidate is not None else None,
         "replaces": challenge.replaces,
         "ticket": challenge.ticket,
+        "proved": challenge.proved,
     }
 
 

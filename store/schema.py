@@ -145,6 +145,7 @@ challenges = Table(
     Column("sealed_candidate", LargeBinary),  # the token being paired, with its key
     Column("replaces", Text, nullable=False),
     Column("ticket", LargeBinary, nullable=False),
+    Column("proved", Boolean, nullable=False),
     CheckConstraint("tries_left >= 1", name="tries_left"),
     CheckConstraint("(stage = 'first-pin') = (sealed_candidate IS NOT NULL)", name="candidate"),
     sqlite_with_rowid=False,

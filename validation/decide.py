@@ -105,6 +105,8 @@ def _next(case: Case, user: User) -> Next:
         return next_step(case.snapshot, user, case.door, case.settings, case.now)
     if registrations(case.snapshot):
         return Next(Step.ASK, Reason.PASSWORD_RIGHT)
+    if case.request.purpose is not Purpose.ADD:
+        return Next(Step.REFUSE, Reason.NO_TOKEN, MessageKey.LOST_TOKEN)
     refusal = pairing_refusal(case.snapshot, user, case.door, case.settings, case.now)
     return refusal or Next(Step.ONBOARD, Reason.ONBOARDING)
 
@@ -237,7 +239,7 @@ def _passcode_right(case: Case, user: User, token: Token, match: Match) -> Verdi
     purpose = challenge.purpose if challenge is not None else case.request.purpose
     moved = UseToken(token.id, token.moving_factor, match.moving_factor, match.drift, case.now)
     used = (moved, *_forgiven(case, token))
-    if purpose in (Purpose.LOGIN, Purpose.REDEEM):
+    if purpose in (Purpose.LOGIN, Purpose.REDEEM, Purpose.CARE):
         notice = "recovery_used" if token.kind == "recovery_code" else ""
         opened = reusing.opening(case, user, token)
         return _accept(case, user, Reason.PASSCODE_RIGHT, token, (*used, *opened), notice=notice)

@@ -67,7 +67,7 @@ def explain(snapshot: Snapshot, request: LoginRequest, moment: Moment) -> Explan
         service=request.service,
     )
     groups = frozenset(user.groups) if user is not None else frozenset[str]()
-    whom = Whom(groups, request.client or None, request.service, request.source)
+    whom = request.whom(groups)
     settings = snapshot.book.settings(whom)
     verdict = decide.login(snapshot, asked, moment)
     return Explanation(

@@ -13,7 +13,7 @@ from validation.model import Mode, Moment, Snapshot, Token, User
 from validation.policy import OBSTACLE, let_in_without_pin, registrations, standing, usable_tokens, window
 from validation.requests import LookRequest, typed_alone
 from validation.reusing import opened_by, window_open
-from validation.settings import Settings, Whom
+from validation.settings import Settings
 from validation.tokens.registry import kind_of
 
 NO_HASH = -1  # a password version that no user has: the check then proves nothing
@@ -26,7 +26,7 @@ def look(snapshot: Snapshot, request: LookRequest, moment: Moment) -> Look:
         raise snapshot.damage
     user = snapshot.user
     groups = frozenset(user.groups) if user is not None else frozenset[str]()
-    settings = snapshot.book.settings(Whom(groups, request.client or None, None, request.source))
+    settings = snapshot.book.settings(request.whom(groups))
     if user is None or standing(snapshot, settings, moment.now) in OBSTACLE:
         return Look(first_factor="local", password_version=NO_HASH, split=_shortest(snapshot, request))
     split = _split(snapshot, user, request, settings, moment.now) if request.mode is Mode.APPEND else None

@@ -165,6 +165,7 @@ class Purpose(StrEnum):
     ADD = "add"  # another authenticator, after a fresh second factor
     RESET = "reset"  # a new key for the same app; the old one works until the new one's first PIN
     REDEEM = "redeem"  # an enrolment ticket instead of an open pairing window
+    CARE = "care"  # a fresh second factor before something else is done with one's registrations
 
 
 class Stage(StrEnum):
@@ -180,8 +181,8 @@ class Stage(StrEnum):
 class PendingChallenge:
     """An open Access-Challenge: who, from which client, how many tries are left, until when.
 
-    It exists only after the first factor was proved (or was the client's to check). Everything else is looked at
-    again when the answer comes.
+    It exists only after the first factor was proved (or was not ours to check). Everything else is looked at again
+    when the answer comes.
     """
 
     state: str = field(repr=False)  # RFC 2865 5.24, here 128 random bits as 32 hex characters
@@ -195,6 +196,7 @@ class PendingChallenge:
     candidate: Token | None = None  # the token being paired; it exists nowhere else until its first PIN is right
     replaces: str = ""  # serial of the token that the candidate takes the place of
     ticket: bytes = field(default=b"", repr=False)  # digest of the enrolment ticket that opened this, if one did
+    proved: bool = True  # by us; False: the first factor is somebody else's to check (a PAM stack, a logged-in session)
 
 
 @dataclass(frozen=True, slots=True)

@@ -190,6 +190,8 @@ def _refusal(case: Case, user: User, challenge: PendingChallenge) -> Next | None
             return reset_refusal(case, challenge.replaces)
         case Purpose.REDEEM:
             return ticket_refusal(case, user, challenge.ticket)
+        case Purpose.CARE:  # pairs nothing
+            return Next(Step.REFUSE, Reason.NO_TOKEN)
 
 
 def add_refusal(case: Case) -> Next | None:

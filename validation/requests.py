@@ -5,6 +5,7 @@ must see. Passwords never come this far: a face hands in the result of the check
 """
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -17,7 +18,7 @@ from validation.model import (
     RevokeReason,
     canonical_key,
 )
-from validation.settings import Network, Scope
+from validation.settings import Network, Scope, Whom
 
 
 class Face(StrEnum):
@@ -33,15 +34,16 @@ class Channel:
     can_challenge: bool  # a second screen can be shown
     proves_password: bool  # False: the client has checked the password itself (passcode-only)
     shows_key_in_clear: bool = True  # what is shown crosses a network unencrypted (Reply-Message)
+    pin_only: bool = False  # whatever policies say, nobody is let in without a PIN here, and nobody pairs
 
     @classmethod
     def for_mode(cls, mode: Mode) -> "Channel":
         return cls(Face.RADIUS, mode is Mode.CHALLENGE, mode is not Mode.PASSCODE_ONLY)
 
     @classmethod
-    def console(cls) -> "Channel":
-        """A terminal on this host: what is shown stays here."""
-        return cls(Face.CONSOLE, can_challenge=True, proves_password=True, shows_key_in_clear=False)
+    def console(cls, proves_password: bool = True, pin_only: bool = False) -> "Channel":
+        """A terminal on this host, or an encrypted session on it: what is shown stays here."""
+        return cls(Face.CONSOLE, True, proves_password, shows_key_in_clear=False, pin_only=pin_only)
 
 
 class FirstFactor(StrEnum):
@@ -114,6 +116,11 @@ class LoginRequest:
     actor: str = ""  # who typed it, where a command on this host was the face
     unsupported: str = ""  # why the face could make nothing of the request; it is then refused, and nothing counts
 
+    def whom(self, groups: Iterable[str] = ()) -> Whom:
+        """Whose policies apply. `client` is a RADIUS client, or else only a name for the way in."""
+        client = self.client if self.channel.face is Face.RADIUS else ""
+        return Whom(frozenset(groups), client or None, self.service, self.source)
+
     @property
     def wanted(self) -> Wanted:
         return Wanted(
@@ -135,6 +142,11 @@ class LookRequest:
     typed: str = field(default="", repr=False)
     source: str | None = None
     ticket: str | None = field(default=None, repr=False)
+    service: str | None = None  # PAM; `client` is then only a name for the way in
+
+    def whom(self, groups: Iterable[str] = ()) -> Whom:
+        client = self.client if self.service is None else ""
+        return Whom(frozenset(groups), client or None, self.service, self.source)
 
     @property
     def wanted(self) -> Wanted:

@@ -18,6 +18,8 @@ from validation.verdict import Case
 
 def is_open(case: Case) -> bool:
     """A window is open for this login, whose password was proved by us."""
+    if case.request.channel.pin_only:
+        return False
     return case.password_proved and window_open(case.snapshot, case.request.source, case.settings, case.now)
 
 
@@ -46,7 +48,7 @@ def opened_by(snapshot: Snapshot, passcode: str, tokens: Iterable[Token]) -> boo
 def opening(case: Case, user: User, token: Token) -> tuple[Change, ...]:
     """The window that this accepted PIN opens, if policy gives one."""
     length, source = case.settings.reuse_window, case.request.source
-    if not length or source is None or not case.password_proved:
+    if not length or source is None or not case.password_proved or case.request.channel.pin_only:
         return ()
     mark = _mark(token, case.request.passcode or "")
     reuse = ReuseWindow(case.request.client, source, case.now + length, length, mark)

@@ -12,7 +12,7 @@ from validation.messages import MessageKey, default_text, fill, tries_text
 from validation.model import Moment, PendingChallenge, Purpose, Snapshot, Stage, Token, User
 from validation.policy import Door
 from validation.requests import FirstFactor, LoginRequest
-from validation.settings import Settings, Whom
+from validation.settings import Settings
 
 FLOOD_EVERY = 60.0  # seconds between audit rows about unknown users, per source
 
@@ -35,10 +35,10 @@ class Case:
     @classmethod
     def of(cls, snapshot: Snapshot, request: LoginRequest, moment: Moment, issuer: str) -> "Case":
         groups = snapshot.user.groups if snapshot.user is not None else ()
-        stranger = Whom(client=request.client or None, service=request.service, source=request.source)
-        whom = Whom(frozenset(groups), stranger.client, stranger.service, stranger.source)
         book = snapshot.book
-        return cls(snapshot, request, moment, book.settings(whom), book.settings(stranger), issuer)
+        return cls(
+            snapshot, request, moment, book.settings(request.whom(groups)), book.settings(request.whom()), issuer
+        )
 
     @property
     def now(self) -> float:
@@ -47,14 +47,15 @@ class Case:
     @property
     def door(self) -> Door:
         channel = self.request.channel
-        return Door(channel.proves_password, channel.can_challenge, channel.shows_key_in_clear)
+        proves = channel.proves_password and not channel.pin_only
+        return Door(proves, channel.can_challenge, channel.shows_key_in_clear)
 
     @property
     def password_proved(self) -> bool:
-        """A password proved by us: now, or before the challenge was opened (challenges follow only then)."""
-        return self.snapshot.challenge is not None or (
-            self.request.channel.proves_password and self.request.first_factor.status is FirstFactor.PROVED
-        )
+        """A password proved by us: now, or before the challenge was opened."""
+        if self.snapshot.challenge is not None:
+            return self.snapshot.challenge.proved
+        return self.request.channel.proves_password and self.request.first_factor.status is FirstFactor.PROVED
 
     # --- texts ----------------------------------------------------------------------------------------------
 
@@ -62,8 +63,7 @@ class Case:
         """The admin's text or the default, for this user once he has proved his password, else for a stranger."""
         known = self.password_proved and name is not MessageKey.REFUSED
         user = self.snapshot.user
-        groups = frozenset(user.groups) if known and user is not None else frozenset[str]()
-        whom = Whom(groups, self.request.client or None, self.request.service, self.request.source)
+        whom = self.request.whom(user.groups if known and user is not None else ())
         language = (self.settings if known else self.stranger).language
         if isinstance(tries := values.get("tries"), int):
             values["tries"] = tries_text(tries, language)
@@ -112,6 +112,7 @@ class Case:
             purpose=purpose,
             replaces=replaces,
             ticket=ticket,
+            proved=self.password_proved,
         )
 
     def ask(

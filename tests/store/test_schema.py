@@ -15,7 +15,7 @@ from validation.model import MessageAuthenticatorRule
 from validation.requests import RememberSigner, RemoveUser, RevokeToken, SetRule, SetText
 from validation.settings import Scope
 
-REST = "'pin', 'login', NULL, '', x''"  # of a challenge that waits for a PIN
+REST = "'pin', 'login', NULL, '', x'', 1"  # of a challenge that waits for a PIN
 
 # What each rule of the schema says -> a statement that breaks it. A rule without a line here fails the last test.
 BREAKS = {
@@ -39,7 +39,7 @@ BREAKS = {
     "ck_source_scores_score": "INSERT INTO source_scores VALUES ('192.0.2.1', -1, 0, 0)",
     "ck_challenges_tries_left": f"INSERT INTO challenges VALUES ('s', 1, 'vpn', 'radius', 0, 1, {REST})",
     "ck_challenges_candidate": "INSERT INTO challenges VALUES ('s', 1, 'vpn', 'radius', 1, 1, 'first-pin', 'login', "
-    "NULL, '', x'')",
+    "NULL, '', x'', 1)",
     "ck_users_pairing": "UPDATE users SET pairing = 'always'",
     "ck_guesses_compared": "INSERT INTO guesses VALUES (1, 1, -1)",
     "uq_policies_key": "INSERT INTO policies SELECT 99, key, 'off', \"group\", client, service, network FROM policies",
@@ -159,9 +159,9 @@ def test_no_column_that_must_be_filled_can_be_emptied(database: sqlite3.Connecti
         f"INSERT INTO challenges VALUES ('s', 1, 'vpn', 'radius', NULL, 1, {REST})",
         f"INSERT INTO challenges VALUES ('s', 1, 'vpn', 'radius', 1, NULL, {REST})",
         "INSERT INTO throttles VALUES (1, 'password', 0, 0, NULL)",
-        "INSERT INTO challenges VALUES ('s', 1, 'vpn', 'radius', 1, 1, 'pin', NULL, NULL, '', x'')",
-        "INSERT INTO challenges VALUES ('s', 1, 'vpn', 'radius', 1, 1, 'pin', 'login', NULL, NULL, x'')",
-        "INSERT INTO challenges VALUES ('s', 1, 'vpn', 'radius', 1, 1, 'pin', 'login', NULL, '', NULL)",
+        "INSERT INTO challenges VALUES ('s', 1, 'vpn', 'radius', 1, 1, 'pin', NULL, NULL, '', x'', 1)",
+        "INSERT INTO challenges VALUES ('s', 1, 'vpn', 'radius', 1, 1, 'pin', 'login', NULL, NULL, x'', 1)",
+        "INSERT INTO challenges VALUES ('s', 1, 'vpn', 'radius', 1, 1, 'pin', 'login', NULL, '', NULL, 1)",
         "INSERT INTO guesses VALUES (1, 1, NULL)",
         "INSERT INTO reuse_windows VALUES (1, 'vpn', '192.0.2.1', NULL, 1, x'')",
         "INSERT INTO reuse_windows VALUES (1, 'vpn', '192.0.2.1', 1, NULL, x'')",

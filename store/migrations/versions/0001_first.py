@@ -149,6 +149,7 @@ def _create_login_tables() -> None:
         sa.Column("sealed_candidate", sa.LargeBinary),
         sa.Column("replaces", sa.Text, nullable=False),
         sa.Column("ticket", sa.LargeBinary, nullable=False),
+        sa.Column("proved", sa.Boolean, nullable=False),
         sa.PrimaryKeyConstraint("state", name="pk_challenges"),
         sa.ForeignKeyConstraint(["user_id"], ["users.id"], name="fk_challenges_user_id", ondelete="CASCADE"),
         sa.CheckConstraint("tries_left >= 1", name=op.f("ck_challenges_tries_left")),
