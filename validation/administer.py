@@ -94,7 +94,7 @@ from validation.settings import HOUR, Rule, Scope, Settings, Text, Whom, check_r
 from validation.throttle import after_failure
 from validation.tokens import recovery_code
 from validation.tokens.kind import KEY_OCTETS_LEAST
-from validation.tokens.registry import KINDS
+from validation.tokens.registry import KINDS, kind_of
 
 Outcome: TypeAlias = tuple[Done, tuple[Change, ...]]
 
@@ -337,6 +337,8 @@ def _set_token_use(snapshot: Snapshot, command: SetTokenUse, moment: Moment) -> 
     to = TokenState.ACTIVE if command.enabled else TokenState.DISABLED
     if not may_move(token, to):
         raise Refused(f"token {token.serial} is {token.state} already" if token.state is to else _final(token))
+    if command.enabled and snapshot.user is not None and kind_of(token.kind).is_registration:
+        _check_room(snapshot, snapshot.user)
     event = "token-enable" if command.enabled else "token-disable"
     audit = _audit(command, moment, event, snapshot.token_owner or "", serial=token.serial)
     closing = () if command.enabled else (EndLoginsOf(token.user_id),)
@@ -389,9 +391,10 @@ def _issue_recovery(snapshot: Snapshot, command: IssueRecovery, moment: Moment) 
     )
     old = [t for t in snapshot.tokens if t.kind == "recovery_code" and t.state is not TokenState.REVOKED]
     retired = tuple(SetTokenState(t.id, TokenState.REVOKED, RevokeReason.OTHER, moment.now) for t in old)
+    closing = (EndLoginsOf(user.id),) if old else ()  # one of its codes may have opened a reuse window
     audit = _audit(command, moment, "recovery-issue", user.name, serial=sheet.serial, notice="recovery-issued")
     shown = tuple(recovery_code.shown(code) for code in codes)
-    return Done(serials=(sheet.serial,), shown_once=shown), (*retired, InsertToken(sheet), audit)
+    return Done(serials=(sheet.serial,), shown_once=shown), (*retired, *closing, InsertToken(sheet), audit)
 
 
 def _issue_ticket(snapshot: Snapshot, command: IssueTicket, moment: Moment) -> Outcome:

@@ -73,13 +73,13 @@ def test_no_30_days_hold_more_than_one_budget(tries: list[tuple[float, int]], of
     drift=st.integers(-12, 12),
     later=st.integers(0, 3600),
 )
-def test_a_wrong_pin_costs_as_many_codes_as_would_have_been_right(
-    kind: str, used: int, drift: int, later: int
-) -> None:
+def test_a_wrong_pin_costs_as_many_codes_as_would_have_been_right(kind: str, used: int, drift: int, later: int) -> None:
     """With any drift and any moving factor. Neither makes a guess cheaper than it is worth."""
     now = NOW + later
     step = int(now) // 30
-    token = totp_token(drift=drift, moving_factor=step + used) if kind == "totp" else hotp_token(moving_factor=15 + used)
+    token = (
+        totp_token(drift=drift, moving_factor=step + used) if kind == "totp" else hotp_token(moving_factor=15 + used)
+    )
     expected = step if kind == "totp" else token.moving_factor
     right = [n for n in range(max(0, expected - 50), expected + 50) if _opens(token, n, now)]
     wrong = KINDS[kind].compare(token, wrong_pin(token, now), now, window(DEFAULTS))
