@@ -1,14 +1,13 @@
 """The invariants of docs/invariants.md, whatever is done in whatever order: a passcode works once, a moving factor only
 grows, who is barred stays out, revoked is final, nobody pairs who may not.
 
-Hypothesis drives a gate on a fake store through `invariants/`; some 4,000 steps here, the same at each run. Many more,
-from another seed each time: `python -m tests.validation.invariants --steps 10000`. Below stands, as a short test each,
-what the machine has found.
+Hypothesis drives a gate on a fake store through `invariants/`; some 14,000 steps here, the same at each run. From
+another seed each time: `python -m tests.validation.invariants --steps 10000`. Below stands, as a short test each, what
+the machine has found.
 """
 
 import pytest
 from hypothesis import settings
-from hypothesis.stateful import run_state_machine_as_test
 
 from tests.validation.engine import CONSOLE, VPN, Engine, Pairing
 from tests.validation.invariants.__main__ import main
@@ -29,10 +28,10 @@ TestLogins = Machine.TestCase
 TestLogins.settings = IN_CI
 
 
-def test_the_machine_is_no_idle_one() -> None:
-    """Every way in is met, and every reason that keeps somebody out although the password is right."""
-    Deciding.met.clear()
-    run_state_machine_as_test(Machine, settings=IN_CI)
+@pytest.mark.statement("O-011", "O-024", "O-046")
+def test_ten_thousand_steps_from_a_seed_meet_every_way_in_and_out() -> None:
+    """Else the machine would be an idle one. The counts are printed; most are in the hundreds."""
+    assert main(["--steps", "10000", "--seed", "1"]) == 0
     ways_in = ["passcode-right", "registered", "reused", "second-factor-skipped", "bypass", "grace"]
     ways_out = ["passcode-wrong", "passcode-used", "password-changed", "state-foreign", "state-unknown", "user-locked"]
     ways_out += ["user-disabled", "waiting-after-failures", "no-token", "hardware-only", "ticket-wrong"]

@@ -119,6 +119,18 @@ class Admin(Deciding):
             elif device.kind in REGISTRATIONS:
                 assert len(self.ledger.of(device.owner)) <= self.ledger.number("max_registrations"), "more than allowed"
 
+    @rule(target=serials, serial=serials)
+    def another_takes_the_place_of_a_disabled_one(self, serial: str) -> Any:
+        """As many as there may be, and then the first is enabled again."""
+        device = self.ledger.devices[serial]
+        most = self.ledger.policy("max_registrations")
+        self.a_token_is_disabled_or_enabled(serial, False)
+        self._set("max_registrations", str(len(self.ledger.of(device.owner)) + 1))
+        made = self._enroll(device.owner, "totp") if self.made < MOST_TOKENS else multiple()
+        self.a_token_is_disabled_or_enabled(serial, True)
+        self._set("max_registrations", most)
+        return made
+
     @rule(serial=serials, offset=st.integers(-3, 40), second=st.sampled_from([1, 1, 1, 0, 2]))
     def a_token_is_resynchronised(self, serial: str, offset: int, second: int) -> None:
         device = self.ledger.devices[serial]

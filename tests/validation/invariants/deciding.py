@@ -130,7 +130,7 @@ class Deciding(RuleBasedStateMachine):
         before = self._moving_factors()
         outcomes = self.engine.gate.login(requests)
         moved = {s for s, n in self._moving_factors().items() if s in before and n != before[s]}
-        assert not self.engine.faults.found
+        assert not self.engine.faults.found, self.engine.faults.found
         last: Decision = Reject(Reason.DECISION_FAILED)
         for request, outcome in zip(requests, outcomes, strict=True):
             assert isinstance(outcome, Accept | Challenge | Reject)

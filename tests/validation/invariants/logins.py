@@ -15,6 +15,7 @@ from validation.requests import FirstFactor, UserAct
 ssh_or_vpn = st.sampled_from([SSH, VPN])
 offsets = st.integers(-3, 12)  # steps or counters from the expected one
 sources = st.sampled_from([None, "198.51.100.1", "198.51.100.1", "198.51.100.2"])
+before_the_answer = st.sampled_from(["waiting", "locked", "password", "too late"])
 windows_end = st.sampled_from(["revoked", "disabled", "another sheet", "locked", "password", "too late"])
 
 
@@ -123,6 +124,15 @@ class Logins(Admin):
                 self._happens(owner, what)
         self._decide(self._request(owner, door, source="198.51.100.1"))
         self._decide(self._request(owner, door, source="198.51.100.2"))
+
+    @rule(serial=serials, what=before_the_answer)
+    def something_happens_before_the_answer(self, serial: str, what: str) -> None:
+        owner = self.ledger.owner_of(serial)
+        outcome = self._decide(self._request(owner, VPN))
+        if isinstance(outcome, Challenge):
+            self._happens(owner, what)
+            passcode = self.ledger.devices[serial].shows(self.engine.clock.now)
+            self._decide(self._request(owner, VPN, passcode, outcome.state))
 
     def _happens(self, name: str, what: str) -> None:
         match what:

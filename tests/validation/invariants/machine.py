@@ -6,10 +6,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import multiple, rule
 
 from tests.validation.engine import CONSOLE, VPN
+from tests.validation.invariants.admin import revocations
 from tests.validation.invariants.checks import TICKET_LIFETIME
 from tests.validation.invariants.deciding import near, often, passwords, people, serials, states
 from tests.validation.invariants.ledger import Handed
-from tests.validation.invariants.logins import Logins
+from tests.validation.invariants.logins import Logins, ssh_or_vpn
 from validation.decisions import Accept, Challenge, Decision, Reason
 from validation.model import Purpose, RevokeReason, Stage
 from validation.requests import FirstFactor, IssueTicket, LoginRequest, UserAct
@@ -54,6 +55,16 @@ class Machine(Logins):
             return multiple()
         outcome = self._decide(self._request(name, door, candidate.shows(self.engine.clock.now), shown.state))
         return candidate.serial if isinstance(outcome, Accept) else multiple()
+
+    @rule(name=people, door=pairing_doors, reason=revocations)
+    def somebody_comes_after_a_revocation(self, name: str, door: str, reason: RevokeReason) -> None:
+        """New accounts can pair; whose token was stolen cannot."""
+        for act in (UserAct.UNLOCK, UserAct.ENABLE):
+            self.a_user_is_changed(name, act)
+        self.pairing_is_opened_or_closed(name, True)
+        self._enroll(name, "totp")
+        self.what_a_user_has_is_revoked(name, reason, True, True)
+        self._key_shown(name, door)
 
     def _free_to_pair(self, name: str) -> None:
         for act in (UserAct.UNLOCK, UserAct.ENABLE):
@@ -112,6 +123,22 @@ class Machine(Logins):
         if go_on and isinstance(outcome, Challenge) and self.ledger.open[outcome.state].candidate is not None:
             outcome = self._decide(self._first_pin(outcome.state))
         return self._state_of(outcome)
+
+    @rule(serial=serials, door=ssh_or_vpn)
+    def somebody_makes_his_key_anew_and_comes_back(self, serial: str, door: str) -> None:
+        """What the old key has opened is over."""
+        self._log_in(serial, 0, door, FirstFactor.PROVED, "198.51.100.1")
+        self.engine.clock.now += 30
+        self.somebody_cares_for_his_registrations(serial, 0, Purpose.RESET, True, True)
+        self._decide(self._request(self.ledger.owner_of(serial), door, source="198.51.100.1"))
+
+    @rule(one=people, other=people)
+    def somebody_redeems_a_ticket_of_somebody_else(self, one: str, other: str) -> None:
+        for name in (one, other):
+            self._free_to_pair(name)
+        self.a_ticket_is_issued(one)
+        for text in [text for text, ticket in self.ledger.tickets.items() if ticket.user == one]:
+            self._decide(self._request(other, CONSOLE, purpose=Purpose.REDEEM, ticket=text))
 
     @rule(name=people)
     def a_ticket_is_issued(self, name: str) -> None:
