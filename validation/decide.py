@@ -24,6 +24,7 @@ from validation.changes import (
     CloseChallenge,
     CountGuesses,
     CountTokenFailure,
+    EndLoginsOf,
     OpenChallenge,
     Rehash,
     SetKnownSource,
@@ -337,7 +338,8 @@ def _counted(case: Case, user: User, held: list[tuple[Token, Comparison]], after
 
 
 def _token_failure(case: Case, token: Token) -> tuple[Change, ...]:
-    """A token that is disabled by wrong PINs gets a row of its own: an admin must act (SP 800-63B-4 3.2.2)."""
+    """A token that is disabled by wrong PINs gets a row of its own: an admin must act (SP 800-63B-4 3.2.2). Other open
+    logins and reuse windows end, as when an admin disables it."""
     failures = token.failures + 1
     if failures < case.settings.disable_at:
         return (CountTokenFailure(token.id, failures, disable=False),)
@@ -350,7 +352,7 @@ def _token_failure(case: Case, token: Token) -> tuple[Change, ...]:
         notice="token_disabled",
         event="token-disable",
     )
-    return (CountTokenFailure(token.id, failures, disable=True), row)
+    return (CountTokenFailure(token.id, failures, disable=True), EndLoginsOf(token.user_id), row)
 
 
 def _alarming(case: Case, after: Throttle) -> bool:
@@ -373,7 +375,7 @@ def _ask_again(
     notice: str = "",
 ) -> Verdict:
     """Close the answered challenge; open another while tries are left, refuse when there are none."""
-    changes = (*changes, CloseChallenge(challenge.state))
+    changes = (CloseChallenge(challenge.state), *changes)
     left = challenge.tries_left - 1
     if left <= 0:
         return case.refuse(reason, changes, failures, notice=notice)

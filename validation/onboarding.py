@@ -36,7 +36,7 @@ from validation.model import (
     TokenState,
     User,
 )
-from validation.policy import Next, Step, pairing_refusal, registrations, usable, window
+from validation.policy import Next, Step, pairing_refusal, registrations, showing_refusal, usable, window
 from validation.requests import ticket_digest
 from validation.tokens.registry import KINDS
 from validation.tokens.uri import grouped
@@ -121,7 +121,7 @@ def _open(
 
 def turn_page(case: Case, user: User, challenge: PendingChallenge) -> Verdict:
     """An answer to WELCOME or APPS."""
-    refusal = _refusal(case, user, challenge)
+    refusal = _refusal(case, user, challenge) or showing_refusal(case.door, case.settings)
     if refusal is not None:
         return _refused(case, challenge, refusal)
     if challenge.stage is Stage.WELCOME and (case.request.passcode or "").strip().lower() == "n":
@@ -148,9 +148,10 @@ def check_first_pin(case: Case, user: User, challenge: PendingChallenge) -> Verd
     changes.append(MarkRegistered(user.id, case.now))
     if challenge.ticket:
         changes.append(UseTicket(challenge.ticket))
-    # Ends every session that was still pairing; a login that waits for a PIN (after a ticket) goes on.
+    # Ends every session that was still pairing; a login that waits for a PIN (after a ticket) goes on. A reset revokes
+    # the old key, which ends everything.
     changes += [
-        EndLoginsOf(user.id, pairing_only=True),
+        EndLoginsOf(user.id, pairing_only=challenge.purpose is not Purpose.RESET),
         case.audit("done", Reason.REGISTERED, token.serial, notice="enrolled"),
     ]
     return Registered(token, tuple(changes), (case.text(MessageKey.REGISTERED),))

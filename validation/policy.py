@@ -108,11 +108,10 @@ def next_step(snapshot: Snapshot, user: User, door: Door, settings: Settings, no
     refusal = pairing_refusal(snapshot, user, door, settings, now)
     if refusal is not None:
         return refusal
-    if not door.shows_key_in_clear or settings.onboarding_over_radius == "key":
+    hidden = showing_refusal(door, settings)
+    if hidden is None:
         return Next(Step.ONBOARD, Reason.ONBOARDING)
-    if settings.onboarding_over_radius == "ticket":
-        return Next(Step.TICKET, Reason.ONBOARDING)
-    return Next(Step.REFUSE, Reason.NO_TOKEN, MessageKey.ELSEWHERE)
+    return Next(Step.TICKET, Reason.ONBOARDING) if settings.onboarding_over_radius == "ticket" else hidden
 
 
 # A way in that can do all: what it leads to is what the user can hope for wherever he comes from.
@@ -148,6 +147,13 @@ def pairing_refusal(snapshot: Snapshot, user: User, door: Door, settings: Settin
     if not pairing_open(user, settings, now):
         return Next(Step.REFUSE, Reason.PAIRING_CLOSED, MessageKey.LOST_TOKEN)
     return None if door.can_challenge else Next(Step.REFUSE, Reason.NO_TOKEN, MessageKey.ELSEWHERE)
+
+
+def showing_refusal(door: Door, settings: Settings) -> Next | None:
+    """Why no key may be shown here; None if it may. Asked again when it is about to be shown."""
+    if not door.shows_key_in_clear or settings.onboarding_over_radius == "key":
+        return None
+    return Next(Step.REFUSE, Reason.NO_TOKEN, MessageKey.ELSEWHERE)
 
 
 def pairing_open_until(user: User, settings: Settings) -> float:

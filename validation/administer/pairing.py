@@ -1,7 +1,7 @@
 """What an admin hands a user who has no token at hand: recovery codes, an enrolment ticket."""
 
 from validation.administer.rows import Outcome, audit_row, known_user, settings_of
-from validation.changes import InsertTicket, InsertToken, SetTokenState
+from validation.changes import EndLoginsOf, InsertTicket, InsertToken, SetTokenState
 from validation.decisions import Done
 from validation.errors import Refused
 from validation.model import Moment, Origin, RevokeReason, Snapshot, Ticket, Token, TokenState
@@ -25,9 +25,10 @@ def issue_recovery(snapshot: Snapshot, command: IssueRecovery, moment: Moment) -
     )
     old = [t for t in snapshot.tokens if t.kind == "recovery_code" and t.state is not TokenState.REVOKED]
     retired = tuple(SetTokenState(t.id, TokenState.REVOKED, RevokeReason.OTHER, moment.now) for t in old)
+    closing = (EndLoginsOf(user.id),) if old else ()  # one of its codes may have opened a reuse window
     audit = audit_row(command, moment, "recovery-issue", user.name, serial=sheet.serial, notice="recovery_issued")
     shown = tuple(recovery_code.shown(code) for code in codes)
-    return Done(serials=(sheet.serial,), shown_once=shown), (*retired, InsertToken(sheet), audit)
+    return Done(serials=(sheet.serial,), shown_once=shown), (*retired, *closing, InsertToken(sheet), audit)
 
 
 def issue_ticket(snapshot: Snapshot, command: IssueTicket, moment: Moment) -> Outcome:

@@ -160,6 +160,8 @@ def set_token_use(snapshot: Snapshot, command: SetTokenUse, moment: Moment) -> O
     to = TokenState.ACTIVE if command.enabled else TokenState.DISABLED
     if not may_move(token, to):
         raise Refused(f"token {token.serial} is {token.state} already" if token.state is to else final(token))
+    if command.enabled and snapshot.user is not None and kind_of(token.kind).is_registration:
+        check_room(snapshot, snapshot.user)
     event = "token-enable" if command.enabled else "token-disable"
     audit = audit_row(command, moment, event, snapshot.token_owner or "", serial=token.serial)
     closing = () if command.enabled else (EndLoginsOf(token.user_id),)

@@ -1,0 +1,201 @@
+"""A gate and its ledger: making requests, having them decided and checked, and what must hold at every moment.
+
+Rules: every login of the machine goes through `_decide`, and every answer through `checks.py`. Waits, disabling and
+the budget of guesses come early, so that short runs meet them. `steps` counts what was done and `met` the answers, so
+that a run can say that it was no idle one.
+"""
+
+from collections import Counter
+from dataclasses import replace
+from typing import Any, ClassVar
+
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, multiple
+
+from tests.validation.engine import CONSOLE, PORTAL, SSH, VPN, Engine
+from tests.validation.invariants.checks import Checks
+from tests.validation.invariants.ledger import PUBLIC_ID, Device, Ledger, Person
+from validation.decisions import Accept, Challenge, Decision, Done, Reason, Reject
+from validation.errors import Refused
+from validation.gate import Outcome
+from validation.model import Factor, Origin, TokenState, User
+from validation.requests import Command, EnrollToken, FirstFactor, LoginRequest, Wanted
+from validation.settings import DAY, Scope
+
+PEOPLE = ["alice", "bob", "carol"]  # carol has nothing at the beginning
+DOORS = [SSH, PORTAL, VPN, CONSOLE]
+EARLY = {
+    "lock_from": "4",
+    "lock_base": "30s",
+    "lock_max": "4m",
+    "disable_at": "4",
+    "guess_budget": "120",
+    "reuse_window": "1h",
+    "onboarding_over_radius": "key",
+}
+
+serials = Bundle("serials")  # of devices
+states = Bundle("states")  # of challenges, answered or not
+typed = Bundle("typed")  # passcodes that were typed or read off
+
+people = st.sampled_from(PEOPLE)
+passwords = st.sampled_from([FirstFactor.PROVED] * 6 + [FirstFactor.WRONG, FirstFactor.UNAVAILABLE])
+near = st.sampled_from([0, 0, 0, -1, 1])
+often = st.sampled_from([True, True, True, False])
+seldom = st.sampled_from([True, False, False, False, False])
+doors = st.sampled_from(DOORS)
+
+
+class Deciding(RuleBasedStateMachine):
+    steps: ClassVar[int] = 0
+    met: ClassVar[Counter[str]] = Counter()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.engine = Engine(**EARLY)
+        self.ledger = Ledger(policies={(key, ""): value for key, value in EARLY.items()})
+        self.checks = Checks(self.ledger)
+        self.latest: dict[str, int] = {}  # the greatest moving factor seen of each token
+        self.keys: dict[str, bytes] = {}  # of every token there ever was
+        self.made = 0
+
+    @initialize(target=serials)
+    def begin(self) -> Any:
+        for name in PEOPLE:
+            self._add_person(name)
+        return multiple(*(self._enroll(name, kind) for name in PEOPLE[:2] for kind in ("totp", "hotp")))
+
+    def _add_person(self, name: str) -> None:
+        self.engine.add_user(name)
+        now = self.engine.clock.now
+        self.ledger.people[name] = Person(name, created_at=now, pairing_since=now)
+
+    def _order(self, command: Command) -> Done | None:
+        """None if the command was refused."""
+        try:
+            return self.engine.gate.administer(command)
+        except Refused:
+            return None
+
+    def _enroll(self, name: str, kind: str, imported: bool = False) -> Any:
+        self.made += 1
+        yubico: dict[str, Any] = (
+            {"key": bytes([self.made]) * 22, "public_id": PUBLIC_ID} if kind == "yubico_otp" else {}
+        )
+        origin = Origin.ADMIN if imported else Origin.SELF
+        done = self._order(EnrollToken(actor="admin", user=name, kind=kind, origin=origin, **yubico))
+        if done is None:
+            assert len(self.ledger.of(name)) >= self.ledger.number("max_registrations")
+            return multiple()
+        assert done.key is not None
+        self._known(Device(done.serials[0], kind, name, done.key, self_made=not imported))
+        self.ledger.people[name].registered = True
+        return done.serials[0]
+
+    def _known(self, device: Device) -> None:
+        self.ledger.devices[device.serial] = device
+        self.keys[device.serial] = device.key
+
+    def _set(self, key: str, value: str, client: str = "") -> None:
+        self.engine.set_policy(key, value, Scope(client=client or None))
+        self.ledger.policies[key, client] = value
+
+    # --- deciding
+
+    @staticmethod
+    def _state_of(outcome: Outcome) -> Any:
+        return outcome.state if isinstance(outcome, Challenge) else multiple()
+
+    def _request(
+        self,
+        name: str,
+        door: str,
+        passcode: str | None = None,
+        state: str | None = None,
+        password: FirstFactor = FirstFactor.PROVED,
+        stale: bool = False,
+        **more: Any,
+    ) -> LoginRequest:
+        request = self.engine.request(name, door, passcode, state, password, **more)
+        if not stale:
+            return request
+        result = request.first_factor
+        older = replace(result, password_version=(result.password_version or 0) - 1)
+        return replace(request, first_factor=older)
+
+    def _decide(self, *requests: LoginRequest, stale: bool = False) -> Decision:
+        """Several come in at once, and are decided one after the other."""
+        rows = len(self.engine.trail)
+        barred = {id(request): self._barred(request) for request in requests}
+        before = self._moving_factors()
+        outcomes = self.engine.gate.login(requests)
+        moved = {s for s, n in self._moving_factors().items() if s in before and n != before[s]}
+        assert not self.engine.faults.found, self.engine.faults.found
+        last: Decision = Reject(Reason.DECISION_FAILED)
+        for request, outcome in zip(requests, outcomes, strict=True):
+            assert isinstance(outcome, Accept | Challenge | Reject)
+            mine = self._moved_by(outcome, moved, len(requests))
+            self.checks.check_answer(request, outcome, mine, barred[id(request)], stale, self.engine.clock.now)
+            self.met[f"{type(outcome).__name__.lower()} {outcome.reason}"] += 1
+            moved -= mine
+            last = outcome
+        self._see_what_wrong_pins_disabled()
+        assert not moved, "a moving factor moved, and no answer says why"
+        written = [
+            row for row in self.engine.trail[rows:] if row.decision in ("accept", "challenge", "again", "reject")
+        ]
+        assert len(written) == len(requests), "an answer that is not in the trail"
+        return last
+
+    @staticmethod
+    def _moved_by(outcome: Decision, moved: set[str], of: int) -> set[str]:
+        """Of several answers, each moves what it names."""
+        if of == 1:
+            return set(moved)
+        return moved & {outcome.serial} if isinstance(outcome, Accept) else set()
+
+    def _barred(self, request: LoginRequest) -> bool:
+        """Locked, disabled, waiting after failures, or without guesses left. Wrong passwords make those wait who come
+        from where they were typed: a place where the user is known, or all others."""
+        person, now = self.ledger.people[request.user], self.engine.clock.now
+        (seen,) = self.engine.store.look([Wanted(user=request.user, source=request.source)])
+        place = seen.known_source
+        known = place is not None and now < place.last_accepted_at + 30 * DAY
+        passwords = place if place is not None and known else seen.throttle(Factor.PASSWORD)
+        waits = now < max(seen.throttle(Factor.PASSCODE).blocked_until, passwords.blocked_until)
+        spent = sum(n for day, n in seen.guesses.items() if day >= int(now // DAY) - 30) >= int(EARLY["guess_budget"])
+        return person.locked or person.disabled or waits or spent
+
+    def _moving_factors(self) -> dict[str, int]:
+        return {serial: token.moving_factor for serial, (token, _) in self._stored().items()}
+
+    def _stored(self) -> dict[str, Any]:
+        """Every token in the store with its owner: by serial, and whatever else people have."""
+        serials = set(self.ledger.devices)
+        for name in PEOPLE:
+            serials |= {token.serial for token in self.engine.see(user=name).tokens}
+        found = {serial: self.engine.see(serial=serial) for serial in serials}
+        return {serial: (seen.token, seen.token_owner) for serial, seen in found.items() if seen.token is not None}
+
+    def _see_what_wrong_pins_disabled(self) -> None:
+        for serial, (token, _) in self._stored().items():
+            device = self.ledger.devices.get(serial)
+            if device is not None and device.state == "active" and token.state is TokenState.DISABLED:
+                assert token.failures >= int(EARLY["disable_at"]), "disabled by neither admin nor wrong PINs"
+                device.state = "disabled"
+
+    # --- at every moment
+
+    @invariant()
+    def what_is_stored_is_what_was_done(self) -> None:
+        Deciding.steps += 1
+        stored = self._stored()
+        for serial, (token, _) in stored.items():
+            assert token.moving_factor >= self.latest.get(serial, 0), "a moving factor went back"
+            self.latest[serial] = token.moving_factor
+        self.checks.check_tokens({serial: (str(token.state), owner) for serial, (token, owner) in stored.items()})
+        for name in PEOPLE:
+            user = self.engine.see(user=name).user
+            assert isinstance(user, User)
+            person = self.ledger.people[name]
+            assert (user.locked, user.disabled) == (person.locked, person.disabled)
