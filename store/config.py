@@ -9,7 +9,7 @@ import re
 import socket
 import stat
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -58,12 +58,23 @@ class NamesSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     aliases: dict[str, str] = {}
 
 
+class PamSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[pam]`: the helper's sockets; services of programs that run as their user, such as screen lockers; and accounts
+    that may log other people in, each with the services it may do that for."""
+
+    root_socket: str = "/run/twofold/priv/pam.sock"
+    socket: str = "/run/twofold/pam.sock"
+    lockers: tuple[str, ...] = ()
+    relays: dict[str, tuple[str, ...]] = {}
+
+
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     store: StoreSection = StoreSection()
     key: KeySection = KeySection()
     radius: RadiusSection = RadiusSection()
     notify: NotifySection = NotifySection()
     names: NamesSection = NamesSection()
+    pam: PamSection = PamSection()
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +101,7 @@ class Config:
     status_server: bool
     notify: tuple[str, ...] = ()
     names: Spelling = EXACT
+    pam: PamSection = field(default_factory=PamSection)
 
 
 def config_path(option: str | None) -> Path:
@@ -131,6 +143,7 @@ def parse(text: str, path: Path) -> Config:
         status_server=file.radius.status_server,
         notify=file.notify.command,
         names=_spelling(file.names, text, path),
+        pam=file.pam,
     )
 
 

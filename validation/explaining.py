@@ -11,7 +11,7 @@ from typing import Any
 from validation import decide
 from validation.changes import InsertTicket
 from validation.decisions import Accept, Challenge, Decision, Reason, Reject
-from validation.model import Moment, Snapshot, User
+from validation.model import Moment, Origin, Snapshot, User
 from validation.policy import (
     Next,
     is_held,
@@ -83,22 +83,41 @@ def explain(snapshot: Snapshot, request: LoginRequest, moment: Moment) -> Explan
 
 
 @dataclass(frozen=True, slots=True)
+class Registration:
+    """What its owner may see of it."""
+
+    serial: str
+    kind: str
+    label: str
+    origin: Origin
+    created_at: float
+    last_used_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Outlook:
-    """What a user can expect wherever he comes from, for `twofold user show`."""
+    """What a user can expect wherever he comes from, for `twofold user show` and `twofold profile`."""
 
     then: Next
-    serials: tuple[str, ...]  # of his registrations
+    registrations: tuple[Registration, ...]
     pairing_until: float
     bypass_until: float
     guesses_left: int
     guess_budget: int
+
+    @property
+    def serials(self) -> tuple[str, ...]:
+        return tuple(one.serial for one in self.registrations)
 
 
 def outlook(snapshot: Snapshot, user: User, now: float) -> Outlook:
     settings = snapshot.book.settings(Whom(frozenset(user.groups)))
     return Outlook(
         then=next_step_anywhere(snapshot, user, settings, now),
-        serials=tuple(token.serial for token in registrations(snapshot)),
+        registrations=tuple(
+            Registration(t.serial, t.kind, t.label, t.origin, t.created_at, t.last_used_at)
+            for t in registrations(snapshot)
+        ),
         pairing_until=pairing_open_until(user, settings),
         bypass_until=user.bypass_until,
         guesses_left=budget_left(snapshot.guesses, settings, now),

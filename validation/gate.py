@@ -15,6 +15,7 @@ from validation.changes import Audit, Change, SetSourceScore
 from validation.decide import Verdict
 from validation.decisions import Decision, Done, Look, Reason, Reject
 from validation.errors import Damaged, StoreUnavailable
+from validation.explaining import Outlook, outlook
 from validation.model import Client, Snapshot, SourceScore
 from validation.ports import Conflict, Faults, Moments, Notices, Store
 from validation.requests import Channel, Command, LoginRequest, LookRequest, Wanted
@@ -145,6 +146,16 @@ class Gate:
         """Policies and texts as they are now. Raises StoreUnavailable."""
         (snapshot,) = self._store.look([Wanted()])
         return snapshot.book
+
+    def outlook(self, name: str) -> Outlook | None:
+        """What a user has, and what his next login does; None if there is no such user. Raises StoreUnavailable, or
+        Damaged if a row of his cannot be trusted."""
+        (snapshot,) = self._store.look([Wanted(user=name)])
+        if snapshot.damage is not None:
+            raise snapshot.damage
+        if snapshot.user is None:
+            return None
+        return outlook(snapshot, snapshot.user, self._moments.moment().now)
 
     def clients(self) -> tuple[Client, ...]:
         return self._store.clients()

@@ -23,11 +23,16 @@ class MessageKey(StrEnum):
     WELCOME = "welcome"
     APPS = "apps"
     KEY = "key"
+    KEY_ON_SCREEN = "key-on-screen"
     FIRST_PIN = "first-pin"
     FIRST_PIN_AGAIN = "first-pin-again"
     TICKET = "ticket"
     GRACE = "grace"
     REGISTERED = "registered"
+    PASSWORD = "password"
+    PASSWORD_AND_PIN = "password-and-pin"
+    CLOSE = "close"
+    ADMIN_TOKEN = "admin-token"
 
 
 # What `fill` puts in, by text: message set refuses other placeholders.
@@ -35,6 +40,7 @@ PLACEHOLDERS: dict[MessageKey, frozenset[str]] = {
     MessageKey.ASK_PIN_AGAIN: frozenset({"tries"}),
     MessageKey.FIRST_PIN_AGAIN: frozenset({"tries"}),
     MessageKey.KEY: frozenset({"uri", "key"}),
+    MessageKey.KEY_ON_SCREEN: frozenset({"qr", "key"}),
     MessageKey.TICKET: frozenset({"ticket", "minutes"}),
     MessageKey.GRACE: frozenset({"days"}),
 }
@@ -53,7 +59,9 @@ _TEXTS_OF_ENDS = frozenset(
         MessageKey.REGISTERED,
     }
 )
-_TEXTS_BESIDE_OTHERS = frozenset({MessageKey.KEY, MessageKey.FIRST_PIN, MessageKey.FIRST_PIN_AGAIN, MessageKey.TICKET})
+_TEXTS_BESIDE_OTHERS = frozenset(
+    {MessageKey.KEY, MessageKey.KEY_ON_SCREEN, MessageKey.FIRST_PIN, MessageKey.FIRST_PIN_AGAIN, MessageKey.TICKET}
+)
 
 
 def most_octets(key: MessageKey) -> int:
@@ -79,6 +87,8 @@ DEFAULTS: dict[str, dict[MessageKey, str]] = {
         "Authenticator. Install one, then enter s to go on: ",
         MessageKey.KEY: "Scan or open this address with the app: {uri}\n"
         'Or choose "enter key" in the app and type: {key}',
+        MessageKey.KEY_ON_SCREEN: "Scan this with the app:\n{qr}\n"
+        'No camera? Choose "enter key" in the app and type:\n{key}',
         MessageKey.FIRST_PIN: "First PIN from the app: ",
         MessageKey.FIRST_PIN_AGAIN: "That PIN is not right (the clock of the phone may be off). {tries}. "
         "First PIN from the app: ",
@@ -88,6 +98,10 @@ DEFAULTS: dict[str, dict[MessageKey, str]] = {
         MessageKey.GRACE: "Please register a second factor. You have {days} days left.",
         MessageKey.REGISTERED: "Done. From now on each login asks for a PIN. If you change phones, delete the account "
         "in the old app.",
+        MessageKey.PASSWORD: "Password: ",
+        MessageKey.PASSWORD_AND_PIN: "Password, then PIN, in one: ",
+        MessageKey.CLOSE: "Press Enter to close: ",
+        MessageKey.ADMIN_TOKEN: "This is a token from your administrator, who alone can revoke it. Please ask there.",
     },
     "de": {
         MessageKey.ASK_PIN: "PIN aus Ihrer Authenticator-App: ",
@@ -102,6 +116,8 @@ DEFAULTS: dict[str, dict[MessageKey, str]] = {
         "Google Authenticator. Installieren Sie eine, dann weiter mit s: ",
         MessageKey.KEY: "Scannen oder öffnen Sie diese Adresse mit der App: {uri}\n"
         'Oder wählen Sie in der App "Schlüssel eingeben" und tippen Sie: {key}',
+        MessageKey.KEY_ON_SCREEN: "Scannen Sie dies mit der App:\n{qr}\n"
+        'Keine Kamera? Wählen Sie in der App "Schlüssel eingeben" und tippen Sie:\n{key}',
         MessageKey.FIRST_PIN: "Erste PIN aus der App: ",
         MessageKey.FIRST_PIN_AGAIN: "Diese PIN stimmt nicht (vielleicht geht die Uhr des Telefons falsch). {tries}. "
         "Erste PIN aus der App: ",
@@ -111,8 +127,16 @@ DEFAULTS: dict[str, dict[MessageKey, str]] = {
         MessageKey.GRACE: "Bitte richten Sie einen zweiten Faktor ein. Es bleiben {days} Tage.",
         MessageKey.REGISTERED: "Fertig. Ab jetzt fragt jede Anmeldung nach einer PIN. Wenn Sie das Telefon wechseln, "
         "löschen Sie das Konto in der alten App.",
+        MessageKey.PASSWORD: "Passwort: ",
+        MessageKey.PASSWORD_AND_PIN: "Passwort, dann PIN, in einem: ",
+        MessageKey.CLOSE: "Mit der Eingabetaste schließen: ",
+        MessageKey.ADMIN_TOKEN: "Dieser Token kommt von Ihrer Administration, und nur sie kann ihn sperren. Bitte "
+        "fragen Sie dort.",
     },
 }
+
+QR_LINE = "{qr}"  # stands in the texts of a challenge where a screen draws the code
+
 
 _TRIES = {"en": ("1 try left", "{n} tries left"), "de": ("Noch 1 Versuch", "Noch {n} Versuche")}
 

@@ -24,7 +24,7 @@ from validation.changes import (
     UseTicket,
 )
 from validation.decisions import Provisioning, Reason
-from validation.messages import MessageKey
+from validation.messages import QR_LINE, MessageKey
 from validation.model import (
     Origin,
     PendingChallenge,
@@ -73,7 +73,8 @@ def show_key(
     provisioning = Provisioning(
         KINDS[candidate.kind].uri(candidate, user.name, case.issuer), grouped(candidate.key), candidate.serial
     )
-    key = case.text(MessageKey.KEY, uri=provisioning.uri, key=provisioning.key_text)
+    shown = MessageKey.KEY if case.door.shows_key_in_clear else MessageKey.KEY_ON_SCREEN
+    key = case.text(shown, uri=provisioning.uri, key=provisioning.key_text, qr=QR_LINE)
     return _open(case, challenge, (*key.split("\n"), case.text(MessageKey.FIRST_PIN)), provisioning)
 
 

@@ -257,8 +257,24 @@ class EnrollToken(Command):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RevokeToken(Command):
+    """`own` names the user who revokes a registration of his; None is an admin."""
+
     serial: str
     reason: RevokeReason = RevokeReason.OTHER
+    own: str | None = None
+
+    @property
+    def wanted(self) -> Wanted:
+        return Wanted(serial=self.serial)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShowKey(Command):
+    """Show a user the key of an app of his once more, where policy `show_key` allows it."""
+
+    serial: str
+    own: str
+    issuer: str
 
     @property
     def wanted(self) -> Wanted:

@@ -27,10 +27,19 @@ NOUNS: dict[str, tuple[str, str]] = {
     "recovery": ("store.cli.recovery:recovery", "Recovery codes for a lost phone: issue."),
     "ticket": ("store.cli.ticket:ticket", "One-time enrolment tickets: issue, redeem."),
     "audit": ("store.cli.audit:audit", "The audit trail: list, verify."),
+    "pam": ("pam_helper.command:pam", "Logins on this host through PAM: serve."),
+    "profile": ("pam_helper.profile:profile", "Your own registrations: show, add, reset, revoke."),
     "radius": ("radius_server.command:radius", "The RADIUS server: serve."),
 }
 
 _EXIT_REFUSED, _EXIT_USAGE, _EXIT_STORE = 1, 2, 3
+
+
+def command_of(place: str) -> click.Command:
+    """The command at `module:name`."""
+    module, _, attribute = place.partition(":")
+    command: click.Command = getattr(importlib.import_module(module), attribute)
+    return command
 
 
 class _Nouns(click.Group):
@@ -40,11 +49,7 @@ class _Nouns(click.Group):
         return list(NOUNS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in NOUNS:
-            return None
-        module, _, attribute = NOUNS[cmd_name][0].partition(":")
-        command: click.Command = getattr(importlib.import_module(module), attribute)
-        return command
+        return command_of(NOUNS[cmd_name][0]) if cmd_name in NOUNS else None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

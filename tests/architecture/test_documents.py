@@ -11,7 +11,7 @@ from tests.architecture.source import ROOT, trees
 
 DOCUMENTS = ["behaviours.md", "conformance.md", "invariants.md", "threat-model.md"]
 TEST = re.compile(r"`([\w/]+\.py)::(\w+)`")
-PLACE = re.compile(r"`((?:validation|first_factor|store|radius_server)[\w/]*\.py)(?:: ([\w.]+))?`")
+PLACE = re.compile(r"`((?:validation|first_factor|store|radius_server|pam_helper)[\w/]*\.py)(?:: ([\w.]+))?`")
 ROW = re.compile(r"^\| ([ROCP]-\d{3}) \|", re.MULTILINE)
 
 # The statements on one-time passwords, on guessing and on names: letter, first, last.

@@ -236,15 +236,13 @@ def test_a_challenge_open_at_another_terminal_stays_good(engine: Engine, serial:
     assert isinstance(engine.answer("alice", again.state, engine.pin(serial)), Accept)
 
 
-def test_a_challenge_whose_token_is_gone_is_closed_with_a_refusal(engine: Engine, serial: str) -> None:
-    """The token was disabled by wrong PINs elsewhere, so no command closed the challenge."""
+def test_a_token_that_wrong_pins_disable_ends_the_challenges_elsewhere(engine: Engine, serial: str) -> None:
     engine = Engine(disable_at="3", enrolment="off")
     engine.add_user("alice")
     serial = engine.enroll("alice")
     state = engine.challenge("alice")
     for _ in range(3):
         engine.log_in("alice", engine.wrong_pin(serial))
-    assert engine.answer("alice", state, engine.pin(serial)) == rejected(Reason.NO_TOKEN)
     assert engine.answer("alice", state, engine.pin(serial)) == rejected(Reason.STATE_UNKNOWN)
 
 

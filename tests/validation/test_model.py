@@ -39,7 +39,7 @@ def all_dataclasses() -> list[type[Any]]:
 PUBLIC_TEXTS = {
     *("actor", "address", "algorithm", "client", "decision", "detail", "event", "face", "first_factor", "groups"),
     *("key_known_as", "kind", "label", "name", "reason", "request_id", "serial", "serials", "signed_sources", "source"),
-    *("token_owner", "unsupported", "user", "values", "warnings"),
+    *("own", "token_owner", "unsupported", "user", "values", "warnings"),
     *("group", "help", "issuer", "language", "notice", "public_id", "realms", "refused", "replaces", "service"),
     *("enrolment", "origins", "onboarding_over_radius", "second_factor", "security_key", "show_key", "value"),
 }

@@ -32,6 +32,7 @@ from validation.requests import (
     SetText,
     SetTokenUse,
     SetUser,
+    ShowKey,
     UnsetRule,
 )
 
@@ -63,6 +64,7 @@ _HANDLERS: dict[type[Command], Callable[[Snapshot, Any, Moment], Outcome]] = {
     requests.SetPairing: users.set_pairing,
     GiveBypass: users.give_bypass,
     SetTokenUse: tokens.set_token_use,
+    ShowKey: tokens.show_key,
     ResyncToken: tokens.resync_token,
     IssueRecovery: pairing.issue_recovery,
     IssueTicket: pairing.issue_ticket,

@@ -17,8 +17,10 @@ from validation.changes import (
 )
 from validation.decisions import Done
 from validation.errors import BadInput, Refused
+from validation.messages import MessageKey, default_text
 from validation.model import Factor, Moment, RevokeReason, Snapshot, Token, TokenState, User
 from validation.policy import (
+    MAY_REVOKE,
     PAIRING_AFTER,
     By,
     Step,
@@ -28,9 +30,19 @@ from validation.policy import (
     may_move,
     next_step_anywhere,
     registrations,
+    usable,
     window,
 )
-from validation.requests import Command, EnrollToken, ResyncToken, RevokeToken, RevokeUserTokens, SetTokenUse
+from validation.requests import (
+    Command,
+    EnrollToken,
+    ResyncToken,
+    RevokeToken,
+    RevokeUserTokens,
+    SetTokenUse,
+    ShowKey,
+)
+from validation.settings import Whom
 from validation.throttle import after_failure
 from validation.tokens.kind import KEY_OCTETS_LEAST
 from validation.tokens.registry import KINDS, kind_of
@@ -92,10 +104,37 @@ def _check_new_token(snapshot: Snapshot, command: EnrollToken, token: Token) -> 
 
 
 def revoke_token(snapshot: Snapshot, command: RevokeToken, moment: Moment) -> Outcome:
-    token = known_token(snapshot, command.serial)
+    by = By.ADMIN if command.own is None else By.USER
+    own = command.own
+    token = known_token(snapshot, command.serial) if own is None else _own(snapshot, command.serial, own)
     if not may_move(token, TokenState.REVOKED):
         raise Refused(f"token {token.serial} is revoked already")
-    return _revoke(snapshot, command, moment, (token,), command.reason)
+    return _revoke(snapshot, command, moment, (token,), command.reason, by)
+
+
+def _own(snapshot: Snapshot, serial: str, name: str) -> Token:
+    """What somebody else has looks like what nobody has; what an admin brought is his to revoke."""
+    token, user = snapshot.token, snapshot.user
+    if token is None or user is None or user.name != name:
+        raise Refused(f"you have no registration {serial!r}; twofold profile lists them")
+    if token.origin not in MAY_REVOKE[By.USER]:
+        language = settings_of(snapshot, user).language
+        whom = Whom(frozenset(user.groups))
+        text = snapshot.book.text(MessageKey.ADMIN_TOKEN, language, whom)
+        raise Refused(text or default_text(MessageKey.ADMIN_TOKEN, language))
+    return token
+
+
+def show_key(snapshot: Snapshot, command: ShowKey, moment: Moment) -> Outcome:
+    token = _own(snapshot, command.serial, command.own)
+    user = known_user(snapshot, command.own)
+    if settings_of(snapshot, user).show_key != "on":
+        raise Refused("keys are not shown again here; register another authenticator instead: twofold profile add")
+    if not usable(token) or token.kind not in ("totp", "hotp"):
+        raise Refused(f"{token.serial} has no key that an app could take")
+    audit = audit_row(command, moment, "key-show", user.name, serial=token.serial, notice="key_shown")
+    uri = KINDS[token.kind].uri(token, user.name, command.issuer)
+    return Done(serials=(token.serial,), key=token.key, shown_once=(uri,)), (audit,)
 
 
 def revoke_user_tokens(snapshot: Snapshot, command: RevokeUserTokens, moment: Moment) -> Outcome:
@@ -112,7 +151,12 @@ def revoke_user_tokens(snapshot: Snapshot, command: RevokeUserTokens, moment: Mo
 
 
 def _revoke(
-    snapshot: Snapshot, command: Command, moment: Moment, tokens: tuple[Token, ...], reason: RevokeReason
+    snapshot: Snapshot,
+    command: Command,
+    moment: Moment,
+    tokens: tuple[Token, ...],
+    reason: RevokeReason,
+    by: By = By.ADMIN,
 ) -> Outcome:
     owner = snapshot.user
     if owner is None:
@@ -123,7 +167,7 @@ def _revoke(
             command, moment, "token-revoke", owner.name, serial=token.serial, notice="revoked", why=str(reason)
         )
         changes += [SetTokenState(token.id, TokenState.REVOKED, reason, moment.now), audit]
-    pairing = PAIRING_AFTER[By.ADMIN, reason]
+    pairing = PAIRING_AFTER[by, reason]
     if pairing is not None:
         changes.append(SetPairing(owner.id, pairing, moment.now))
         owner = replace(owner, pairing=pairing, pairing_since=moment.now)

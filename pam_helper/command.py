@@ -1,0 +1,84 @@
+"""`twofold pam serve`: run the helper in the foreground, until SIGTERM or SIGINT."""
+
+import contextlib
+import logging
+import os
+import resource
+import signal
+import socket
+import sys
+import threading
+from types import FrameType
+
+import click
+
+from store import config as configuration
+from store.config import Config
+
+_log = logging.getLogger("twofold.pam")
+_STOP_WITHIN = 1.5  # seconds that open conversations may still take
+
+
+@click.group()
+def pam() -> None:
+    """Logins on this host: the helper behind the PAM module."""
+
+
+@pam.command()
+@click.option(
+    "--socket", "chosen", multiple=True, metavar="PATH", help="Instead of the configured ones; may be repeated."
+)
+@click.option("--debug", is_flag=True, help="Say more; never a secret.")
+@click.pass_context
+def serve(ctx: click.Context, chosen: tuple[str, ...], debug: bool) -> None:
+    """Answer the PAM module and `twofold profile` until SIGTERM."""
+    config = configuration.load(configuration.config_path(ctx.find_root().obj))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    level = logging.DEBUG if debug else logging.INFO
+    logging.basicConfig(stream=sys.stderr, level=level, format="%(asctime)s %(levelname)s %(message)s")
+    _serve(config, chosen)
+
+
+def _serve(config: Config, chosen: tuple[str, ...]) -> None:
+    from first_factor import checker
+    from pam_helper import sockets, terminal
+    from pam_helper.dialogue import Desk
+    from pam_helper.owner import rights_of_owner
+    from pam_helper.service import Helper, hold
+    from store.opening import open_gate
+
+    if os.geteuid() != 0:
+        _log.warning("not running as root: system passwords cannot be checked, and only root's PAM module trusts root")
+    with rights_of_owner(config.database):
+        gate = open_gate(config)
+    desk = Desk(gate, checker(config), config.names, config.chain, config.issuer, terminal.columns, hold)
+    listeners = sockets.listening(config.pam, chosen)
+    helper = Helper(desk, config.pam, config.database, listeners)
+    stop = threading.Event()
+
+    def asked_to_stop(number: int, frame: FrameType | None) -> None:
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, asked_to_stop)
+    helper.start()
+    for listener in listeners:
+        _log.info("listening on=%s store=%s", listener.getsockname(), config.database)
+    _tell_systemd("READY=1")
+    stop.wait()
+    _tell_systemd("STOPPING=1")
+    helper.stop(_STOP_WITHIN)
+    _log.info("stopped")
+
+
+def _tell_systemd(state: str) -> None:
+    """sd_notify(3)."""
+    address = os.environ.get("NOTIFY_SOCKET")
+    if not address:
+        return
+    with (
+        contextlib.suppress(OSError),
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sending,
+    ):
+        sending.connect("\0" + address[1:] if address.startswith("@") else address)
+        sending.send(state.encode())

@@ -1,0 +1,44 @@
+"""Root's helper touches the store with the rights of the store's owner.
+
+Rules: the file-system user of a thread (setfsuid(2)) is that owner while it works on the store, so that files SQLite
+makes belong to the one who must open them next, and a link in that directory leads root nowhere. What needs root
+(checking passwords of the system) runs in threads of its own.
+"""
+
+import ctypes
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from validation.errors import StoreUnavailable
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_ASK = ctypes.c_uint(-1)  # changes nothing and returns what is
+
+
+@contextmanager
+def rights_of_owner(path: Path) -> Iterator[None]:
+    """For this thread and this block. Raises StoreUnavailable if the owner cannot be told or become."""
+    if os.geteuid() != 0:
+        yield
+        return
+    try:
+        status = os.lstat(path)
+    except OSError as error:
+        raise StoreUnavailable(f"the store {path} cannot be opened: {error.strerror}") from None
+    before = _libc.setfsuid(_ASK), _libc.setfsgid(_ASK)
+    _become(status.st_uid, status.st_gid)
+    try:
+        yield
+    finally:
+        _become(*before)
+
+
+def _become(uid: int, gid: int) -> None:
+    """Root first takes the group, then the user; on the way back the user comes first."""
+    _libc.setfsuid(ctypes.c_uint(0))
+    _libc.setfsgid(ctypes.c_uint(gid))
+    _libc.setfsuid(ctypes.c_uint(uid))
+    if (_libc.setfsuid(_ASK), _libc.setfsgid(_ASK)) != (uid, gid):
+        raise StoreUnavailable(f"this process cannot take the rights of uid {uid}, the store's owner")
