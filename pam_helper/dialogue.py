@@ -207,7 +207,7 @@ def lines(text: str, error: bool = False) -> Iterator[Show]:
 # --- verdicts ---------------------------------------------------------------------------------------------------
 
 # Let in without a PIN: the stack goes on as if we were not there. Over an ssh key there is nothing else to judge.
-_WITHOUT_PIN = frozenset({Reason.SKIPPED, Reason.BYPASS, Reason.GRACE, Reason.REUSED})
+_LET_IN_AS_IS = frozenset({Reason.SKIPPED, Reason.BYPASS, Reason.GRACE, Reason.REUSED})
 # A refusal that tells its user something he can act upon.
 _NOTICES = frozenset({Reason.HARDWARE_ONLY, Reason.NO_TOKEN, Reason.PAIRING_CLOSED})
 
@@ -217,7 +217,7 @@ def _verdict(outcome: Outcome, desk: Desk, asked: Asked, by_key: bool = False) -
         case Accept():
             for text in outcome.texts:
                 yield from lines(text)
-            ignored = outcome.reason in _WITHOUT_PIN and not by_key
+            ignored = outcome.reason in _LET_IN_AS_IS and not by_key
             yield End(Verdict.IGNORE if ignored else Verdict.SUCCESS)
         case Reject(reason=Reason.FIRST_FACTOR_UNAVAILABLE) | StoreUnavailable():
             yield End(Verdict.UNAVAILABLE)

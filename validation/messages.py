@@ -40,7 +40,7 @@ PLACEHOLDERS: dict[MessageKey, frozenset[str]] = {
     MessageKey.ASK_PIN_AGAIN: frozenset({"tries"}),
     MessageKey.FIRST_PIN_AGAIN: frozenset({"tries"}),
     MessageKey.KEY: frozenset({"uri", "key"}),
-    MessageKey.KEY_ON_SCREEN: frozenset({"qr", "key"}),
+    MessageKey.KEY_ON_SCREEN: frozenset({"qr", "key", "uri"}),
     MessageKey.TICKET: frozenset({"ticket", "minutes"}),
     MessageKey.GRACE: frozenset({"days"}),
 }
@@ -88,7 +88,7 @@ DEFAULTS: dict[str, dict[MessageKey, str]] = {
         MessageKey.KEY: "Scan or open this address with the app: {uri}\n"
         'Or choose "enter key" in the app and type: {key}',
         MessageKey.KEY_ON_SCREEN: "Scan this with the app:\n{qr}\n"
-        'No camera? Choose "enter key" in the app and type:\n{key}',
+        'No camera? Choose "enter key" in the app and type:\n{key}\nOr open this address:\n{uri}',
         MessageKey.FIRST_PIN: "First PIN from the app: ",
         MessageKey.FIRST_PIN_AGAIN: "That PIN is not right (the clock of the phone may be off). {tries}. "
         "First PIN from the app: ",
@@ -117,7 +117,8 @@ DEFAULTS: dict[str, dict[MessageKey, str]] = {
         MessageKey.KEY: "Scannen oder öffnen Sie diese Adresse mit der App: {uri}\n"
         'Oder wählen Sie in der App "Schlüssel eingeben" und tippen Sie: {key}',
         MessageKey.KEY_ON_SCREEN: "Scannen Sie dies mit der App:\n{qr}\n"
-        'Keine Kamera? Wählen Sie in der App "Schlüssel eingeben" und tippen Sie:\n{key}',
+        'Keine Kamera? Wählen Sie in der App "Schlüssel eingeben" und tippen Sie:\n{key}\n'
+        "Oder öffnen Sie diese Adresse:\n{uri}",
         MessageKey.FIRST_PIN: "Erste PIN aus der App: ",
         MessageKey.FIRST_PIN_AGAIN: "Diese PIN stimmt nicht (vielleicht geht die Uhr des Telefons falsch). {tries}. "
         "Erste PIN aus der App: ",
