@@ -32,7 +32,7 @@ from validation.settings import EMPTY, Book, Whom
 from validation.tokens import qr
 
 SSHD = "sshd"
-PACE = 0.05  # seconds from an answer to what follows it, at least: the time of a comparison tells nothing
+PACE = 0.05  # seconds from an answer that lets nobody in to what follows, at least: time tells nothing of the reason
 LINE_MOST = 500  # octets; PAM_MAX_MSG_SIZE is 512
 
 
@@ -149,7 +149,7 @@ def _first_step(asked: Asked, desk: Desk) -> LoginRequest:
 
 
 def proved_by_ssh_key(asked: Asked) -> bool:
-    """sshd, which runs as root, says in the PAM environment which methods were passed (sshd_config ExposeAuthInfo)."""
+    """sshd, which runs as root, says in the PAM environment which methods were passed."""
     hello = asked.hello
     if asked.pin_only or hello.service != SSHD:
         return False
@@ -167,7 +167,8 @@ def conversation(
         held = desk.hold(PACE)
         answer = replace(request, first_factor=NOT_CHECKED, passcode=typed_alone(typed), state=outcome.state)
         outcome = desk.decide(answer)
-        held()
+        if not isinstance(outcome, Accept):
+            held()
     return outcome
 
 
