@@ -185,7 +185,11 @@ bool line_send(struct line *line, unsigned char type, const char *payload, size_
     if (length > FRAME_MAX)
         return failed(line, "too much for one frame", 0);
     const unsigned char header[HEADER] = {
-        type, (unsigned char)(length >> 24), (unsigned char)(length >> 16), (unsigned char)(length >> 8), (unsigned char)length,
+        type,
+        (unsigned char)(length >> 24),
+        (unsigned char)(length >> 16),
+        (unsigned char)(length >> 8),
+        (unsigned char)length,
     };
     return is_our_turn(line) && send_all(line, header, sizeof header) && send_all(line, payload, length);
 }

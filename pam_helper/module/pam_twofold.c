@@ -233,7 +233,8 @@ static enum outcome ask(struct login *login, int style, const struct frame *fram
     if (!is_text(frame))
         return garbled(login, "a prompt with a NUL in it");
     enum outcome outcome = GO_ON;
-    if (!say(login, style, frame->payload, &reply) || reply == NULL || reply->resp == NULL || strlen(reply->resp) > FRAME_MAX)
+    if (!say(login, style, frame->payload, &reply) || reply == NULL || reply->resp == NULL ||
+        strlen(reply->resp) > FRAME_MAX)
         outcome = give_up(login);
     else if (!line_send(&login->line, 'R', reply->resp, strlen(reply->resp)))
         outcome = line_broke(login);
