@@ -9,7 +9,8 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 # The PAM module: `make module BUILD=DIR CFLAGS=...` builds it elsewhere or with more flags.
 BUILD := build
 MODULE := pam_helper/module
-MODULE_CFLAGS := -std=c11 -D_GNU_SOURCE -O2 -g -fPIC -fvisibility=hidden -fstack-protector-strong -D_FORTIFY_SOURCE=2 -Wall -Wextra -Werror
+MODULE_CFLAGS := -std=c11 -D_GNU_SOURCE -O2 -g -fPIC -fvisibility=hidden -Wall -Wextra -Werror \
+	-fstack-protector-strong -D_FORTIFY_SOURCE=2
 MODULE_LDFLAGS := -shared -Wl,-z,relro,-z,now
 
 .DEFAULT_GOAL := help

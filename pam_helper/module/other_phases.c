@@ -27,7 +27,8 @@ EXPORTED int pam_sm_open_session(pam_handle_t *pamh UNUSED, int flags UNUSED, in
     return PAM_IGNORE;
 }
 
-EXPORTED int pam_sm_close_session(pam_handle_t *pamh UNUSED, int flags UNUSED, int argc UNUSED, const char **argv UNUSED)
+EXPORTED int pam_sm_close_session(pam_handle_t *pamh UNUSED, int flags UNUSED, int argc UNUSED,
+                                  const char **argv UNUSED)
 {
     return PAM_IGNORE;
 }

@@ -1,7 +1,7 @@
 /*
  * pam_twofold: relays the conversation between a login program and the helper daemon. It decides nothing.
  *
- * Rules: every way out is a refusal except two, which stand in pam_code(): PAM_SUCCESS and PAM_IGNORE, and both need the
+ * Rules: every way out is a refusal except two, which stand in pam_code(): PAM_SUCCESS and PAM_IGNORE. Both need the
  * daemon's verdict, read in full, about the user that PAM names at that moment. Nothing is static, no signal handler is
  * touched, no file is opened and no environment is read except PAM's own SSH_AUTH_INFO_0. Secrets are wiped before
  * they are freed. Logs hold neither secrets nor anything else a user typed; the daemon logs who and why.

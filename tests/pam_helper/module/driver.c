@@ -253,7 +253,8 @@ static int same_signals(struct sigaction before[SIGNALS], sigset_t *mask)
     read_signals(after);
     pthread_sigmask(SIG_SETMASK, NULL, &mask_after);
     for (int signal = 1; signal < SIGNALS; signal++)
-        if (before[signal].sa_handler != after[signal].sa_handler || before[signal].sa_flags != after[signal].sa_flags ||
+        if (before[signal].sa_handler != after[signal].sa_handler ||
+            before[signal].sa_flags != after[signal].sa_flags ||
             sigismember(mask, signal) != sigismember(&mask_after, signal))
             return 0;
     return 1;
@@ -381,7 +382,8 @@ static void begin(struct run *run)
         conversation.conv = NULL;
     snprintf(user, sizeof user, "user%d", run->session->number);
     const char *name = option("threads") ? user : option("user");
-    if (pam_start_confdir(option("service"), name, &conversation, option("confdir"), &run->session->pamh) != PAM_SUCCESS)
+    pam_handle_t **pamh = &run->session->pamh;
+    if (pam_start_confdir(option("service"), name, &conversation, option("confdir"), pamh) != PAM_SUCCESS)
         abort();
     set_items(run->session);
 }

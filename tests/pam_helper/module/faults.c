@@ -80,10 +80,11 @@ static long live(void)
 const struct faults faults = {arm, disarm, hold, jump, live};
 
 #define REAL(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
-#define FAULTY(type, name, bad, parameters, arguments)                                                                      \
-    type name parameters                                                                                                   \
-    {                                                                                                                      \
-        return is_module(__builtin_return_address(0)) && fails(#name) ? (bad) : REAL(name) arguments;                                                                \
+#define FAULTY(type, name, bad, parameters, arguments)                                    \
+    type name parameters                                                                  \
+    {                                                                                     \
+        int failing = is_module(__builtin_return_address(0)) && fails(#name);             \
+        return failing ? (bad) : REAL(name) arguments;                                    \
     }
 
 FAULTY(int, socket, -1, (int domain, int type, int protocol), (domain, type, protocol))
@@ -95,7 +96,7 @@ FAULTY(int, shutdown, -1, (int fd, int how), (fd, how))
 FAULTY(int, getsockopt, -1, (int fd, int level, int name, void *value, socklen_t *size), (fd, level, name, value, size))
 FAULTY(int, pam_get_item, PAM_SYSTEM_ERR, (const pam_handle_t *pamh, int type, const void **item), (pamh, type, item))
 FAULTY(int, pam_set_item, PAM_BUF_ERR, (pam_handle_t * pamh, int type, const void *item), (pamh, type, item))
-FAULTY(int, pam_get_user, PAM_IGNORE, (pam_handle_t * pamh, const char **user, const char *prompt), (pamh, user, prompt))
+FAULTY(int, pam_get_user, PAM_IGNORE, (pam_handle_t * pamh, const char **user, const char *text), (pamh, user, text))
 FAULTY(int, pam_fail_delay, PAM_SYSTEM_ERR, (pam_handle_t * pamh, unsigned int usec), (pamh, usec))
 
 int clock_gettime(clockid_t which, struct timespec *now)

@@ -1,12 +1,11 @@
 /*
  * A PAM module for the stacks of tests. Its options say what it does when it is asked to authenticate:
- * user=NAME sets PAM_USER, authtok_xor=HEX sets PAM_AUTHTOK (each octet ^ 0x55, so that no plain copy stands in memory),
- * show tells PAM_USER and PAM_AUTHTOK to the user, code=N is what it returns (else PAM_IGNORE).
+ * user=NAME sets PAM_USER, authtok_xor=HEX sets PAM_AUTHTOK (each octet ^ 0x55, so that no plain copy stands in
+ * memory), show tells PAM_USER and PAM_AUTHTOK to the user. It returns PAM_IGNORE.
  */
 #include <security/pam_ext.h>
 #include <security/pam_modules.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 static void set_authtok(pam_handle_t *pamh, const char *hex)
@@ -29,19 +28,16 @@ static void show(pam_handle_t *pamh)
 
 int pam_sm_authenticate(pam_handle_t *pamh, int flags, int argc, const char **argv)
 {
-    int code = PAM_IGNORE;
     (void)flags;
     for (int i = 0; i < argc; i++) {
         if (strncmp(argv[i], "user=", 5) == 0)
             pam_set_item(pamh, PAM_USER, argv[i] + 5);
         else if (strncmp(argv[i], "authtok_xor=", 12) == 0)
             set_authtok(pamh, argv[i] + 12);
-        else if (strncmp(argv[i], "code=", 5) == 0)
-            code = atoi(argv[i] + 5);
         else if (strcmp(argv[i], "show") == 0)
             show(pamh);
     }
-    return code;
+    return PAM_IGNORE;
 }
 
 int pam_sm_setcred(pam_handle_t *pamh, int flags, int argc, const char **argv)
