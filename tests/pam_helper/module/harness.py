@@ -139,7 +139,9 @@ class Stack:
     def start(self, *, preload: bool, timeout: float, **options: object) -> "subprocess.CompletedProcess[str]":
         given = {"confdir": self.services, "service": "login", "user": "alice", **self.options, **options}
         words = [f"{key}={value}" for key, value in given.items() if value is not None]
-        environment = {"LD_PRELOAD": str(self.built.folder / "faults.so")} if preload else {}
+        environment = {"TSAN_OPTIONS": f"suppressions={HERE / 'libaudit.supp'}"}
+        if preload:
+            environment["LD_PRELOAD"] = str(self.built.folder / "faults.so")
         return subprocess.run(
             [self.built.folder / "driver", *words], capture_output=True, text=True, timeout=timeout, env=environment
         )

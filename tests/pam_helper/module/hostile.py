@@ -7,6 +7,7 @@ which kills itself (SIGKILL) in the middle of the dialogue.
 
 import contextlib
 import os
+import select
 import signal
 import socket
 import sys
@@ -63,6 +64,12 @@ class Connection:
     def trickle(self, octets: bytes) -> None:
         for octet in octets:
             self.socket.sendall(bytes([octet]))
+
+    def wait_until_hung_up(self) -> None:
+        """Without reading."""
+        hang_up = select.poll()
+        hang_up.register(self.socket, 0)
+        assert hang_up.poll(PATIENCE * 1000)
 
     def wait_until_gone(self) -> None:
         while self.socket.recv(FRAME_MAX):

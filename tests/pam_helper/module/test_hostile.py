@@ -1,6 +1,7 @@
 """A daemon that is cut off, garbled, slow, silent or wrong: never a success, never an ignore."""
 
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -158,8 +159,6 @@ class Unaccepted:
     """A socket with a backlog that is full and never emptied."""
 
     def __init__(self, path: Path) -> None:
-        import socket
-
         self._sockets = [socket.socket(socket.AF_UNIX) for _ in range(8)]
         self._sockets[0].bind(str(path))
         self._sockets[0].listen(0)
@@ -193,10 +192,18 @@ def test_a_daemon_killed_in_the_middle_does_no_harm(either: Stack) -> None:
     assert (run.code, run.shown) == (AUTHINFO_UNAVAIL, [(4, "one moment")])
 
 
+def asks_but_hears_no_more(connection: Connection) -> None:
+    connection.hello()
+    connection.socket.shutdown(socket.SHUT_RD)
+    connection.send(PIN)
+    connection.wait_until_hung_up()
+
+
 @pytest.mark.statement("P-017")
-def test_a_daemon_that_leaves_before_the_reply_does_no_harm(either: Stack) -> None:
-    """Sending the reply would raise SIGPIPE, whose action in the driver is to kill it."""
-    with Hostile(either.socket, [says(PIN)] * 50):
+@pytest.mark.parametrize("script", [says(PIN), asks_but_hears_no_more], ids=["leaves", "hears no more"])
+def test_a_reply_that_cannot_be_sent_does_no_harm(either: Stack, script: Script) -> None:
+    """Sending it would raise SIGPIPE, whose action in the driver is to kill it."""
+    with Hostile(either.socket, [script]):
         runs = either.run(runs=50, answer=hidden("123456"))
     assert {(run.code, run.signals_kept) for run in runs} == {(AUTHINFO_UNAVAIL, True)}
 

@@ -64,7 +64,7 @@ def test_a_verdict_about_another_user_refuses(either: Stack, which: str, name: s
     assert [level for level, _ in ours(run.logs)] == [LOG_AUTHPRIV | LOG_ERR]
 
 
-@pytest.mark.statement("P-022", "P-023", "P-007", "P-006")
+@pytest.mark.statement("P-022")
 def test_the_hello_says_what_pam_knows_and_nothing_else(either: Stack) -> None:
     either.service(f"auth optional @probe authtok_xor={hidden('geheim')}", "auth required @us combined")
     known = {"rhost": "192.0.2.7", "tty": "/dev/tty1", "ruser": "bob"}
