@@ -112,6 +112,22 @@ def test_what_is_not_the_protocol_is_unavailable_with_one_line_in_the_log(either
     assert [level for level, text in run.logs if "pam_twofold" in text] == [LOG_AUTHPRIV | LOG_ERR]
 
 
+@pytest.mark.statement("P-001")
+@pytest.mark.parametrize("kind", ["P", "p"])
+def test_a_verdict_on_an_answer_not_yet_given_is_unavailable(either: Stack, kind: str) -> None:
+    """The daemon stays and would take the reply, so that nothing else fails."""
+
+    def script(connection: Connection) -> None:
+        connection.hello()
+        connection.send(frame(kind, "PIN: ") + YES)
+        connection.hear()
+
+    with Hostile(either.socket, [script]) as helper:
+        run = either.login(answer=hidden("123456"))
+    assert (run.code, "out of turn" in run.logs[-1][1]) == (AUTHINFO_UNAVAIL, True)
+    assert helper.connections[0].heard[1:] == []
+
+
 @pytest.mark.statement("P-020")
 def test_a_frame_of_exactly_64_kib_is_good_both_ways(either: Stack) -> None:
     with Hostile(either.socket, [asks(frame("P", b"x" * FRAME_MAX), then=YES)]):
