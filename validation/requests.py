@@ -8,6 +8,7 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
+from ipaddress import ip_address, ip_network
 
 from validation.model import (
     FirstFactorKind,
@@ -77,6 +78,16 @@ class Wanted:
     all_clients: bool = False
     source: str | None = None
     ticket: bytes | None = field(default=None, repr=False)  # its digest; without `user`, its owner is the user
+
+
+def neighbourhood(source: str) -> str:
+    """What guesses are counted together: an IPv4 address, but all of an IPv6 /64, which one subscriber has whole
+    (RFC 6177)."""
+    try:
+        address = ip_address(source)
+    except ValueError:
+        return source
+    return source if address.version == 4 else str(ip_network((source, 64), strict=False))
 
 
 def typed_alone(text: str) -> str:
