@@ -9,9 +9,10 @@ import re
 import socket
 import stat
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 
@@ -58,12 +59,28 @@ class NamesSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     aliases: dict[str, str] = {}
 
 
+class SystemSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[first_factor.system]`: the PAM service that checks passwords of this host's accounts, how many seconds it may
+    take, and how many checks may be on their way at once."""
+
+    service: Annotated[str, msgspec.Meta(pattern="^[a-z0-9][a-z0-9_-]*$")] = "twofold-first-factor"
+    time_limit: Annotated[float, msgspec.Meta(gt=0, le=60)] = 10.0
+    threads: Annotated[int, msgspec.Meta(ge=1, le=16)] = 8
+
+
+class FirstFactorSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[first_factor.KIND]`: what a kind of first factor needs to know."""
+
+    system: SystemSection = SystemSection()
+
+
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     store: StoreSection = StoreSection()
     key: KeySection = KeySection()
     radius: RadiusSection = RadiusSection()
     notify: NotifySection = NotifySection()
     names: NamesSection = NamesSection()
+    first_factor: FirstFactorSection = FirstFactorSection()
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +107,7 @@ class Config:
     status_server: bool
     notify: tuple[str, ...] = ()
     names: Spelling = EXACT
+    system_passwords: SystemSection = field(default_factory=SystemSection)
 
 
 def config_path(option: str | None) -> Path:
@@ -131,6 +149,7 @@ def parse(text: str, path: Path) -> Config:
         status_server=file.radius.status_server,
         notify=file.notify.command,
         names=_spelling(file.names, text, path),
+        system_passwords=file.first_factor.system,
     )
 
 

@@ -9,10 +9,21 @@ import shutil
 import sys
 
 PACKAGE_OF = {
+    "chpasswd": "passwd",
+    "login": "login",
     "mount": "mount",
+    "nsenter": "util-linux",
     "oathtool": "oathtool",
+    "pamtester": "pamtester",
     "radclient": "freeradius-utils",
+    "setpriv": "util-linux",
+    "ssh": "openssh-client",
+    "ssh-keygen": "openssh-client",
+    "sshd": "openssh-server",
+    "su": "login",
+    "sudo": "sudo",
     "unshare": "util-linux",
+    "useradd": "passwd",
     "zbarimg": "zbar-tools",
 }
 
