@@ -59,7 +59,7 @@ class FirstFactor(StrEnum):
 @dataclass(frozen=True, slots=True)
 class FirstFactorResult:
     status: FirstFactor
-    password_version: int | None = None  # of the stored hash that was checked; None where we store none
+    password_version: int | None = None  # what the look said; None: whatever the user's is now
     rehash: str | None = field(default=None, repr=False)  # a fresh hash, if the stored one uses old costs
 
 

@@ -11,14 +11,23 @@ import sys
 HEADERS = "/usr/include/security"
 
 PACKAGE_OF = {
+    "chpasswd": "passwd",
     "gcc": "gcc",
+    "login": "login",
     "mount": "mount",
+    "nsenter": "util-linux",
     "oathtool": "oathtool",
     "pam_modules.h": "libpam0g-dev",
     "pamtester": "pamtester",
     "radclient": "freeradius-utils",
     "setpriv": "util-linux",
+    "ssh": "openssh-client",
+    "ssh-keygen": "openssh-client",
+    "sshd": "openssh-server",
+    "su": "login",
+    "sudo": "sudo",
     "unshare": "util-linux",
+    "useradd": "passwd",
     "zbarimg": "zbar-tools",
 }
 
