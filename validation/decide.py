@@ -310,7 +310,9 @@ def _passcode_failed(case: Case, user: User, held: list[tuple[Token, Comparison]
     reason = _why_wrong(held)
     before = case.snapshot.throttle(Factor.PASSCODE)
     mark = guess_mark(case.request.passcode or "", ((token, c.against) for token, c in held))
-    if held and hmac.compare_digest(mark, before.last_guess):  # it can tell nothing new, so it costs nothing
+    if not case.request.passcode:  # a program that has nobody to ask: no guess, so nothing counts
+        after, changes, reason, notice = before, tuple[Change, ...](), Reason.PASSCODE_MISSING, ""
+    elif held and hmac.compare_digest(mark, before.last_guess):  # it can tell nothing new, so it costs nothing
         after, changes, reason, notice = before, tuple[Change, ...](), Reason.PASSCODE_REPEATED, ""
     else:
         after = after_failure(before, case.now, case.settings, mark)

@@ -53,6 +53,8 @@ TABLE = """
   new       totp       -             console -    PROVED       -           challenge password-right           ask
   new       totp       -             console -    PROVED       pin         accept    passcode-right           ask
   new       totp       -             console -    WRONG        -           reject    password-wrong           ask
+  new       totp       -             console -    PROVED       wrong       again     passcode-wrong           ask
+  new       totp+sheet -             console -    PROVED       code        accept    passcode-right           ask
   new       two        -             vpn     -    PROVED       pin         accept    passcode-right           ask
   new       two        -             ssh     -    PROVED       pin2        accept    passcode-right           ask
   new       hardware   -             vpn     -    PROVED       pin         accept    passcode-right           ask

@@ -115,6 +115,7 @@ class House:
     site: Site
     clock: Clock
     gate: Gate
+    console: str = ""  # how this host calls its console
 
     @contextmanager
     def ago(self, seconds: float) -> Iterator[None]:
@@ -227,7 +228,7 @@ class House:
     # --- logging in through the engine ----------------------------------------------------------------------
 
     def request(self, door: str, name: str, first: FirstFactor, source: str | None = None) -> LoginRequest:
-        client = "" if door == "console" else door
+        client = self.console if door == "console" else door
         (seen,) = self.site.database.look([Wanted(user=name, client=client)])
         return LoginRequest(
             user=name,

@@ -11,16 +11,23 @@ import sys
 HEADERS = "/usr/include/security"
 
 PACKAGE_OF = {
+    "bash": "bash",
+    "cc": "gcc",
     "chpasswd": "passwd",
     "gcc": "gcc",
+    "ip": "iproute2",
     "login": "login",
+    "make": "make",
     "mount": "mount",
     "nsenter": "util-linux",
     "oathtool": "oathtool",
     "pam_modules.h": "libpam0g-dev",
     "pamtester": "pamtester",
     "radclient": "freeradius-utils",
+    "scp": "openssh-client",
     "setpriv": "util-linux",
+    "setsid": "util-linux",
+    "sftp": "openssh-client",
     "ssh": "openssh-client",
     "ssh-keygen": "openssh-client",
     "sshd": "openssh-server",

@@ -410,7 +410,8 @@ def test_wrong_used_and_locked_pins_share_one_text() -> None:
     }
     again = [found for found in answers.values() if isinstance(found, Challenge)]
     assert len(again) == 4
-    assert {found.reason for found in again} == {Reason.PASSCODE_WRONG, Reason.PASSCODE_USED, Reason.WAITING}
+    reasons = {Reason.PASSCODE_WRONG, Reason.PASSCODE_USED, Reason.WAITING, Reason.PASSCODE_MISSING}
+    assert {found.reason for found in again} == reasons
     first = replace(again[0], reason=Reason.WAITING)
     assert all(replace(found, reason=Reason.WAITING) == first for found in again)
     assert first.texts[0] == "That PIN was not accepted. Wait for a new one. 2 tries left: "

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from tests.builders import NOW, rejected
 from tests.validation.engine import PORTAL, SSH, Engine
-from validation.decisions import Accept, Reason
+from validation.decisions import Accept, Challenge, Reason
 from validation.messages import MessageKey
 from validation.model import Factor, Throttle, TokenState
 from validation.requests import ChangeUserState, FirstFactor, SetTokenUse, UserAct
@@ -187,6 +187,18 @@ def test_one_right_pin_begins_the_tokens_count_anew(engine: Engine, serial: str)
         assert engine.token(serial).failures == 0
         engine.clock.now += 60
     assert engine.token(serial).state is TokenState.ACTIVE
+
+
+def test_an_answer_without_a_pin_is_refused_and_is_no_guess(engine: Engine, serial: str) -> None:
+    """Scripts over ssh answer nothing at all; they must not lock their owner out."""
+    for _ in range(20):
+        state = engine.challenge("alice")
+        outcome = engine.answer("alice", state, "")
+        assert isinstance(outcome, Challenge)
+        assert outcome.reason is Reason.PASSCODE_MISSING
+        engine.clock.now += 30
+    assert engine.throttle("alice", Factor.PASSCODE) == Throttle()
+    assert isinstance(engine.log_in("alice", engine.pin(serial)), Accept)
 
 
 @pytest.mark.statement("O-009", "O-042")
