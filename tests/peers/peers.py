@@ -9,6 +9,7 @@ import shutil
 import sys
 
 PACKAGE_OF = {
+    "bash": "bash",
     "chpasswd": "passwd",
     "login": "login",
     "mount": "mount",
@@ -17,10 +18,11 @@ PACKAGE_OF = {
     "pamtester": "pamtester",
     "radclient": "freeradius-utils",
     "setpriv": "util-linux",
+    "setsid": "util-linux",
     "ssh": "openssh-client",
     "ssh-keygen": "openssh-client",
     "sshd": "openssh-server",
-    "su": "login",
+    "su": "util-linux",
     "sudo": "sudo",
     "unshare": "util-linux",
     "useradd": "passwd",
