@@ -31,7 +31,7 @@ PACKAGE_OF = {
     "ssh": "openssh-client",
     "ssh-keygen": "openssh-client",
     "sshd": "openssh-server",
-    "su": "login",
+    "su": "util-linux",
     "sudo": "sudo",
     "unshare": "util-linux",
     "useradd": "passwd",

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from store.config import DEFAULT_PATH, Listen, config_path, load, parse, parse_listen, template
+from store.config import DEFAULT_PATH, Listen, SystemSection, config_path, load, parse, parse_listen, template
 from validation.errors import BadInput
 
 FILE = Path("/etc/twofold/twofold.toml")
@@ -42,6 +42,10 @@ def test_every_key_is_taken() -> None:
         [radius]
         listen = ["192.0.2.1:1645", "[2001:db8::1]:1812"]
         status_server = false
+        [first_factor.system]
+        service = "login"
+        time_limit = 3
+        threads = 4
         """,
         FILE,
     )
@@ -49,6 +53,7 @@ def test_every_key_is_taken() -> None:
     assert config.key_file == Path("/run/secret/a.key")
     assert config.listen == (Listen("192.0.2.1", 1645), Listen("2001:db8::1", 1812))
     assert (config.chain, config.issuer, config.status_server) == ("north", "Müller & Söhne", False)
+    assert config.system_passwords == SystemSection("login", 3.0, 4)
 
 
 def test_relative_paths_are_relative_to_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,6 +93,13 @@ def test_relative_paths_are_relative_to_the_file(tmp_path: Path, monkeypatch: py
         ('[store]\nissuer = "a\\nb"', "line 2: store.issuer must be a printable name"),
         ('[store]\nchain = "a\\nb"', "line 2: store.chain must be a printable name"),
         ('[store]\nchain = "a\\u2028b"', "line 2: store.chain must be a printable name"),
+        ("[first_factor.system]\nservise = 'a'", "line 2: first_factor.system.servise is not a known key"),
+        ("[first_factor.telepathy]\nservice = 'a'", "line 1: first_factor.telepathy is not a known key"),
+        ("[first_factor.system]\n\nservice = '../a'", "line 3: first_factor.system.service is not right"),
+        ("[first_factor.system]\nservice = 'a\\n'", "line 2: first_factor.system.service is not right"),
+        ("[first_factor.system]\nservice = ''", "line 2: first_factor.system.service is not right"),
+        ("[first_factor.system]\ntime_limit = 0", "line 2: first_factor.system.time_limit is not right"),
+        ("[first_factor.system]\nthreads = 17", "line 2: first_factor.system.threads is not right"),
         ("[store\npath = 1", "at line 1"),
         ("[store]\npath = 'a'\npath = 'b'", "at line 3"),
     ],

@@ -161,6 +161,35 @@ def test_another_first_factor_closes_challenges() -> None:
     assert audit.detail == {"changed": "first-factor groups"}
 
 
+def test_whoever_has_his_password_elsewhere_has_a_version_from_the_beginning() -> None:
+    """Else a check of an earlier user of that name, whose password was elsewhere too, would count."""
+    _, (change,), _ = run(NOBODY, AddUser(actor=BY, name="bob", first_factor=FirstFactorKind.SYSTEM))
+    assert isinstance(change, InsertUser)
+    assert (change.user.first_factor, change.user.password_version) == (FirstFactorKind.SYSTEM, NEW)
+
+
+@pytest.mark.parametrize("before", FirstFactorKind)
+@pytest.mark.parametrize("after", FirstFactorKind)
+def test_a_password_that_moves_gets_a_new_version(before: FirstFactorKind, after: FirstFactorKind) -> None:
+    """So a check at the old place that is on its way proves nothing at the new one."""
+    seen = user(first_factor=before, password_hash="hash", password_version=3)
+    _, changes, _ = run(snapshot(user=seen), SetUser(actor=BY, name="alice", first_factor=after))
+    version = 3 if before is after else NEW
+    assert changes[0] == ReplaceUser(replace(seen, first_factor=after, password_version=version))
+
+
+def test_a_password_that_nobody_would_look_at_is_refused() -> None:
+    add = AddUser(actor=BY, name="bob", first_factor=FirstFactorKind.SYSTEM, password_hash="hash")
+    move = SetUser(actor=BY, name="alice", first_factor=FirstFactorKind.SYSTEM, password_hash="hash")
+    stay = SetUser(actor=BY, name="alice", password_hash="hash")
+    elsewhere = snapshot(user=user(first_factor=FirstFactorKind.SYSTEM))
+    found = [refusal(NOBODY, add, BadInput), refusal(snapshot(), move, BadInput), refusal(elsewhere, stay, BadInput)]
+    assert found == ["a password given here would never be looked at: first factor system is kept elsewhere"] * 3
+    back = replace(stay, first_factor=FirstFactorKind.LOCAL)
+    _, changes, _ = run(elsewhere, back)
+    assert changes[0] == ReplaceUser(user(password_hash="hash", password_version=NEW + 1))
+
+
 def test_setting_nothing_or_a_bad_group_is_refused() -> None:
     assert (
         refusal(snapshot(), SetUser(actor=BY, name="alice"), BadInput) == "nothing to change: name at least one option"

@@ -39,6 +39,20 @@ def test_add_says_what_comes_next(twofold: Twofold, site: Site) -> None:
     assert events(site) == [("store-create", ""), ("user-add", "alice")]
 
 
+def test_a_user_of_this_host_has_no_password_here(twofold: Twofold, site: Site) -> None:
+    added = twofold.done("user", "add", "alice", "--first-factor", "system").out.splitlines()
+    assert added[1] == "The password is that of this host's account alice, as getpwnam spells it."
+    shown = twofold.done("user", "show", "alice").out
+    assert "  password      system\n" in shown
+    assert "none set" not in shown
+    assert "No password" not in shown
+    refused = twofold("user", "set", "alice", "--password-stdin", stdin="geheim")
+    assert (refused.status, "kept elsewhere" in refused.sentence) == (2, True)
+    moved = twofold("user", "set", "alice", "--first-factor", "local", "--password-stdin", stdin="geheim")
+    assert moved.status == 0, moved
+    assert password_is(site, "alice", "geheim")
+
+
 @pytest.mark.parametrize(
     ("typed", "password"),
     [

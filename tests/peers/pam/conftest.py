@@ -1,0 +1,13 @@
+"""One world for all tests that use it: they keep apart by their users, services and files."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.peers.pam.world import World, world_or_skip
+
+
+@pytest.fixture(scope="session")
+def world() -> Iterator[World]:
+    with world_or_skip() as made:
+        yield made
