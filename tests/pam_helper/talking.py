@@ -1,4 +1,4 @@
-"""Conversations driven by hand: the generators on a fake store, with answers in a list or worked out from what is shown.
+"""Conversations driven by hand: the generators on a fake store, answers in a list or worked out from what is shown.
 
 Rule: nothing of the product is replaced but what `Desk` is handed: the password check, the terminal, and the clock.
 """
@@ -24,17 +24,18 @@ Answer = str | Callable[["Heard"], str]
 
 
 class Passwords:
-    """Everybody's password is `geheim`; who has no hash to check is checked all the same, and wrong."""
+    """Everybody's password is the same; who has no hash to check is checked all the same, and wrong."""
 
     def __init__(self) -> None:
         self.down = False
+        self.right = PASSWORD
         self.checked: list[str] = []
 
     def check(self, look: Look, password: str) -> FirstFactorResult:
         self.checked.append(password)
         if self.down:
             return FirstFactorResult(FirstFactor.UNAVAILABLE)
-        right = look.password_hash is not None and password == PASSWORD
+        right = look.password_hash is not None and password == self.right
         return FirstFactorResult(FirstFactor.PROVED if right else FirstFactor.WRONG, look.password_version)
 
 

@@ -34,7 +34,7 @@ def test_what_is_encoded_is_taken_however_it_is_cut(sent: list[Frame], data: st.
 @pytest.mark.statement("P-020")
 def test_octet_by_octet_a_frame_is_taken_with_its_last_and_not_before() -> None:
     parser, octets = Parser(TO_MODULE), Frame(Type.FINAL, b"Salice").encode()
-    taken = []
+    taken: list[Frame] = []
     for octet in octets:
         assert not taken
         parser.feed(bytes([octet]))
@@ -77,7 +77,7 @@ def test_a_type_that_is_not_expected_is_refused_by_its_first_octet(kind: int) ->
 
 
 def test_the_two_directions_share_no_type() -> None:
-    assert TO_HELPER | TO_MODULE == frozenset(Type)
+    assert frozenset(Type) == TO_HELPER | TO_MODULE
     assert not TO_HELPER & TO_MODULE
 
 
