@@ -7,7 +7,6 @@ import resource
 import signal
 import socket
 import sys
-import threading
 from types import FrameType
 
 import click
@@ -54,10 +53,10 @@ def _serve(config: Config, chosen: tuple[str, ...]) -> None:
     desk = Desk(gate, checker(config), config.names, config.chain, config.issuer, terminal.columns, hold)
     listeners = sockets.listening(config.pam, chosen)
     helper = Helper(desk, config.pam, config.database, listeners)
-    stop = threading.Event()
+    told, tell = socket.socketpair()  # an Event could be held by the very wait that the signal comes into
 
     def asked_to_stop(number: int, frame: FrameType | None) -> None:
-        stop.set()
+        tell.send(b".")
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, asked_to_stop)
@@ -65,7 +64,7 @@ def _serve(config: Config, chosen: tuple[str, ...]) -> None:
     for listener in listeners:
         _log.info("listening on=%s store=%s", listener.getsockname(), config.database)
     _tell_systemd("READY=1")
-    stop.wait()
+    told.recv(1)
     _tell_systemd("STOPPING=1")
     helper.stop(_STOP_WITHIN)
     _log.info("stopped")
