@@ -1,5 +1,6 @@
 """`twofold profile` and `twofold ticket redeem` against a running helper, from a shell: root's own, and another's."""
 
+import base64
 import os
 import socket
 import subprocess
@@ -10,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.pam_helper.host import WITHIN, Host, needs_root
-from tests.site import PASSWORD, pin
+from tests.site import PASSWORD, TWOFOLD, pin
 from tests.vectors import reference
 from validation.model import Token
 from validation.requests import IssueTicket
@@ -46,8 +47,6 @@ def twofold(host: Host, *arguments: str, typed: str = "", uid: int | None = None
 
 
 def key_on(screen: str) -> bytes:
-    import base64
-
     (uri,) = [line for line in screen.splitlines() if line.startswith("otpauth:")]
     secret = uri.partition("secret=")[2].partition("&")[0]
     return base64.b32decode(secret + "=" * (-len(secret) % 8))
@@ -57,8 +56,6 @@ class Talking:
     """`twofold profile …` whose answers depend on what it prints."""
 
     def __init__(self, host: Host, *arguments: str) -> None:
-        from tests.site import TWOFOLD
-
         command = [*TWOFOLD, *arguments, "--socket", str(host.path)]
         pipe = subprocess.PIPE
         self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, bufsize=1)
@@ -216,9 +213,8 @@ def test_only_a_whole_final_frame_that_says_yes_is_a_yes(host: Host, said: bytes
         listener.bind(str(path))
         listener.listen()
         listener.settimeout(WITHIN)
-        command = [sys.executable, "-c", "from store.cli.main import main; main()"]
         process = subprocess.Popen(
-            [*command, "profile", "show", "--socket", str(path)], stderr=subprocess.PIPE, stdin=subprocess.DEVNULL
+            [*TWOFOLD, "profile", "show", "--socket", str(path)], stderr=subprocess.PIPE, stdin=subprocess.DEVNULL
         )
         connection, _ = listener.accept()
         with connection:
@@ -235,8 +231,7 @@ def test_what_a_helper_shows_cannot_steer_the_terminal(host: Host) -> None:
         listener.bind(str(path))
         listener.listen()
         listener.settimeout(WITHIN)
-        command = [sys.executable, "-c", "from store.cli.main import main; main()"]
-        process = subprocess.Popen([*command, "profile", "show", "--socket", str(path)], stdout=subprocess.PIPE)
+        process = subprocess.Popen([*TWOFOLD, "profile", "show", "--socket", str(path)], stdout=subprocess.PIPE)
         connection, _ = listener.accept()
         with connection:
             connection.recv(1000)

@@ -5,6 +5,7 @@ import os
 import re
 import resource
 import signal
+import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -90,11 +91,12 @@ def test_told_to_stop_it_waits_for_no_human(site: Site, folder: Path) -> None:
 
 
 def test_it_can_be_started_again_at_once_also_after_sigkill(site: Site, folder: Path) -> None:
-    for kill in (True, False, False):
+    for kill in (True, False, True, False, False):
         with serving(site, "--socket", str(folder / "s")) as server:
             connect(folder / "s").close()
             if kill:
                 server.kill()
+        assert server.process.returncode == (-signal.SIGKILL if kill else 0)
 
 
 @needs_root
@@ -186,8 +188,6 @@ def test_a_core_file_is_never_left(site: Site, folder: Path) -> None:
 
 
 def test_systemd_is_told_when_it_is_ready_and_when_it_stops(site: Site, folder: Path) -> None:
-    import socket
-
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notified:
         notified.bind(str(folder / "notify"))
         notified.settimeout(WITHIN)
