@@ -54,7 +54,7 @@ class LocalPasswords:
 def _matches(password_hash: str, password: str) -> bool | None:
     """None if the hash itself cannot be used."""
     try:
-        return _HASHER.verify(password_hash, password)
+        return _HASHER.verify(password_hash, password.encode("utf-8", "surrogateescape"))
     except VerifyMismatchError:
         return False
     except (InvalidHashError, VerificationError):

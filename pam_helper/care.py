@@ -9,17 +9,20 @@ import time
 from collections.abc import Generator
 from dataclasses import replace
 
-from pam_helper.dialogue import Desk, End, Prompt, Show, Step, Talk, Verdict, conversation, lines, picture
+from pam_helper.dialogue import Desk, End, Show, Step, Talk, Verdict, conversation, lines, picture, question, spelled
+from pam_helper.hello import without_surrogates
 from pam_helper.rights import REDEEM, Asked
 from validation.decisions import Accept, Reject
-from validation.errors import Refused, StoreUnavailable, TwofoldError
+from validation.errors import BadInput, Refused, StoreUnavailable, TwofoldError
 from validation.explaining import Outlook, Registration
 from validation.messages import MessageKey
 from validation.model import Mode, Origin, Purpose, RevokeReason
 from validation.requests import Channel, Command, LoginRequest, LookRequest, RevokeToken, ShowKey
+from validation.settings import Whom
 from validation.tokens.uri import grouped
 
 _SERVICE = "twofold-profile"
+_WHOM = Whom(service=_SERVICE)
 
 
 def care(asked: Asked, desk: Desk) -> Talk:
@@ -35,7 +38,7 @@ def care(asked: Asked, desk: Desk) -> Talk:
 
 
 def _profile(asked: Asked, desk: Desk) -> Talk:
-    name = desk.names.canonical(asked.user) or asked.user
+    name = spelled(asked, desk)
     ahead = desk.gate.outlook(name)
     if ahead is None:
         raise Refused(f"{name} is not registered here; ask your administrator")
@@ -90,7 +93,7 @@ def _date(at: float | None) -> str:
 def _add(asked: Asked, desk: Desk, name: str, ahead: Outlook) -> Talk:
     request = _request(asked, desk, name, Purpose.ADD)
     if not ahead.serials:  # the very first one: the password is all there is to ask for
-        password = yield Prompt(desk.text(MessageKey.PASSWORD, _SERVICE))
+        password = yield from question(desk.text(MessageKey.PASSWORD, _WHOM))
         (look,) = desk.gate.look([LookRequest(name, request.client, Mode.CHALLENGE, password, service=_SERVICE)])
         result = desk.checker.check(look, password)
         request = replace(request, channel=Channel.console(), first_factor=result)
@@ -122,12 +125,19 @@ def _chosen(ahead: Outlook, serial: str) -> str:
 
 def _revoke(asked: Asked, desk: Desk, name: str, ahead: Outlook) -> Talk:
     serial = _chosen(ahead, asked.hello.serial)
-    brought_by_admin = any(one.serial == serial and one.origin is Origin.ADMIN for one in ahead.registrations)
-    reason = RevokeReason(asked.hello.reason or RevokeReason.OTHER)
-    command = RevokeToken(actor=name, serial=serial, reason=reason, own=name)
-    if brought_by_admin or serial not in ahead.serials:
+    command = RevokeToken(actor=name, serial=serial, reason=_reason(asked.hello.reason), own=name)
+    if serial not in ahead.serials:  # somebody else's, nobody's, or one that is out of use until an admin acts
+        raise Refused(f"you have no registration {serial!r}; twofold profile lists them")
+    if any(one.serial == serial and one.origin is Origin.ADMIN for one in ahead.registrations):
         desk.gate.administer(command)  # refuses, in the administrator's words
     yield from _with_fresh_pin(asked, desk, name, command)
+
+
+def _reason(text: str) -> RevokeReason:
+    try:
+        return RevokeReason(text or RevokeReason.OTHER)
+    except ValueError:
+        raise BadInput(f"reason: choose one of {', '.join(RevokeReason)}") from None
 
 
 def _show_key(asked: Asked, desk: Desk, name: str, ahead: Outlook) -> Talk:
@@ -159,8 +169,8 @@ def _with_fresh_pin(asked: Asked, desk: Desk, name: str, command: Command) -> Ta
 
 def _redeem(asked: Asked, desk: Desk) -> Talk:
     """The ticket names the user; it works only together with his password."""
-    ticket = yield Prompt("Ticket: ", hidden=False)
-    password = yield Prompt(desk.text(MessageKey.PASSWORD, _SERVICE))
+    ticket = without_surrogates((yield from question("Ticket: ", hidden=False)))
+    password = yield from question(desk.text(MessageKey.PASSWORD, _WHOM))
     look_request = LookRequest("", f"{_SERVICE}@{desk.host}", Mode.CHALLENGE, password, service=_SERVICE, ticket=ticket)
     (look,) = desk.gate.look([look_request])
     request = replace(

@@ -79,7 +79,7 @@ def _shown(connection: socket.socket, frame: Frame) -> None:
 def _read(question: str, hidden: bool) -> bytes:
     if sys.stdin.isatty():
         typed = click.prompt(question.rstrip().rstrip(":"), default="", show_default=False, hide_input=hidden, err=True)
-        return str(typed).encode()
+        return str(typed).encode("utf-8", "surrogateescape")
     octets = sys.stdin.buffer.readline(_CHUNK)
     if not octets:
         raise BadInput(f"{question.strip()}: standard input ended")

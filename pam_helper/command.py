@@ -7,8 +7,6 @@ import resource
 import signal
 import socket
 import sys
-import threading
-from types import FrameType
 
 import click
 
@@ -54,21 +52,29 @@ def _serve(config: Config, chosen: tuple[str, ...]) -> None:
     desk = Desk(gate, checker(config), config.names, config.chain, config.issuer, terminal.columns, hold)
     listeners = sockets.listening(config.pam, chosen)
     helper = Helper(desk, config.pam, config.database, listeners)
-    stop = threading.Event()
-
-    def asked_to_stop(number: int, frame: FrameType | None) -> None:
-        stop.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, asked_to_stop)
+    told = _signals(signal.SIGTERM, signal.SIGINT)
     helper.start()
     for listener in listeners:
         _log.info("listening on=%s store=%s", listener.getsockname(), config.database)
     _tell_systemd("READY=1")
-    stop.wait()
+    told.recv(1)
     _tell_systemd("STOPPING=1")
     helper.stop(_STOP_WITHIN)
     _log.info("stopped")
+
+
+def _signals(*numbers: signal.Signals) -> socket.socket:
+    """From here on these can be read from it, and do nothing else.
+
+    Written by the handler in C: one in Python waits for the main thread, and a signal that comes just before that
+    thread begins to wait would be lost.
+    """
+    told, tell = socket.socketpair()
+    tell.setblocking(False)
+    for number in numbers:
+        signal.signal(number, lambda number, frame: None)
+    signal.set_wakeup_fd(tell.detach())
+    return told
 
 
 def _tell_systemd(state: str) -> None:

@@ -12,6 +12,7 @@ from enum import Enum
 from typing import TypeAlias
 
 from first_factor import Checker
+from pam_helper.hello import without_surrogates
 from pam_helper.rights import Asked
 from validation.decisions import Accept, Challenge, Decision, Reason, Reject
 from validation.errors import StoreUnavailable
@@ -94,9 +95,9 @@ class Desk:
         except StoreUnavailable:
             return EMPTY
 
-    def text(self, key: MessageKey, service: str, tries: int | None = None) -> str:
-        """As a stranger reads it."""
-        book, whom = self.book(), Whom(service=service or None)
+    def text(self, key: MessageKey, whom: Whom, tries: int | None = None) -> str:
+        """As a stranger reads it: `whom` knows no groups."""
+        book = self.book()
         language = book.settings(whom).language
         text = book.text(key, language, whom) or default_text(key, language)
         return fill(text, {"tries": tries_text(tries, language)} if tries is not None else {})
@@ -126,8 +127,7 @@ def login(asked: Asked, desk: Desk) -> Talk:
 def _first_step(asked: Asked, desk: Desk) -> LoginRequest:
     """Who it is, and what is known of his password."""
     hello = asked.hello
-    name = desk.names.canonical(asked.user) or asked.user
-    way = f"{hello.service}@{desk.host}"
+    name, way = spelled(asked, desk), f"{hello.service}@{desk.host}"
     proves, result = True, NOT_CHECKED
     if proved_by_ssh_key(asked):
         result = FirstFactorResult(FirstFactor.PROVED)
@@ -149,12 +149,21 @@ def _first_step(asked: Asked, desk: Desk) -> LoginRequest:
     )
 
 
+def spelled(asked: Asked, desk: Desk) -> str:
+    """The canonical spelling. What cannot be a name is nobody, and refused like nobody."""
+    return desk.names.canonical(asked.user) or without_surrogates(asked.user)
+
+
+def stranger(asked: Asked) -> Whom:
+    return Whom(service=asked.hello.service or None, source=asked.source)
+
+
 def proved_by_ssh_key(asked: Asked) -> bool:
     """sshd, which runs as root, says in the PAM environment which methods were passed."""
     hello = asked.hello
     if asked.pin_only or hello.service != SSHD:
         return False
-    return any(line.startswith("publickey ") for line in (hello.ssh_auth_info or "").splitlines())
+    return any(line.startswith("publickey ") for line in (hello.ssh_auth_info or "").split("\n"))
 
 
 def conversation(
@@ -163,10 +172,10 @@ def conversation(
     """Show and ask what the gate says, until it asks no more."""
     while isinstance(outcome, Challenge):
         yield from _shown(outcome, desk.columns(tty))
-        question = without_controls(outcome.texts[-1])
-        typed = yield Prompt(question, hidden=outcome.reason not in _TYPED_IN_THE_OPEN)
+        typed = yield from question(outcome.texts[-1], hidden=outcome.reason not in _TYPED_IN_THE_OPEN)
         held = desk.hold(PACE)
-        answer = replace(request, first_factor=NOT_CHECKED, passcode=typed_alone(typed), state=outcome.state)
+        passcode = typed_alone(without_surrogates(typed))
+        answer = replace(request, first_factor=NOT_CHECKED, passcode=passcode, state=outcome.state)
         outcome = desk.decide(answer)
         if not isinstance(outcome, Accept):
             held()
@@ -180,10 +189,20 @@ _TYPED_IN_THE_OPEN = frozenset({Reason.ONBOARDING, Reason.FIRST_PIN_WRONG})
 def _shown(challenge: Challenge, columns: int) -> Iterator[Show]:
     """One message for each line: ssh shows the whole at once, and some programs cut long ones."""
     for text in challenge.texts[:-1]:
-        if text == QR_LINE and challenge.provisioning is not None:
+        before, found, after = text.partition(QR_LINE)
+        if before or not found:
+            yield from lines(before)
+        if found and challenge.provisioning is not None:
             yield from picture(challenge.provisioning.uri, columns)
-        else:
-            yield from lines(text)
+        if after:
+            yield from lines(after)
+
+
+def question(text: str, hidden: bool = True) -> Generator[Step, str, str]:
+    """Its last line is asked; what stands above it is shown."""
+    *above, last = lines(text.rstrip("\n"))
+    yield from above
+    return (yield Prompt(last.text, hidden))
 
 
 def picture(uri: str, columns: int) -> Iterator[Show]:
@@ -228,7 +247,7 @@ def _verdict(outcome: Outcome, desk: Desk, asked: Asked, by_key: bool = False) -
         case Reject():
             if outcome.reason in _NOTICES:
                 yield from lines(outcome.text, error=True)
-                yield Prompt(desk.text(MessageKey.CLOSE, asked.hello.service), hidden=False)
+                yield from question(desk.text(MessageKey.CLOSE, stranger(asked)), hidden=False)
             yield End(Verdict.DENIED, outcome.delay, outcome.reason)
         case Challenge():
             yield End(Verdict.UNAVAILABLE)
@@ -239,12 +258,12 @@ def _as_if(asked: Asked, desk: Desk, refused: Reject) -> Talk:
     if refused.reason is Reason.FIRST_FACTOR_UNAVAILABLE:
         yield End(Verdict.UNAVAILABLE, reason=refused.reason)
         return
-    service = asked.hello.service
-    tries = desk.book().settings(Whom(service=service or None)).tries
-    yield Prompt(without_controls(desk.text(MessageKey.ASK_PIN, service)))
+    whom = stranger(asked)
+    tries = desk.book().settings(whom).tries
+    yield from question(desk.text(MessageKey.ASK_PIN, whom))
     for left in range(tries - 1, 0, -1):
         desk.hold(PACE)()
-        yield Prompt(without_controls(desk.text(MessageKey.ASK_PIN_AGAIN, service, left)))
+        yield from question(desk.text(MessageKey.ASK_PIN_AGAIN, whom, left))
     desk.hold(PACE)()
     yield End(Verdict.DENIED, refused.delay, refused.reason)
 
@@ -257,16 +276,17 @@ def _combined(asked: Asked, desk: Desk) -> Talk:
     hello = asked.hello
     typed = hello.authtok
     if typed is None:
-        typed = yield Prompt(desk.text(MessageKey.PASSWORD_AND_PIN, hello.service))
-    name, way = desk.names.canonical(asked.user) or asked.user, f"{hello.service}@{desk.host}"
-    look_request = LookRequest(name, way, Mode.APPEND, typed, asked.source, service=hello.service)
+        typed = yield from question(desk.text(MessageKey.PASSWORD_AND_PIN, stranger(asked)))
+    look_request = LookRequest(
+        spelled(asked, desk), f"{hello.service}@{desk.host}", Mode.APPEND, typed, asked.source, service=hello.service
+    )
     (look,) = desk.gate.look([look_request])
     password = look.split.password if look.split is not None else ""
     request = replace(
         _first_step(replace(asked, hello=replace(hello, authtok=None)), desk),
         channel=Channel.console(pin_only=asked.pin_only),
         first_factor=desk.checker.check(look, password),
-        passcode=(look.split.passcode or None) if look.split is not None else None,
+        passcode=(without_surrogates(look.split.passcode) or None) if look.split is not None else None,
     )
     outcome = yield from conversation(request, desk.decide(request), desk, hello.tty)
     if isinstance(outcome, Accept):

@@ -16,6 +16,7 @@ _KEYS = frozenset(
         *("request", "serial", "reason"),
     }
 )
+_KEPT_AS_IT_CAME = frozenset({"user", "authtok"})  # the verdict names the one, and a password may be any octets
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,7 @@ def parse(payload: bytes) -> Hello:
         key, found, value = pair.decode("utf-8", "surrogateescape").partition("=")
         if not found or key not in _KEYS or key in pairs:
             raise BadFrame("the hello has a pair that is not known, doubled or no pair")
-        pairs[key] = value
+        pairs[key] = value if key in _KEPT_AS_IT_CAME else without_surrogates(value)
     if pairs.pop("version", "") != VERSION:
         raise BadFrame("the hello is of another version; module and helper must be installed together")
     flags = pairs.pop("flags", "0")
@@ -55,6 +56,11 @@ def parse(payload: bytes) -> Hello:
     combined = pairs.pop("combined", "") == "1"
     user = pairs.pop("user", "")
     return Hello(user=user, silent=bool(int(flags) & PAM_SILENT), combined=combined, **pairs)
+
+
+def without_surrogates(text: str) -> str:
+    """What was no UTF-8, as text that can be stored and compared; the sign it becomes stands in no name and no PIN."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def encode(hello: Hello) -> bytes:

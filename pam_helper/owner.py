@@ -14,6 +14,7 @@ from pathlib import Path
 from validation.errors import StoreUnavailable
 
 _libc = ctypes.CDLL(None, use_errno=True)
+_libc.setfsuid.restype = _libc.setfsgid.restype = ctypes.c_uint
 _ASK = ctypes.c_uint(-1)  # changes nothing and returns what is
 
 
@@ -27,8 +28,24 @@ def rights_of_owner(path: Path) -> Iterator[None]:
         status = os.lstat(path)
     except OSError as error:
         raise StoreUnavailable(f"the store {path} cannot be opened: {error.strerror}") from None
+    with _rights_of(status.st_uid, status.st_gid):
+        yield
+
+
+@contextmanager
+def rights_of_this_process() -> Iterator[None]:
+    """For a moment inside `rights_of_owner`: what has nothing to do with the store."""
+    if os.geteuid() != 0:
+        yield
+        return
+    with _rights_of(0, os.getegid()):
+        yield
+
+
+@contextmanager
+def _rights_of(uid: int, gid: int) -> Iterator[None]:
     before = _libc.setfsuid(_ASK), _libc.setfsgid(_ASK)
-    _become(status.st_uid, status.st_gid)
+    _become(uid, gid)
     try:
         yield
     finally:

@@ -6,12 +6,13 @@
     anybody else               himself            `lockers`    nothing; PINs only
     anybody                    care for his own registrations; redeeming a ticket
 
-Rules: what is not in the table is refused. "PINs only": no pairing, no skip, no grace, no reuse, whatever policies say.
+Rules: what is not in the table is refused, and what is not believed does not get past here. "PINs only": no pairing, no
+skip, no grace, no reuse, whatever policies say.
 """
 
 import ipaddress
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pam_helper.hello import Hello
 from store.config import PamSection
@@ -38,9 +39,10 @@ class Asked:
 def allowed(hello: Hello, uid: int, pam: PamSection, name_of: Callable[[int], str | None]) -> Asked:
     """`name_of` gives the account of a uid. Raises NotAllowed."""
     if hello.request:
-        return _own(hello, uid, name_of)
+        return _own(_unbelieved(hello), uid, name_of)
     if uid == 0:
         return Asked(hello, hello.user, pin_only=False, source=numeric(hello.rhost))
+    hello = _unbelieved(hello)
     name = name_of(uid)
     if name is None:
         raise NotAllowed(f"uid {uid} has no account")
@@ -51,6 +53,10 @@ def allowed(hello: Hello, uid: int, pam: PamSection, name_of: Callable[[int], st
     if hello.service not in pam.lockers:
         raise NotAllowed(f"service {hello.service!r} of {name} is not among pam.lockers")
     return Asked(hello, name)
+
+
+def _unbelieved(hello: Hello) -> Hello:
+    return replace(hello, rhost=None, tty=None, ruser=None, ssh_auth_info=None)
 
 
 def _own(hello: Hello, uid: int, name_of: Callable[[int], str | None]) -> Asked:

@@ -1,18 +1,19 @@
 """The helper: a thread for each conversation, bounded, so that slow or silent peers starve nobody.
 
-Rules: root's peers and all others have places of their own, and one account at most a few of them; who gets none is
-hung up on. A hello must come at once, an answer of a human within minutes, everything else within seconds. Whatever
-goes wrong ends in a refusal: the module takes nothing for success but a whole final frame.
+Rules: root's peers and all others have places of their own, and one account at most a few of them, a relay more; who
+gets none is hung up on. A hello must come at once, an answer of a human within minutes, everything else within seconds.
+Whatever goes wrong ends in a refusal: the module takes nothing for success but a whole final frame.
 """
 
 import logging
-import os
 import pwd
+import select
 import socket
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from pam_helper import hello as greeting
@@ -28,10 +29,25 @@ from validation.messages import printable
 
 _log = logging.getLogger("twofold.pam")
 
-ROOT_PLACES, OTHER_PLACES, PLACES_PER_ACCOUNT = 256, 64, 4
-HELLO_WITHIN, SENT_WITHIN, ANSWER_WITHIN = 2.0, 10.0, 300.0  # seconds
 STEPS_MOST = 2000  # of one conversation
 _CHUNK = 65_536
+_COMPLAINTS_EVERY = 1.0  # seconds between two log lines about one account that asks for what it may not have
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How many conversations at once, and how many seconds for what."""
+
+    root: int = 256
+    others: int = 64  # all of them together
+    relay: int = 32
+    account: int = 4
+    hello: float = 2.0
+    sent: float = 10.0
+    answer: float = 300.0
+
+
+USUAL = Limits()
 
 
 class Gone(Exception):
@@ -41,81 +57,123 @@ class Gone(Exception):
 class Helper:
     """Serves until `stop` is called."""
 
-    def __init__(self, desk: Desk, pam: PamSection, database: Path, listeners: list[socket.socket]) -> None:
+    def __init__(
+        self, desk: Desk, pam: PamSection, database: Path, listeners: list[socket.socket], limits: Limits = USUAL
+    ) -> None:
         self._desk = desk
         self._pam = pam
         self._database = database
         self._listeners = listeners
+        self._limits = limits
+        self._relays = frozenset(uid for name in pam.relays if (uid := _uid(name)) is not None)
+        self._complaints = Complaints()
+        self._accepting: list[threading.Thread] = []
+        self._wake, self._woken = socket.socketpair()
         self._places = Counter[int]()  # by uid
         self._guard = threading.Lock()
         self._stopping = threading.Event()
 
     def start(self) -> None:
         for listener in self._listeners:
-            threading.Thread(target=self._accept, args=(listener,), name="twofold-accept", daemon=True).start()
+            listener.setblocking(False)
+            thread = threading.Thread(target=self._accept, args=(listener,), name="twofold-accept", daemon=True)
+            thread.start()
+            self._accepting.append(thread)
 
     def stop(self, within: float) -> None:
         """No new conversations; those that are open may end by themselves for so many seconds."""
         self._stopping.set()
-        for listener in self._listeners:
-            listener.close()
+        self._wake.close()
+        for thread in self._accepting:
+            thread.join()
+        for each in (*self._listeners, self._woken):
+            each.close()
         until = time.monotonic() + within
-        while self._places.total() and time.monotonic() < until:
-            self._stopping.wait(0)
+        while self.open and time.monotonic() < until:
             time.sleep(0.02)
+
+    @property
+    def open(self) -> int:
+        """How many conversations there are now."""
+        with self._guard:
+            return self._places.total()
 
     # --- places -------------------------------------------------------------------------------------------------
 
     def _accept(self, listener: socket.socket) -> None:
+        either = select.poll()
+        either.register(listener, select.POLLIN)
+        either.register(self._woken, select.POLLIN)
         while not self._stopping.is_set():
+            either.poll()
             try:
                 connection, _ = listener.accept()
+            except BlockingIOError:  # woken to stop, or the caller has gone
+                continue
             except OSError:
-                if not self._stopping.is_set():
-                    time.sleep(0.05)  # out of descriptors: those in use will come back
+                self._stopping.wait(0.05)  # out of descriptors: those in use will come back
                 continue
             self._admit(connection)
 
     def _admit(self, connection: socket.socket) -> None:
         peer = sockets.peer_of(connection)
         if not self._take_place(peer.uid):
-            _log.warning("hung up on uid %d: too many conversations", peer.uid)
+            self._complain(peer, "hung up on", "too many conversations")
             connection.close()
             return
-        threading.Thread(target=self._served, args=(connection, peer), name="twofold-pam", daemon=True).start()
+        try:
+            threading.Thread(target=self._served, args=(connection, peer), name="twofold-pam", daemon=True).start()
+        except RuntimeError:  # no thread to be had: the others go on
+            self._give_place_back(peer.uid)
+            self._complain(peer, "hung up on", "no thread can be started")
+            connection.close()
 
     def _take_place(self, uid: int) -> bool:
         with self._guard:
             others = sum(count for of, count in self._places.items() if of != 0)
-            full = self._places[0] >= ROOT_PLACES if uid == 0 else others >= OTHER_PLACES
-            if full or (uid != 0 and self._places[uid] >= PLACES_PER_ACCOUNT):
+            if self._places[uid] >= self._most(uid) or (uid != 0 and others >= self._limits.others):
                 return False
             self._places[uid] += 1
             return True
 
+    def _most(self, uid: int) -> int:
+        if uid == 0:
+            return self._limits.root
+        return self._limits.relay if uid in self._relays else self._limits.account
+
+    def _give_place_back(self, uid: int) -> None:
+        with self._guard:
+            self._places[uid] -= 1
+            self._places += Counter[int]()  # forgets those that are at 0
+
     def _served(self, connection: socket.socket, peer: sockets.Peer) -> None:
         try:
-            with connection, rights_of_owner(self._database):
-                self._serve(Line(connection), peer)
+            with connection:
+                self._serve(Line(connection, self._limits), peer)
         except Exception as error:
             _log.error("conversation of uid %d failed: %s", peer.uid, type(error).__name__)
             _log.debug("where it failed", exc_info=error)
         finally:
-            with self._guard:
-                self._places[peer.uid] -= 1
-                self._places += Counter[int]()  # forgets those that are at 0
+            self._give_place_back(peer.uid)
+
+    def _complain(self, peer: sockets.Peer, what: str, why: str) -> None:
+        unsaid = self._complaints.due(peer.uid, time.monotonic())
+        if unsaid is not None:
+            more = f" ({unsaid} more before)" if unsaid else ""
+            _log.warning("%s uid %d pid %d: %s%s", what, peer.uid, peer.pid, printable(why), more)
 
     # --- one conversation ---------------------------------------------------------------------------------------
 
     def _serve(self, line: "Line", peer: sockets.Peer) -> None:
         user = ""
         try:
-            hello = greeting.parse(line.take(Type.HELLO, HELLO_WITHIN))
+            hello = greeting.parse(line.take(Type.HELLO, self._limits.hello))
             user = hello.user
             asked = allowed(hello, peer.uid, self._pam, _account)
-            end = self._talk(line, asked)
+            with rights_of_owner(self._database):
+                end = self._talk(line, asked)
         except (NotAllowed, BadFrame) as error:
-            _log.warning("refused uid %d pid %d: %s", peer.uid, peer.pid, printable(str(error)))
+            self._complain(peer, "refused", str(error))
             end = End(Verdict.DENIED)
         except StoreUnavailable as error:
             _log.error("no answer for user=%s: %s", printable(user), printable(str(error)))
@@ -148,11 +206,30 @@ class Helper:
         _log.info("%s %s user=%s%s%s%s%s", what, end.verdict.name.lower(), printable(asked.user), door, source, by, why)
 
 
+class Complaints:
+    """Which complaints go into the log: one a second about each account, so that nobody fills it."""
+
+    def __init__(self) -> None:
+        self._last: dict[int, float] = {}
+        self._unsaid = Counter[int]()
+        self._guard = threading.Lock()
+
+    def due(self, uid: int, now: float) -> int | None:
+        """None: not now. Else how many about this account were left out before it."""
+        with self._guard:
+            if now < self._last.get(uid, -_COMPLAINTS_EVERY) + _COMPLAINTS_EVERY:
+                self._unsaid[uid] += 1
+                return None
+            self._last[uid] = now
+            return self._unsaid.pop(uid, 0)
+
+
 class Line:
     """Frames over one connection, each with a time limit of its own."""
 
-    def __init__(self, connection: socket.socket) -> None:
+    def __init__(self, connection: socket.socket, limits: Limits) -> None:
         self._connection = connection
+        self._limits = limits
         self._parser = Parser(TO_HELPER)
 
     def take(self, wanted: Type, within: float) -> bytes:
@@ -190,7 +267,7 @@ class Line:
                 self._send(Type.AUTHTOK, step.text)
             case Prompt():
                 self._send(Type.PROMPT_HIDDEN if step.hidden else Type.PROMPT, step.text)
-                return self.take(Type.REPLY, ANSWER_WITHIN).decode("utf-8", "surrogateescape")
+                return self.take(Type.REPLY, self._limits.answer).decode("utf-8", "surrogateescape")
             case End():
                 raise BadFrame("an end is no step")
         return None
@@ -207,7 +284,7 @@ class Line:
         self._send_octets(kind, text.encode("utf-8", "surrogateescape"))
 
     def _send_octets(self, kind: Type, payload: bytes) -> None:
-        self._connection.settimeout(SENT_WITHIN)
+        self._connection.settimeout(self._limits.sent)
         try:
             self._connection.sendall(Frame(kind, payload).encode())
         except OSError as error:
@@ -231,5 +308,8 @@ def _account(uid: int) -> str | None:
         return None
 
 
-def running_as_root() -> bool:
-    return os.geteuid() == 0
+def _uid(name: str) -> int | None:
+    try:
+        return pwd.getpwnam(name).pw_uid
+    except KeyError:
+        return None

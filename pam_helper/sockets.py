@@ -28,7 +28,7 @@ class Peer:
 
 
 def peer_of(connection: socket.socket) -> Peer:
-    return Peer(*struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)))
+    return Peer(*struct.unpack("iII", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)))
 
 
 def listening(pam: PamSection, chosen: tuple[str, ...]) -> list[socket.socket]:
@@ -51,6 +51,8 @@ def _from_systemd() -> list[socket.socket]:
     found = [socket.socket(fileno=number) for number in range(_FIRST_DESCRIPTOR, _FIRST_DESCRIPTOR + count)]
     for one in found:
         one.set_inheritable(False)
+        if one.family != socket.AF_UNIX:  # of no other does the kernel say who is at the other end
+            raise BadInput("systemd handed over a socket that is no Unix socket; see ListenStream= in the socket unit")
     return found
 
 
@@ -96,6 +98,22 @@ def _remove_old(path: Path) -> None:
     try:
         if not stat.S_ISSOCK(os.lstat(path).st_mode):
             raise BadInput(f"{path} is no socket; remove it, or name another place")
+        if _answers(path):
+            raise BadInput(f"a helper is listening at {path} already; stop it, or name another place")
         path.unlink()
     except FileNotFoundError:
         return
+    except OSError as error:
+        raise BadInput(f"the old socket {path} cannot be removed: {error.strerror}") from None
+
+
+def _answers(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as trying:
+        trying.setblocking(False)
+        try:
+            trying.connect(str(path))
+        except BlockingIOError:  # it has more callers than it can take
+            return True
+        except OSError:
+            return False
+    return True

@@ -10,6 +10,8 @@ import re
 import struct
 import termios
 
+from pam_helper.owner import rights_of_this_process
+
 USUAL = 80  # columns, where nobody knows: ssh asks before there is a terminal
 _FLAGS = os.O_RDONLY | os.O_NOCTTY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
 _NAMES = re.compile(r"(/dev/)?(tty[0-9]{1,3}|ttyS[0-9]{1,3}|pts/[0-9]{1,6})")
@@ -20,9 +22,8 @@ def columns(tty: str | None) -> int:
     if match is None:
         return USUAL
     try:
-        descriptor = os.open(
-            f"/dev/{match[2]}", os.O_RDONLY | os.O_NOCTTY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
-        )
+        with rights_of_this_process():  # a terminal belongs to who sits there, not to the owner of the store
+            descriptor = os.open(f"/dev/{match[2]}", _FLAGS)
     except OSError:
         return USUAL
     try:

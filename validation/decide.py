@@ -164,9 +164,8 @@ def _ask_or_check(case: Case, user: User) -> Verdict:
         return _accept(case, user, Reason.REUSED)
     if not case.request.channel.can_challenge:
         return case.refuse(Reason.PASSCODE_MISSING)
-    challenge = case.challenge(
-        user, Stage.PIN, case.settings.tries, purpose=case.request.purpose, replaces=case.request.replaces
-    )
+    tries = (case.settings if case.password_proved else case.stranger).tries  # how many is told to whoever asks
+    challenge = case.challenge(user, Stage.PIN, tries, purpose=case.request.purpose, replaces=case.request.replaces)
     decision = case.ask(challenge, (case.text(MessageKey.ASK_PIN),), Reason.PASSWORD_RIGHT)
     audit = case.audit("challenge", Reason.PASSWORD_RIGHT)
     return Verdict(decision, (*_rehash(case, user), OpenChallenge(challenge, case.now), audit))

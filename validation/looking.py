@@ -14,6 +14,7 @@ from validation.policy import OBSTACLE, let_in_without_pin, registrations, stand
 from validation.requests import LookRequest, typed_alone
 from validation.reusing import opened_by, window_open
 from validation.settings import Settings
+from validation.tokens.kind import DIGITS
 from validation.tokens.registry import kind_of
 
 NO_HASH = -1  # a password version that no user has: the check then proves nothing
@@ -28,7 +29,7 @@ def look(snapshot: Snapshot, request: LookRequest, moment: Moment) -> Look:
     groups = frozenset(user.groups) if user is not None else frozenset[str]()
     settings = snapshot.book.settings(request.whom(groups))
     if user is None or standing(snapshot, settings, moment.now) in OBSTACLE:
-        return Look(first_factor="local", password_version=NO_HASH, split=_shortest(snapshot, request))
+        return Look(first_factor="local", password_version=NO_HASH, split=_unmatched(snapshot, request))
     split = _split(snapshot, user, request, settings, moment.now) if request.mode is Mode.APPEND else None
     return Look(str(user.first_factor), user.password_hash, user.password_version, split, user.name)
 
@@ -45,7 +46,7 @@ def _split(snapshot: Snapshot, user: User, request: LookRequest, settings: Setti
                 return split
     if reusable or let_in_without_pin(user, settings, now) or (not registrations(snapshot) and _no_pin(user, request)):
         return Split(request.typed, "")
-    return _shortest(snapshot, request)
+    return _unmatched(snapshot, request)
 
 
 def _no_pin(user: User, request: LookRequest) -> bool:
@@ -59,6 +60,18 @@ def _splits(snapshot: Snapshot, entry: str) -> Iterator[tuple[Token, Split]]:
         for length in kind_of(token.kind).lengths(token):
             if (split := _split_at(entry, length)) is not None:
                 yield token, split
+
+
+def _unmatched(snapshot: Snapshot, request: LookRequest) -> Split | None:
+    """A screen can still ask for the PIN, so an entry that ends in none is the password alone there."""
+    split = _shortest(snapshot, request)
+    if request.service is None or request.mode is not Mode.APPEND or (split is not None and _like_a_pin(split)):
+        return split
+    return Split(request.typed, "")
+
+
+def _like_a_pin(split: Split) -> bool:
+    return len(split.passcode) > max(DIGITS) or (split.passcode.isascii() and split.passcode.isdigit())
 
 
 def _shortest(snapshot: Snapshot, request: LookRequest) -> Split | None:

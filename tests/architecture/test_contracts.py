@@ -58,6 +58,9 @@ def test_the_product_keeps_its_contracts() -> None:
         ("store/schema.py", "import store.database", INSIDE_STORE),
         ("store/stray.py", "", INSIDE_STORE),
         ("radius_server/__init__.py", "import store.database", FACES),
+        ("pam_helper/__init__.py", "import store.database", FACES),
+        ("pam_helper/__init__.py", "import radius_server", HOUSE),
+        ("radius_server/__init__.py", "import pam_helper", HOUSE),
     ],
 )
 def test_a_planted_import_is_found(tmp_path: Path, file: str, line: str, contract: str) -> None:

@@ -77,3 +77,10 @@ def test_an_empty_password_is_none() -> None:
     with pytest.raises(BadInput):
         hash_password("")
     assert passwords().check(Look("local", None, -1), "").status is FirstFactor.WRONG
+
+
+def test_a_password_that_is_no_utf_8_is_wrong_and_no_error() -> None:
+    passwords = LocalPasswords()
+    look = Look("local", hash_password("geheim"), 7)
+    for typed in ("geheim\udcff", "\udcff", "\udc80" * 200):
+        assert passwords.check(look, typed).status is FirstFactor.WRONG

@@ -13,10 +13,12 @@ HEADERS = "/usr/include/security"
 PACKAGE_OF = {
     "bash": "bash",
     "cc": "gcc",
+    "cc": "gcc",
     "chpasswd": "passwd",
     "gcc": "gcc",
     "ip": "iproute2",
     "login": "login",
+    "make": "make",
     "make": "make",
     "mount": "mount",
     "nsenter": "util-linux",

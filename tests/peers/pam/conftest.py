@@ -4,7 +4,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.peers.pam.house import entrance, house
 from tests.peers.pam.world import World, world_or_skip
+
+__all__ = ["entrance", "house", "world"]
 
 
 @pytest.fixture(scope="session")
