@@ -30,8 +30,9 @@ class _ByKind:
         return kind.check(look, password) if kind is not None else FirstFactorResult(FirstFactor.UNAVAILABLE)
 
 
-def checker(config: Config) -> Checker:
-    """The checkers of this host."""
+def checker(config: Config, for_helper: bool = False) -> Checker:
+    """The checkers of this host. The helper is asked by this host's own login programs, so for all of its accounts."""
+    of_system = system.for_helper if for_helper else system.for_server
     return _ByKind(
-        {FirstFactorKind.LOCAL: LocalPasswords(), FirstFactorKind.SYSTEM: system.for_server(config.system_passwords)}
+        {FirstFactorKind.LOCAL: LocalPasswords(), FirstFactorKind.SYSTEM: of_system(config.system_passwords)}
     )

@@ -122,6 +122,13 @@ def for_server(section: SystemSection) -> SystemPasswords | NotRoot:
     return SystemPasswords(section.service, section.time_limit, section.threads, least_uid=1000)
 
 
+def for_helper(section: SystemSection) -> SystemPasswords | NotRoot:
+    """For a process that this host's own login programs ask, whose account step follows."""
+    if os.geteuid() != 0:
+        return NotRoot()
+    return SystemPasswords(section.service, section.time_limit, section.threads, change_follows=True)
+
+
 def ask_pam(service: str, account: str, password: bytes) -> int:
     """Authentication and account step. The credentials are left alone: nobody's session begins."""
     if not any((folder / service).is_file() for folder in _FOLDERS):

@@ -41,7 +41,7 @@ def _serve(config: Config, chosen: tuple[str, ...]) -> None:
     from first_factor import checker
     from pam_helper import sockets, terminal
     from pam_helper.dialogue import Desk
-    from pam_helper.owner import rights_of_owner
+    from pam_helper.owner import AsRoot, rights_of_owner
     from pam_helper.service import Helper, hold
     from store.opening import open_gate
 
@@ -49,7 +49,15 @@ def _serve(config: Config, chosen: tuple[str, ...]) -> None:
         _log.warning("not running as root: system passwords cannot be checked, and only root's PAM module trusts root")
     with rights_of_owner(config.database):
         gate = open_gate(config)
-    desk = Desk(gate, checker(config), config.names, config.chain, config.issuer, terminal.columns, hold)
+    desk = Desk(
+        gate,
+        AsRoot(checker(config, for_helper=True)),
+        config.names,
+        config.chain,
+        config.issuer,
+        terminal.columns,
+        hold,
+    )
     listeners = sockets.listening(config.pam, chosen)
     helper = Helper(desk, config.pam, config.database, listeners)
     told = _signals(signal.SIGTERM, signal.SIGINT)

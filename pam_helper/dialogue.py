@@ -69,7 +69,7 @@ class Verdict(Enum):
 class End:
     verdict: Verdict
     delay: float = 0.0  # seconds that the program should hold a refusal back
-    reason: str = ""  # for the log alone
+    reason: str = field(default="", compare=False)  # for the log alone
 
 
 Step: TypeAlias = Show | Prompt | SetAuthtok | End

@@ -13,12 +13,10 @@ HEADERS = "/usr/include/security"
 PACKAGE_OF = {
     "bash": "bash",
     "cc": "gcc",
-    "cc": "gcc",
     "chpasswd": "passwd",
     "gcc": "gcc",
     "ip": "iproute2",
     "login": "login",
-    "make": "make",
     "make": "make",
     "mount": "mount",
     "nsenter": "util-linux",
