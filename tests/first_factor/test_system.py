@@ -78,7 +78,8 @@ def test_the_account_of_that_name_is_asked_about_once() -> None:
 
 @pytest.mark.statement("C-034", "C-054", "C-056")
 @pytest.mark.parametrize(
-    "name", ["", "Root", "ROOT", "root ", " root", "root\n", "root\0", "0", "#0", "ro\udcffot", "nobody-has-this", NOBODY]
+    "name",
+    ["", "Root", "ROOT", "root ", " root", "root\n", "root\0", "0", "#0", "ro\udcffot", "nobody-has-this", NOBODY],
 )
 @pytest.mark.parametrize("code", [pam.PAM_SUCCESS, pam.PAM_AUTH_ERR])
 def test_whoever_has_no_account_costs_the_same_question_and_is_wrong(name: str, code: int) -> None:

@@ -10,7 +10,7 @@ import select
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +26,8 @@ _ENTERED = r"IN-(?P<who>\w+)\s"
 _REFUSED = "Login incorrect|Authentication failure|Permission denied|Sorry, try again|incorrect password attempt"
 _SHELL = r"\$ $"
 
-Answers = tuple[tuple[str, str], ...]  # what a question looks like, as a pattern; what is typed
+# What a question looks like, as a pattern; what is typed, or how it follows from what is on the screen.
+Answers = tuple[tuple[str, str | Callable[[str], str]], ...]
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,7 @@ def visit(world: World, command: tuple[str | Path, ...], answers: Answers, user:
             if found is None or found["question"] is None:
                 who = found["who"] if found is not None else None
                 break
-            shown.type(typed)
+            shown.type(typed if isinstance(typed, str) else typed(shown.text))
         else:
             found = shown.wait_for(f"{_ENTERED}|{_REFUSED}")
             who = found["who"] if found is not None else None
@@ -147,7 +148,9 @@ class Sshd:
     port: int
     running: Running
 
-    def visit(self, name: str, password: str | Answers, methods: str = KEYBOARD, options: Answers = ()) -> Visit:
+    def visit(
+        self, name: str, password: str | Answers, methods: str = KEYBOARD, options: dict[str, str] | None = None
+    ) -> Visit:
         """`methods` is what the client offers; `options` are its own (-o)."""
         given = {
             "StrictHostKeyChecking": "no",
@@ -156,7 +159,7 @@ class Sshd:
             "PubkeyAuthentication": "yes" if "publickey" in methods else "no",
             "NumberOfPasswordPrompts": "1",
             "LogLevel": "ERROR",
-            **dict(options),
+            **(options or {}),
         }
         command = [peers.require("ssh"), "-F", "/dev/null", "-p", str(self.port), "-i", str(_client_key(self.world))]
         command += [part for key, value in given.items() for part in ("-o", f"{key}={value}")]
