@@ -4,7 +4,8 @@ Rules: only root may ask, so elsewhere nothing is proved or disproved. A user is
 exactly like him; accounts below `least_uid` are nobody's. Where there is no such account the same service is asked
 about one that cannot exist, and the answer is no. Proved is PAM_SUCCESS alone, wrong is what a list names, and
 everything else is a back end that does not answer. The service's own file must be there, because libpam would take
-`other` instead. An empty password never matches (`nullok`), and none with a NUL in it, where C would end it.
+`other` instead. An empty password never matches, and none with a NUL in it, where C would end it; an account without
+a password (`nullok`) and a service that asks for none prove nothing.
 
 PAM_NEW_AUTHTOK_REQD means the right password, and the host wants a new one before it lets anybody in. Nobody can type
 one here, so it is wrong, or people would go on with a password that the host has ended; unless `change_follows`, where
@@ -14,9 +15,10 @@ the login goes on to the host's own account step, which asks for the new one.
 import logging
 import os
 import pwd
+import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import pam
 
@@ -106,12 +108,11 @@ class NotRoot:
     """Stands in where this process may not ask about other people's passwords."""
 
     def __init__(self) -> None:
-        self._said = False
+        self._unsaid = threading.Semaphore(1)
 
     def check(self, look: Look, password: str) -> FirstFactorResult:
-        if not self._said:
+        if self._unsaid.acquire(blocking=False):  # once, whichever thread comes first
             _log.error("passwords of the host's accounts cannot be checked: not running as root, the helper is needed")
-            self._said = True
         return FirstFactorResult(FirstFactor.UNAVAILABLE, look.password_version)
 
 
@@ -134,9 +135,19 @@ def ask_pam(service: str, account: str, password: bytes) -> int:
     if not any((folder / service).is_file() for folder in _FOLDERS):
         _log.error("there is no PAM service %s; copy contrib/pam/twofold-first-factor to /etc/pam.d", service)
         return int(pam.PAM_SERVICE_ERR)
-    asked = pam.pam()
+    asked = _without_empty_passwords(pam.pam())
     asked.authenticate(account, password, service=service, resetcreds=False)
+    if asked.code == pam.PAM_SUCCESS and not asked.messages:
+        _log.error("PAM service %s lets somebody in without asking for a password; that proves nothing", service)
+        return int(pam.PAM_SERVICE_ERR)
     return int(asked.code)
+
+
+def _without_empty_passwords(asked: Any) -> Any:
+    """python-pam has no way to say it: under `nullok` an account without a password takes any (measured)."""
+    authenticate = asked.pam_authenticate
+    asked.pam_authenticate = lambda handle, flags: authenticate(handle, flags | pam.PAM_DISALLOW_NULL_AUTHTOK)
+    return asked
 
 
 def _octets(password: str) -> bytes:

@@ -1,6 +1,7 @@
 """What PAM's answers mean, who is asked about, and what is never said. Real accounts: tests/peers/pam."""
 
 import logging
+import pwd
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -78,7 +79,8 @@ def test_the_account_of_that_name_is_asked_about_once() -> None:
 
 @pytest.mark.statement("C-034", "C-054", "C-056")
 @pytest.mark.parametrize(
-    "name", ["", "Root", "ROOT", "root ", " root", "root\n", "root\0", "0", "#0", "ro\udcffot", "nobody-has-this", NOBODY]
+    "name",
+    ["", "Root", "ROOT", "root ", " root", "root\n", "root\0", "0", "#0", "ro\udcffot", "nobody-has-this", NOBODY],
 )
 @pytest.mark.parametrize("code", [pam.PAM_SUCCESS, pam.PAM_AUTH_ERR])
 def test_whoever_has_no_account_costs_the_same_question_and_is_wrong(name: str, code: int) -> None:
@@ -86,6 +88,17 @@ def test_whoever_has_no_account_costs_the_same_question_and_is_wrong(name: str, 
     host = Host(code)
     assert status(host, name) is FirstFactor.WRONG
     assert host.asked == [("svc", NOBODY, SECRET.encode())]
+
+
+@pytest.mark.statement("C-050")
+def test_a_directory_that_finds_other_spellings_finds_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """SSSD may, and each spelling would have counters of its own."""
+    root = pwd.getpwnam("root")
+    monkeypatch.setattr(pwd, "getpwnam", lambda name: root)
+    assert [status(Host(), name) for name in ("Root", "root@site", "root")] == [
+        *[FirstFactor.WRONG] * 2,
+        FirstFactor.PROVED,
+    ]
 
 
 def test_an_account_below_the_least_uid_is_nobodys() -> None:

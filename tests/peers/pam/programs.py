@@ -148,7 +148,9 @@ class Sshd:
     port: int
     running: Running
 
-    def visit(self, name: str, password: str | Answers, methods: str = KEYBOARD, options: Answers = ()) -> Visit:
+    def visit(
+        self, name: str, password: str | Answers, methods: str = KEYBOARD, options: dict[str, str] | None = None
+    ) -> Visit:
         """`methods` is what the client offers; `options` are its own (-o)."""
         given = {
             "StrictHostKeyChecking": "no",
@@ -157,7 +159,7 @@ class Sshd:
             "PubkeyAuthentication": "yes" if "publickey" in methods else "no",
             "NumberOfPasswordPrompts": "1",
             "LogLevel": "ERROR",
-            **dict(options),
+            **(options or {}),
         }
         command = [peers.require("ssh"), "-F", "/dev/null", "-p", str(self.port), "-i", str(_client_key(self.world))]
         command += [part for key, value in given.items() for part in ("-o", f"{key}={value}")]

@@ -1,6 +1,7 @@
 """The world itself: it is apart from the host, it ends whole, and real programs tell right passwords from wrong."""
 
 import contextlib
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from hashlib import sha256
@@ -87,7 +88,7 @@ def test_what_a_program_says_to_syslog_is_there_when_it_ends(world: World) -> No
 
 def test_a_daemon_is_stopped_by_itself(world: World) -> None:
     daemon = world.start("sleep", "1000")
-    assert Path(f"/proc/{daemon.pid}/comm").read_text() in ("sleep\n", "sh\n")
+    eventually(lambda: Path(f"/proc/{daemon.pid}/comm").read_text() == "sleep\n")
     assert daemon.stop() != 0
     assert not Path(f"/proc/{daemon.pid}").exists()
 
@@ -122,7 +123,9 @@ def test_ssh_may_ask_for_a_key_and_a_password(by_key_and_password: Sshd) -> None
 
 def test_what_pam_says_of_a_refusal_is_in_the_log(world: World) -> None:
     programs.su(world, "alice", "wrong")
-    assert [line for line in world.log() if "pam_unix(su:auth): authentication failure" in line and "user=alice" in line]
+    assert [
+        line for line in world.log() if "pam_unix(su:auth): authentication failure" in line and "user=alice" in line
+    ]
 
 
 def test_each_service_file_counts(world: World) -> None:
@@ -133,3 +136,27 @@ def test_each_service_file_counts(world: World) -> None:
     finally:
         world.pam_service("su-l", world.read("/etc/pam.d/su"))
     assert refused.who is None, refused.screen
+
+
+def test_a_world_ends_though_a_daemon_in_it_stands_still() -> None:
+    with world_or_skip() as made:
+        daemon = made.start("sleep", "1000")
+        eventually(lambda: Path(f"/proc/{daemon.pid}/comm").read_text() == "sleep\n")
+        daemon.send(signal.SIGSTOP)
+        eventually(lambda: state(daemon.process.pid) == "T", what="nsenter, which stops with it")
+    assert not Path(f"/proc/{daemon.pid}").exists()
+
+
+def test_a_daemon_that_was_stopped_goes_on(world: World) -> None:
+    daemon = world.start("sleep", "1000")
+    daemon.send(signal.SIGSTOP)
+    eventually(lambda: state(daemon.pid) == "T")
+    daemon.send(signal.SIGCONT)
+    eventually(lambda: state(daemon.pid) == "S")
+    daemon.stop()
+    assert daemon.process.returncode is not None
+
+
+def state(pid: int) -> str:
+    """R, S, T for stopped, …"""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]

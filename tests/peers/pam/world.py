@@ -23,6 +23,7 @@ from tests.peers import peers
 from tests.site import eventually
 
 PROGRAMS = ("bash", "chpasswd", "mount", "nsenter", "setpriv", "setsid", "unshare", "useradd")
+APART = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "--propagation", "private")
 USERS = {"alice": "pw-alice", "bob": "pw-bob"}
 ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LANG": "C.UTF-8", "TERM": "dumb"}
 PLAIN = """\
@@ -42,6 +43,12 @@ class Running:
 
     def send(self, number: signal.Signals) -> None:
         os.kill(self.pid, number)
+        if number == signal.SIGCONT:
+            self.wake()
+
+    def wake(self) -> None:
+        """nsenter stops whenever what it started is stopped; then it reaps nothing, and the world could not end."""
+        self.process.send_signal(signal.SIGCONT)
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         if self.process.poll() is None:
@@ -59,8 +66,7 @@ class World:
             peers.require(program)
         script = Path(__file__).with_name("world.sh")
         self._holder = subprocess.Popen(
-            ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--propagation", "private"]
-            + ["bash", str(script), str(self.path)],
+            [*APART, "bash", str(script), str(self.path)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -160,6 +166,8 @@ class World:
     def end(self) -> None:
         assert self._holder.stdin is not None
         self._holder.stdin.close()
+        for running in self._running:
+            running.wake()
         self._holder.wait(15)
         for running in self._running:
             running.process.wait(15)
