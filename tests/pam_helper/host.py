@@ -134,10 +134,11 @@ class Host:
         self._limits = limits
         self._pam = PamSection(**pam)
         self._peers: list[Peer] = []
+        self.columns: Callable[[str | None], int] = terminal.columns
 
     def __enter__(self) -> "Host":
         config = self.site.config
-        desk = Desk(self.site.gate, checker(config), config.names, config.chain, config.issuer, terminal.columns, hold)
+        desk = Desk(self.site.gate, checker(config), config.names, config.chain, config.issuer, self._columns, hold)
         listeners = sockets.listening(self._pam, (str(self.path),))
         self.helper = Helper(desk, self._pam, config.database, listeners, self._limits)
         self.helper.start()
@@ -148,6 +149,9 @@ class Host:
             peer.close()
         self.helper.stop(WITHIN)
         self.site.database.close()
+
+    def _columns(self, tty: str | None) -> int:
+        return self.columns(tty)
 
     def peer(self, uid: int | None = None) -> Peer:
         """A connection of ours, or of the account `uid`."""

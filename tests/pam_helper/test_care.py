@@ -217,6 +217,7 @@ def test_what_belongs_to_somebody_else_is_what_nobody_has(room: Room, serial: st
         told.append((heard.asked, heard.text.replace(named, "?")))
         room.engine.clock.now += 30
     assert told[0] == told[1] == told[2]
+    assert told[0][0] == ([] if request_ == "profile-revoke" else [ASK]), "no PIN is spent on a slip"
     assert {state(room, one) for one in (bobs, bobs_hardware, serial)} == {TokenState.ACTIVE}
 
 

@@ -417,6 +417,29 @@ def test_after_200_conversations_no_descriptor_and_no_thread_is_left(host: Host,
     assert conversations() == []
 
 
+@needs_root
+@pytest.mark.statement("P-024")
+def test_a_conversation_has_the_rights_of_the_stores_owner_and_no_other_thread_has(host: Host, daemon: int) -> None:
+    os.chown(host.site.config.database, daemon, daemon)
+    mine = host.folder / "mine"
+    mine.touch(mode=0o600)
+    may: list[bool] = []
+
+    def look(tty: str | None) -> int:
+        try:
+            mine.read_bytes()
+            may.append(True)
+        except PermissionError:
+            may.append(False)
+        return 80
+
+    host.columns = look
+    peer, _ = host.ask(service="login", user="alice", authtok=PASSWORD)
+    assert "p" in kinds(peer.reply("s"))
+    assert False in may
+    assert mine.read_bytes() == b""
+
+
 # --- the log ----------------------------------------------------------------------------------------------------
 
 
