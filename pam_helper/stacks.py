@@ -198,10 +198,10 @@ def way_in(rules: list[Rule], wanted: Callable[[Place], bool]) -> list[Move] | N
                 return _moves(place, came)
             continue
         for step in _possible(rules[place.at]):
-            after = _after(rules, place, step)
-            if after not in came:
-                came[after] = place, step
-                open_.append(after)
+            reached = after(rules, place, step)
+            if reached not in came:
+                came[reached] = place, step
+                open_.append(reached)
     return None
 
 
@@ -228,7 +228,7 @@ def _possible(rule: Rule) -> Iterator[Step]:
         yield Step(rule, result, rule.actions.get(result, rule.actions.get("default", "bad")))
 
 
-def _after(rules: list[Rule], place: Place, step: Step) -> Place:
+def after(rules: list[Rule], place: Place, step: Step) -> Place:
     rule = step.rule
     impression, at = place.impression, place.at + 1
     match step.action:
@@ -244,7 +244,8 @@ def _after(rules: list[Rule], place: Place, step: Step) -> Place:
         case "reset":
             impression = "none"
         case jump if jump.isdigit():
-            at = _jumped(rules, place.at, int(jump))
+            landed = _jumped(rules, place.at, int(jump))
+            impression, at = ("bad", at) if landed is None else (impression, landed)
         case _:  # ignore
             pass
     ours, password = place.ours, place.password
@@ -265,8 +266,8 @@ def _end_of(rules: list[Rule], at: int) -> int:
     return at
 
 
-def _jumped(rules: list[Rule], at: int, count: int) -> int:
-    """Across so many lines of the same level; a substack is one."""
+def _jumped(rules: list[Rule], at: int, count: int) -> int | None:
+    """Across so many lines of the same level; a substack is one. None if there are fewer."""
     level = rules[at].level
     at += 1
     while count and at < len(rules) and rules[at].level >= level:
@@ -274,7 +275,7 @@ def _jumped(rules: list[Rule], at: int, count: int) -> int:
         while at < len(rules) and rules[at].level > level:
             at += 1
         count -= 1
-    return at
+    return None if count else at
 
 
 def way_past_us(rules: list[Rule]) -> Rule | None:
