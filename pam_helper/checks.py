@@ -34,13 +34,17 @@ def checks(config: Config | None, root: Path = Path("/")) -> Iterator[Finding]:
     installed = [folder for folder in folders if (folder / _MODULE).exists()]
     auth, broken = _read(known)
     yield from broken
-    users = {service: rules for service, rules in auth.items() if any(rule.ours for rule in rules)}
+    users = {
+        service: rules
+        for service, rules in auth.items()
+        if any(rule.ours for rule in rules) and (service not in known.included or service in _PAGES)
+    }
     if not users and not installed:
         yield fine("pam", "not used on this host: no module, and no stack names it")
         return
     yield from _modules(folders, installed, users, root)
-    ssh = sshd.settings(root)
-    yield from _stacks(auth, users, ssh, known.included)
+    ssh = sshd.settings(root, sshd.program() if root == Path("/") else None)
+    yield from _stacks(auth, users, ssh)
     yield from _one_factor(users, ssh)
     yield from _sockets(config.pam if config is not None else PamSection(), bool(users), root)
     yield from _times(config, users, ssh, root)
@@ -61,12 +65,9 @@ def _read(known: Stacks) -> tuple[dict[str, list[Rule]], list[Finding]]:
 # --- stacks -----------------------------------------------------------------------------------------------------
 
 
-def _stacks(
-    auth: dict[str, list[Rule]], users: dict[str, list[Rule]], ssh: list[sshd.Block], included: set[str]
-) -> Iterator[Finding]:
+def _stacks(auth: dict[str, list[Rule]], users: dict[str, list[Rule]], ssh: list[sshd.Block]) -> Iterator[Finding]:
     for service, rules in users.items():
-        if service not in included or service in _PAGES:
-            yield _judged(service, rules)
+        yield _judged(service, rules)
     for service in _PAGES:
         if service in auth and service not in users:
             yield _not_asked(service, bool(ssh))
@@ -94,7 +95,7 @@ def _not_asked(service: str, has_sshd: bool) -> Finding:
 def _one_factor(users: dict[str, list[Rule]], ssh: list[sshd.Block]) -> Iterator[Finding]:
     """A PIN in place of the password is one factor too few, but for sshd with a key before it."""
     for service, rules in users.items():
-        if not stacks.pin_is_enough(rules):
+        if not stacks.pin_is_enough(rules) or stacks.way_past_us(rules) is not None:
             continue
         if service == "sshd" and ssh and _key_comes_first(ssh):
             continue
@@ -146,7 +147,8 @@ def _module(module: Path, shown: str, neighbour: Path, root: Path) -> Finding:
 
 def _architecture(file: Path) -> bytes:
     """Class, byte order and machine of an ELF file (elf(5)); nothing for what is none."""
-    head = file.open("rb").read(20)
+    with file.open("rb") as opened:
+        head = opened.read(20)
     return head[4:6] + head[18:20] if head[:4] == b"\x7fELF" else b""
 
 

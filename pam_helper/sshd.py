@@ -58,10 +58,18 @@ class Block:
         return self.values[key].lower() in ("yes", "true")
 
 
-def settings(root: Path) -> list[Block]:
-    """What holds for everybody, then what each Match block makes of it. Empty where there is no sshd."""
+def program() -> Path | None:
+    """The sshd of this host."""
+    return next((path for path in map(Path, _PROGRAMS) if path.is_file()), None)
+
+
+def settings(root: Path, asked: Path | None = None) -> list[Block]:
+    """What holds for everybody, then what each Match block makes of it. Empty where there is no sshd.
+
+    `asked` is the sshd that is to say what holds.
+    """
     config = root / _CONFIG
-    known = _from_program() if root == Path("/") else None
+    known = _from_program(asked) if asked is not None else None
     if known is None and not config.is_file():
         return []
     blocks = list(_from_file(config, root)) if config.is_file() else [Block()]
@@ -69,12 +77,9 @@ def settings(root: Path) -> list[Block]:
     return [Block("", everybody), *(Block(one.condition, everybody | dict(one.values)) for one in blocks[1:])]
 
 
-def _from_program() -> dict[str, str] | None:
-    program = next((path for path in _PROGRAMS if Path(path).is_file()), None)
-    if program is None:
-        return None
+def _from_program(asked: Path) -> dict[str, str] | None:
     try:
-        done = subprocess.run([program, "-T"], capture_output=True, text=True, timeout=10, stdin=subprocess.DEVNULL)
+        done = subprocess.run([asked, "-T"], capture_output=True, text=True, timeout=10, stdin=subprocess.DEVNULL)
     except (OSError, subprocess.TimeoutExpired):
         return None
     if done.returncode != 0:  # not root, or no host key

@@ -217,7 +217,9 @@ def _possible(rule: Rule) -> Iterator[Step]:
     if rule.control == "substack":
         yield Step(rule, "ignore", "ignore")
         return
-    results = {"auth_err", "ignore", "success", *(rule.actions.keys() - {"default", "new_authtok_reqd"})}
+    results = {"auth_err", "success", *(rule.actions.keys() - {"default", "new_authtok_reqd", "ignore"})}
+    if rule.ours or rule.name in _CHECK_NOBODY:  # what checks passwords says yes or no
+        results.add("ignore")
     if rule.ours:
         results |= set(_OUR_FAILURES)
     if rule.name in _NEVER_SUCCEED:

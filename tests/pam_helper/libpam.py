@@ -15,9 +15,7 @@ class _Conv(ctypes.Structure):
     _fields_ = (("conv", _CONVERSATION), ("appdata_ptr", ctypes.c_void_p))
 
 
-@_CONVERSATION
-def _silent(_count: int, _messages: int, _replies: object, _data: int) -> int:
-    return 0
+_silent = _CONVERSATION(lambda _count, _messages, _replies, _data: 0)
 
 
 def lets_in(folder: Path, service: str) -> bool:

@@ -149,9 +149,7 @@ def walked(rules: list[Rule]) -> bool:
 
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(lines, lines, st.sampled_from(["auth substack", "auth include", "@include"]))
-@example(
-    [("[success=1 default=ignore]", "success"), ("requisite", "auth_err")], [("required", "success")], "@include"
-)
+@example([("[success=1 default=ignore]", "success"), ("requisite", "auth_err")], [("required", "success")], "@include")
 def test_the_walk_ends_as_that_of_libpam(
     tmp_path: Path, outer: list[tuple[str, str]], inner: list[tuple[str, str]], way: str
 ) -> None:
