@@ -6,8 +6,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
+# make install and make uninstall, as root: contrib/install.sh says what each of these does.
+PAM_MODULE ?= build/pam_twofold.so
+INSTALL_SETTINGS = PYTHON='$(PYTHON)' PAM_MODULE='$(PAM_MODULE)' PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' PURGE='$(PURGE)'
+
 .DEFAULT_GOAL := help
-.PHONY: help run demo-serve test check clean
+.PHONY: help run demo-serve test check install uninstall clean
 .DELETE_ON_ERROR:
 
 help: ## this text
@@ -29,6 +33,12 @@ check: $(VENV)/dev-installed ## lint, format, types and import contracts
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+install: $(PAM_MODULE) ## as root: into PREFIX=/opt/twofold, below DESTDIR if it is set; again: an upgrade
+	@$(INSTALL_SETTINGS) contrib/install.sh install
+
+uninstall: ## as root: take it out again; PURGE=1 removes configuration, key and store, too
+	@$(INSTALL_SETTINGS) contrib/install.sh uninstall
 
 clean: ## remove the virtual environment and everything else that was made
 	rm -rf $(VENV) build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

@@ -9,10 +9,14 @@ import shutil
 import sys
 
 PACKAGE_OF = {
+    "make": "make",
     "mount": "mount",
     "oathtool": "oathtool",
     "radclient": "freeradius-utils",
+    "setpriv": "util-linux",
+    "systemd-analyze": "systemd",
     "unshare": "util-linux",
+    "useradd": "passwd",
     "zbarimg": "zbar-tools",
 }
 
