@@ -138,7 +138,6 @@ END
 
 # Never written over in place: a login that has the old one loaded would read half of each.
 install_module() {
-    [ -f "$PAM_MODULE" ] || fail "the module $PAM_MODULE is not there; build it first: make module"
     mkdir -p "$DESTDIR$pam_dir"
     cp "$PAM_MODULE" "$DESTDIR$pam_dir/.pam_twofold.so.new"
     chmod 644 "$DESTDIR$pam_dir/.pam_twofold.so.new"
@@ -223,6 +222,7 @@ what_next() {
 
 install_all() {
     check_place install
+    [ -f "$PAM_MODULE" ] || fail "the module $PAM_MODULE is not there; build it first: make module"
     pam_dir=$(pam_directory)
     stop_running
     install_program
