@@ -6,12 +6,19 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
+# The PAM module: `make module BUILD=DIR CFLAGS=...` builds it elsewhere or with more flags.
+BUILD := build
+MODULE := pam_helper/module
+MODULE_CFLAGS := -std=c11 -D_GNU_SOURCE -O2 -g -fPIC -fvisibility=hidden -Wall -Wextra -Werror \
+	-fstack-protector-strong -D_FORTIFY_SOURCE=2
+MODULE_LDFLAGS := -shared -Wl,-z,relro,-z,now
+
 # make install and make uninstall, as root: contrib/install.sh says what each of these does.
-PAM_MODULE ?= build/pam_twofold.so
+PAM_MODULE ?= $(BUILD)/pam_twofold.so
 INSTALL_SETTINGS = PYTHON='$(PYTHON)' PAM_MODULE='$(PAM_MODULE)' PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' PURGE='$(PURGE)'
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo-serve test check install uninstall clean
+.PHONY: help run demo-serve test check module install uninstall clean
 .DELETE_ON_ERROR:
 
 help: ## this text
@@ -34,6 +41,8 @@ check: $(VENV)/dev-installed ## lint, format, types and import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+module: $(BUILD)/pam_twofold.so ## the PAM module, with cc and libpam0g-dev alone
+
 install: $(PAM_MODULE) ## as root: into PREFIX=/opt/twofold, below DESTDIR if it is set; again: an upgrade
 	@$(INSTALL_SETTINGS) contrib/install.sh install
 
@@ -43,6 +52,12 @@ uninstall: ## as root: take it out again; PURGE=1 removes configuration, key and
 clean: ## remove the virtual environment and everything else that was made
 	rm -rf $(VENV) build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BUILD)/pam_twofold.so: $(wildcard $(MODULE)/*.c $(MODULE)/*.h)
+	@command -v $(firstword $(CC)) >/dev/null || { echo "make: $(CC) is missing: apt install gcc" >&2; exit 1; }
+	@echo '#include <security/pam_modules.h>' | $(CC) -E -x c - >/dev/null 2>&1 || { echo "make: the headers of PAM are missing: apt install libpam0g-dev" >&2; exit 1; }
+	@mkdir -p $(@D)
+	$(CC) $(MODULE_CFLAGS) $(CPPFLAGS) $(CFLAGS) -o $@ $(filter %.c,$^) $(MODULE_LDFLAGS) $(LDFLAGS) -lpam
 
 # ensurepip is what Debian ships in python3-venv alone; without it `python3 -m venv` leaves a broken directory.
 $(BIN)/python:

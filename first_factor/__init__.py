@@ -6,6 +6,7 @@ end that does not answer is neither right nor wrong.
 
 from typing import Protocol
 
+from first_factor import system
 from first_factor.local import LocalPasswords
 from store.config import Config
 from validation.decisions import Look
@@ -31,4 +32,6 @@ class _ByKind:
 
 def checker(config: Config) -> Checker:
     """The checkers of this host."""
-    return _ByKind({FirstFactorKind.LOCAL: LocalPasswords()})
+    return _ByKind(
+        {FirstFactorKind.LOCAL: LocalPasswords(), FirstFactorKind.SYSTEM: system.for_server(config.system_passwords)}
+    )

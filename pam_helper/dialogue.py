@@ -32,7 +32,7 @@ from validation.settings import EMPTY, Book, Whom
 from validation.tokens import qr
 
 SSHD = "sshd"
-PACE = 0.05  # seconds from an answer to what follows it, at least: the time of a comparison tells nothing
+PACE = 0.05  # seconds from an answer that lets nobody in to what follows, at least: time tells nothing of the reason
 LINE_MOST = 500  # octets; PAM_MAX_MSG_SIZE is 512
 
 
@@ -68,6 +68,7 @@ class Verdict(Enum):
 class End:
     verdict: Verdict
     delay: float = 0.0  # seconds that the program should hold a refusal back
+    reason: str = ""  # for the log alone
 
 
 Step: TypeAlias = Show | Prompt | SetAuthtok | End
@@ -149,7 +150,7 @@ def _first_step(asked: Asked, desk: Desk) -> LoginRequest:
 
 
 def proved_by_ssh_key(asked: Asked) -> bool:
-    """sshd, which runs as root, says in the PAM environment which methods were passed (sshd_config ExposeAuthInfo)."""
+    """sshd, which runs as root, says in the PAM environment which methods were passed."""
     hello = asked.hello
     if asked.pin_only or hello.service != SSHD:
         return False
@@ -167,7 +168,8 @@ def conversation(
         held = desk.hold(PACE)
         answer = replace(request, first_factor=NOT_CHECKED, passcode=typed_alone(typed), state=outcome.state)
         outcome = desk.decide(answer)
-        held()
+        if not isinstance(outcome, Accept):
+            held()
     return outcome
 
 
@@ -218,14 +220,16 @@ def _verdict(outcome: Outcome, desk: Desk, asked: Asked, by_key: bool = False) -
             for text in outcome.texts:
                 yield from lines(text)
             ignored = outcome.reason in _LET_IN_AS_IS and not by_key
-            yield End(Verdict.IGNORE if ignored else Verdict.SUCCESS)
-        case Reject(reason=Reason.FIRST_FACTOR_UNAVAILABLE) | StoreUnavailable():
-            yield End(Verdict.UNAVAILABLE)
+            yield End(Verdict.IGNORE if ignored else Verdict.SUCCESS, reason=outcome.reason)
+        case Reject(reason=Reason.FIRST_FACTOR_UNAVAILABLE):
+            yield End(Verdict.UNAVAILABLE, reason=outcome.reason)
+        case StoreUnavailable():
+            yield End(Verdict.UNAVAILABLE, reason=str(outcome))
         case Reject():
             if outcome.reason in _NOTICES:
                 yield from lines(outcome.text, error=True)
                 yield Prompt(desk.text(MessageKey.CLOSE, asked.hello.service), hidden=False)
-            yield End(Verdict.DENIED, outcome.delay)
+            yield End(Verdict.DENIED, outcome.delay, outcome.reason)
         case Challenge():
             yield End(Verdict.UNAVAILABLE)
 
@@ -233,7 +237,7 @@ def _verdict(outcome: Outcome, desk: Desk, asked: Asked, by_key: bool = False) -
 def _as_if(asked: Asked, desk: Desk, refused: Reject) -> Talk:
     """The questions that somebody with a token meets who types wrong PINs."""
     if refused.reason is Reason.FIRST_FACTOR_UNAVAILABLE:
-        yield End(Verdict.UNAVAILABLE)
+        yield End(Verdict.UNAVAILABLE, reason=refused.reason)
         return
     service = asked.hello.service
     tries = desk.book().settings(Whom(service=service or None)).tries
@@ -242,7 +246,7 @@ def _as_if(asked: Asked, desk: Desk, refused: Reject) -> Talk:
         desk.hold(PACE)()
         yield Prompt(without_controls(desk.text(MessageKey.ASK_PIN_AGAIN, service, left)))
     desk.hold(PACE)()
-    yield End(Verdict.DENIED, refused.delay)
+    yield End(Verdict.DENIED, refused.delay, refused.reason)
 
 
 # --- password and PIN in one field ------------------------------------------------------------------------------

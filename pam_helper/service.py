@@ -144,7 +144,8 @@ class Helper:
         by = f" by={printable(asked.actor)}" if asked.actor else ""
         door = f" service={printable(asked.hello.service)}" if asked.hello.service else ""
         source = f" from={asked.source}" if asked.source else ""
-        _log.info("%s %s user=%s%s%s%s", what, end.verdict.name.lower(), printable(asked.user), door, source, by)
+        why = f" reason={printable(end.reason)}" if end.reason else ""
+        _log.info("%s %s user=%s%s%s%s%s", what, end.verdict.name.lower(), printable(asked.user), door, source, by, why)
 
 
 class Line:

@@ -18,7 +18,6 @@ elsewhere; so does a wait that was too long, so that no PIN is used up for a log
 import asyncio
 import contextlib
 import hashlib
-import os
 import secrets
 import socket
 import time
@@ -54,6 +53,9 @@ from validation.requests import (
 MAX_DATAGRAM = 65_535
 DRAIN_MOST = 256  # datagrams read before others get their turn
 RECEIVE_BUFFER = 4 * 1024 * 1024
+# Threads. Each kind of first factor has a smaller bound of its own (local ones: the cores), so that one that hangs
+# leaves room for the others.
+PASSWORDS_AT_ONCE = 64
 PASSWORDS_MOST = 512  # waiting for their hash: more would be answered too late anyway
 DECIDE_WITHIN = 10.0  # seconds after arrival; by then most clients have given up, and a PIN would be used for nobody
 POLL_CLIENTS = 0.5  # seconds
@@ -104,7 +106,7 @@ class RadiusServer:
         self._listen = tuple(listen)
         self._status_server = status_server
         self._names = names
-        self._threads = threads or os.cpu_count() or 1
+        self._threads = threads or PASSWORDS_AT_ONCE
         self._table = ClientTable()
         self._signed: set[tuple[str, int, str]] = set()
         self._duplicates = Duplicates()

@@ -12,6 +12,7 @@ import tomllib
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 
@@ -68,6 +69,21 @@ class PamSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     relays: dict[str, tuple[str, ...]] = {}
 
 
+class SystemSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[first_factor.system]`: the PAM service that checks passwords of this host's accounts, how many seconds it may
+    take, and how many checks may be on their way at once."""
+
+    service: Annotated[str, msgspec.Meta(pattern="^[a-z0-9][a-z0-9_-]*$")] = "twofold-first-factor"
+    time_limit: Annotated[float, msgspec.Meta(gt=0, le=60)] = 10.0
+    threads: Annotated[int, msgspec.Meta(ge=1, le=16)] = 8
+
+
+class FirstFactorSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[first_factor.KIND]`: what a kind of first factor needs to know."""
+
+    system: SystemSection = SystemSection()
+
+
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     store: StoreSection = StoreSection()
     key: KeySection = KeySection()
@@ -75,6 +91,7 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     notify: NotifySection = NotifySection()
     names: NamesSection = NamesSection()
     pam: PamSection = PamSection()
+    first_factor: FirstFactorSection = FirstFactorSection()
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +119,7 @@ class Config:
     notify: tuple[str, ...] = ()
     names: Spelling = EXACT
     pam: PamSection = field(default_factory=PamSection)
+    system_passwords: SystemSection = field(default_factory=SystemSection)
 
 
 def config_path(option: str | None) -> Path:
@@ -144,6 +162,7 @@ def parse(text: str, path: Path) -> Config:
         notify=file.notify.command,
         names=_spelling(file.names, text, path),
         pam=file.pam,
+        system_passwords=file.first_factor.system,
     )
 
 

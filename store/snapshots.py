@@ -44,7 +44,7 @@ from validation.model import (
     TokenState,
     User,
 )
-from validation.requests import Wanted
+from validation.requests import Wanted, neighbourhood
 from validation.settings import Book
 
 _users_by_name = select(users).where(users.c.name.in_(bindparam("wanted", expanding=True)))
@@ -181,7 +181,7 @@ class _Batch:
             guesses=self._guesses[user.id] if user is not None else {},
             reuse=self._reuse.get((user.id, wanted.client or "", wanted.source or "")) if user is not None else None,
             known_source=self._known_sources.get((user.id, wanted.source or "")) if user is not None else None,
-            source_score=self._scores.get(wanted.source or ""),
+            source_score=self._scores.get(neighbourhood(wanted.source or "")),
             ticket=ticket,
             damage=self._damage(wanted, user),
         )
@@ -262,7 +262,9 @@ class _Batch:
         return {(r["user_id"], r["source"]): rows.known_source_from(r) for r in self._rows(_known_sources_of, asked)}
 
     def _read_scores(self) -> dict[str, SourceScore]:
-        found = self._rows(_scores_of, {w.source for w in self._wanted})
+        found = self._rows(
+            _scores_of, {neighbourhood(w.source) if w.source is not None else None for w in self._wanted}
+        )
         return {row["source"]: rows.source_score_from(row) for row in found}
 
     def _read_challenges(self) -> dict[str, PendingChallenge]:

@@ -34,7 +34,7 @@ from validation.model import (
     canonical_key,
 )
 from validation.ports import Conflict, Transaction
-from validation.requests import LoginRequest, Wanted
+from validation.requests import LoginRequest, Wanted, neighbourhood
 from validation.settings import EMPTY, Book, Rule, Scope, Text
 
 
@@ -158,7 +158,7 @@ def _snapshot(rows: _Rows, wanted: Wanted, damage: dict[str, Damaged]) -> Snapsh
         guesses={day: n for (owner_id, day), n in rows.guesses.items() if user is not None and owner_id == user.id},
         reuse=rows.reuse.get((user.id, wanted.client or "", wanted.source or "")) if user is not None else None,
         known_source=rows.known_sources.get((user.id, wanted.source or "")) if user is not None else None,
-        source_score=rows.scores.get(wanted.source or ""),
+        source_score=rows.scores.get(neighbourhood(wanted.source or "")),
         ticket=ticket,
         damage=damage.get(user.name) if user is not None else None,
     )

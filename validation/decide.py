@@ -48,7 +48,7 @@ from validation.policy import (
     usable_tokens,
     window,
 )
-from validation.requests import Face, FirstFactor, LoginRequest
+from validation.requests import Face, FirstFactor, LoginRequest, neighbourhood
 from validation.settings import DAY
 from validation.throttle import ALARM_AT, after_failure, budget_day, guess_mark, oldest_day
 from validation.tokens.kind import Comparison, Match
@@ -138,7 +138,7 @@ def _blamed(case: Case) -> tuple[Change, ...]:
         return ()
     begins = sources.hold_begins(case.snapshot, after, case.now)
     told = case.audit("done", Reason.SOURCE_HELD, failures=after.score, notice="source_held")
-    return (SetSourceScore(source, after, case.now), *((told,) if begins else ()))
+    return (SetSourceScore(neighbourhood(source), after, case.now), *((told,) if begins else ()))
 
 
 def _let_in(case: Case, user: User, reason: Reason) -> Verdict:
@@ -292,7 +292,7 @@ def _praised(case: Case, user: User, reason: Reason) -> tuple[Change, ...]:
     known = sources.after_accept(case.snapshot, source, case.now, full, case.password_proved)
     score = sources.after_full_accept(case.snapshot, case.now) if full else None
     remembered = (SetKnownSource(user.id, known, sources.KNOWN_MOST),) if known is not None else ()
-    return (*remembered, *((SetSourceScore(source, score, case.now),) if score is not None else ()))
+    return (*remembered, *((SetSourceScore(neighbourhood(source), score, case.now),) if score is not None else ()))
 
 
 def _cleared(case: Case, user: User, reason: Reason = Reason.PASSCODE_RIGHT) -> tuple[Change, ...]:

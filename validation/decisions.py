@@ -118,9 +118,11 @@ class Look:
 
     `password_hash` is None for unknown, locked, waiting, disabled and password-less users: the checker then does the
     same work on a dummy, so that they look alike in time. `split` is None where a one-field entry cannot hold a PIN.
+    `user` is whose password it is where another place keeps it; empty where nobody may log in.
     """
 
     first_factor: str
     password_hash: str | None = field(default=None, repr=False)
     password_version: int = 0
     split: Split | None = None
+    user: str = ""

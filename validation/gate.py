@@ -18,7 +18,7 @@ from validation.errors import Damaged, StoreUnavailable
 from validation.explaining import Outlook, outlook
 from validation.model import Client, Snapshot, SourceScore
 from validation.ports import Conflict, Faults, Moments, Notices, Store
-from validation.requests import Channel, Command, LoginRequest, LookRequest, Wanted
+from validation.requests import Channel, Command, LoginRequest, LookRequest, Wanted, neighbourhood
 from validation.settings import Book
 
 Outcome: TypeAlias = Decision | StoreUnavailable
@@ -74,7 +74,7 @@ class Gate:
         """Each request sees what those before it did to their common source: else a batch would count as one."""
         scores: dict[str | None, SourceScore | None] = {}
         for snapshot, request in zip(snapshots, batch, strict=True):
-            score = scores.get(request.source, snapshot.source_score)
+            score = scores.get(neighbourhood(request.source or ""), snapshot.source_score)
             verdict = self._verdict(replace(snapshot, source_score=score), request)
             scores.update((c.source, c.score) for c in verdict.changes if isinstance(c, SetSourceScore))
             yield verdict

@@ -30,7 +30,7 @@ def look(snapshot: Snapshot, request: LookRequest, moment: Moment) -> Look:
     if user is None or standing(snapshot, settings, moment.now) in OBSTACLE:
         return Look(first_factor="local", password_version=NO_HASH, split=_shortest(snapshot, request))
     split = _split(snapshot, user, request, settings, moment.now) if request.mode is Mode.APPEND else None
-    return Look(str(user.first_factor), user.password_hash, user.password_version, split)
+    return Look(str(user.first_factor), user.password_hash, user.password_version, split, user.name)
 
 
 def _split(snapshot: Snapshot, user: User, request: LookRequest, settings: Settings, now: float) -> Split | None:

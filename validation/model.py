@@ -20,7 +20,8 @@ Address: TypeAlias = IPv4Address | IPv6Address
 class FirstFactorKind(StrEnum):
     """Where a user's password is checked."""
 
-    LOCAL = "local"
+    LOCAL = "local"  # here: an argon2id hash in the store
+    SYSTEM = "system"  # the host: its account of the same name, through PAM
 
 
 class TokenState(StrEnum):
@@ -78,7 +79,9 @@ class User:
     disabled: bool = False
     locked: bool = False  # by an admin; waits after failures are in Throttle
     password_hash: str | None = field(default=None, repr=False)
-    password_version: int = 0  # grows with every new hash; a check that saw an older one is void
+    # Grows with every new hash, and when the password is checked elsewhere from now on; a check that saw an older
+    # one is void.
+    password_version: int = 0
     pairing: Pairing = Pairing.NEW
     pairing_since: float = 0.0
     first_registered_at: float | None = None  # None: never had a registration

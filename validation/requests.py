@@ -8,6 +8,7 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
+from ipaddress import ip_address, ip_network
 
 from validation.model import (
     FirstFactorKind,
@@ -58,7 +59,7 @@ class FirstFactor(StrEnum):
 @dataclass(frozen=True, slots=True)
 class FirstFactorResult:
     status: FirstFactor
-    password_version: int | None = None  # of the stored hash that was checked; None where we store none
+    password_version: int | None = None  # what the look said; None: whatever the user's is now
     rehash: str | None = field(default=None, repr=False)  # a fresh hash, if the stored one uses old costs
 
 
@@ -77,6 +78,16 @@ class Wanted:
     all_clients: bool = False
     source: str | None = None
     ticket: bytes | None = field(default=None, repr=False)  # its digest; without `user`, its owner is the user
+
+
+def neighbourhood(source: str) -> str:
+    """What guesses are counted together: an IPv4 address, but all of an IPv6 /64, which one subscriber has whole
+    (RFC 6177)."""
+    try:
+        address = ip_address(source)
+    except ValueError:
+        return source
+    return source if address.version == 4 else str(ip_network((source, 64), strict=False))
 
 
 def typed_alone(text: str) -> str:

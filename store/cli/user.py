@@ -56,7 +56,9 @@ def add(ctx: click.Context, name: str, first_factor: str | None, groups: tuple[s
     password_hash = _hashed_password(name) if password_stdin else None
     administer(ctx, AddUser(actor=actor(), name=name, first_factor=kind, groups=groups, password_hash=password_hash))
     click.echo(f"User {name} added.")
-    if password_hash is None:
+    if kind is FirstFactorKind.SYSTEM:
+        click.echo(f"The password is that of this host's account {name}, as getpwnam spells it.")
+    elif password_hash is None:
         click.echo(f"No password yet: twofold user set {name} --password-stdin")
     click.echo(f"Next: a first login pairs an app; or hand out a token: twofold token enroll {name}")
 
@@ -147,7 +149,7 @@ def show(ctx: click.Context, name: str, as_json: bool) -> None:
         print_json(_document(row) | throttled | _outlook_document(ahead))
         return
     print_line(f"{row['name']}: {_state(row)}, added {local_time(row['created_at'])}")
-    print_line(f"  password      {row['first_factor']}{'' if row['has_password'] else ', none set'}")
+    print_line(f"  password      {row['first_factor']}{', none set' if _lacks_password(row) else ''}")
     print_line(f"  groups        {' '.join(row['groups']) or '-'}")
     for token in tokens:
         print_line(
@@ -160,8 +162,12 @@ def show(ctx: click.Context, name: str, as_json: bool) -> None:
     print_line(f"  open logins   {challenges}")
     for line in _outlook_lines(ahead, row["name"]):
         print_line(line)
-    if not row["has_password"] and row["first_factor"] == FirstFactorKind.LOCAL:
+    if _lacks_password(row):
         print_line(f"No password yet, so every login is refused: twofold user set {row['name']} --password-stdin")
+
+
+def _lacks_password(row: dict[str, Any]) -> bool:
+    return row["first_factor"] == FirstFactorKind.LOCAL and not row["has_password"]
 
 
 def _outlook(store: "Database", name: str) -> "Outlook | None":

@@ -18,7 +18,7 @@ from validation.changes import (
 from validation.model import KnownSource, Snapshot, SourceScore, User
 from validation.ports import Store
 
-HOME, OFFICE = "192.0.2.99", "2001:db8::7"
+HOME, OFFICE = "192.0.2.99", "203.0.113.77"
 MINUTE = 60
 
 

@@ -1,4 +1,4 @@
-"""The programs of other projects that tests drive, each with the Debian package that brings it.
+"""The programs of other projects that tests drive or build with, each with the Debian package that brings it.
 
 A missing program skips its tests by name; with TWOFOLD_REQUIRE_PEERS=1 it fails them. `python3 peers.py --packages`
 prints the packages for apt, and needs the standard library alone.
@@ -8,12 +8,25 @@ import os
 import shutil
 import sys
 
+HEADERS = "/usr/include/security"
+
 PACKAGE_OF = {
+    "chpasswd": "passwd",
+    "gcc": "gcc",
+    "login": "login",
     "make": "make",
     "mount": "mount",
+    "nsenter": "util-linux",
     "oathtool": "oathtool",
+    "pam_modules.h": "libpam0g-dev",
+    "pamtester": "pamtester",
     "radclient": "freeradius-utils",
     "setpriv": "util-linux",
+    "ssh": "openssh-client",
+    "ssh-keygen": "openssh-client",
+    "sshd": "openssh-server",
+    "su": "login",
+    "sudo": "sudo",
     "systemd-analyze": "systemd",
     "unshare": "util-linux",
     "useradd": "passwd",
@@ -26,11 +39,11 @@ def packages() -> list[str]:
 
 
 def require(program: str) -> str:
-    """The path of a program in the table. Without it the running test is skipped, or fails where peers are required."""
+    """The path of a program or header in the table. Without it the running test is skipped, or fails if required."""
     import pytest
 
     package = PACKAGE_OF[program]
-    path = shutil.which(program)
+    path = shutil.which(program) or shutil.which(program, os.F_OK, HEADERS)
     if path is not None:
         return path
     reason = f"{program} is not on the PATH (Debian package {package})"

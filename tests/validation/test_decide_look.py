@@ -34,7 +34,7 @@ def split(seen: Snapshot, typed: str) -> tuple[str, str] | None:
 
 def test_a_user_who_may_log_in_is_checked_against_his_own_hash() -> None:
     seen = snapshot(user=user(password_hash="hash"))
-    assert look(seen, mode=Mode.CHALLENGE) == Look("local", "hash", 3)
+    assert look(seen, mode=Mode.CHALLENGE) == Look("local", "hash", 3, user="alice")
 
 
 @pytest.mark.parametrize(

@@ -316,6 +316,15 @@ def test_one_guess_at_each_of_many_users_holds_the_source_and_no_other() -> None
 
 
 @pytest.mark.statement("C-022")
+def test_the_addresses_of_one_ipv6_network_are_one_source_and_its_neighbour_is_another() -> None:
+    """A subscriber of IPv6 has 2^64 addresses to guess from."""
+    town = Town(*CROWD, **EARLY)
+    found = [reason(town.wrong(f"2001:db8:0:1::{n:x}", name)) for n, name in enumerate(CROWD)]
+    assert found == [Reason.PASSWORD_WRONG] * 6 + [Reason.SOURCE_HELD] * 2
+    assert reason(town.right("2001:db8:0:1::ffff", "user7")) is Reason.SOURCE_HELD
+    assert reason(town.right("2001:db8:0:2::1", "user7")) is Reason.PASSCODE_RIGHT
+
+
 def test_guesses_that_come_in_one_batch_are_counted_one_by_one() -> None:
     town = Town(*CROWD, **EARLY)
     asked = [town.engine.request(name, SSH, password=FirstFactor.WRONG, source=ELSEWHERE) for name in CROWD]

@@ -19,7 +19,17 @@ from validation.changes import (
 )
 from validation.decisions import Done
 from validation.errors import BadInput, Refused
-from validation.model import Factor, Moment, Pairing, RevokeReason, Snapshot, Throttle, TokenState, User
+from validation.model import (
+    Factor,
+    FirstFactorKind,
+    Moment,
+    Pairing,
+    RevokeReason,
+    Snapshot,
+    Throttle,
+    TokenState,
+    User,
+)
 from validation.policy import check_name
 from validation.requests import AddUser, ChangeUserState, GiveBypass, RemoveUser, SetUser, UserAct
 from validation.settings import HOUR
@@ -30,6 +40,8 @@ def add_user(snapshot: Snapshot, command: AddUser, moment: Moment) -> Outcome:
         raise Refused(f"user {command.name!r} exists already; change it with: twofold user set {command.name}")
     check_name("user", command.name)
     _check_groups(command.groups)
+    _check_password(command.first_factor, command.password_hash)
+    has_password = command.password_hash is not None or command.first_factor is not FirstFactorKind.LOCAL
     user = User(
         id=0,
         name=command.name,
@@ -37,7 +49,7 @@ def add_user(snapshot: Snapshot, command: AddUser, moment: Moment) -> Outcome:
         first_factor=command.first_factor,
         groups=command.groups,
         password_hash=command.password_hash,
-        password_version=_new_version(0, moment) if command.password_hash else 0,
+        password_version=_new_version(0, moment) if has_password else 0,
         pairing_since=moment.now,
     )
     return Done(), (InsertUser(user), audit_row(command, moment, "user-add", user=user.name))
@@ -46,8 +58,9 @@ def add_user(snapshot: Snapshot, command: AddUser, moment: Moment) -> Outcome:
 def set_user(snapshot: Snapshot, command: SetUser, moment: Moment) -> Outcome:
     user = known_user(snapshot, command.name)
     changed: list[str] = []
+    _check_password(command.first_factor or user.first_factor, command.password_hash)
     if command.first_factor is not None:
-        user = replace(user, first_factor=command.first_factor)
+        user = _checked_at(user, command.first_factor, moment)
         changed.append("first-factor")
     if command.groups is not None:
         _check_groups(command.groups)
@@ -63,6 +76,18 @@ def set_user(snapshot: Snapshot, command: SetUser, moment: Moment) -> Outcome:
     audit = audit_row(command, moment, "user-set", user=user.name, changed=" ".join(changed))
     closes = (EndLoginsOf(user.id),) if changed != ["groups"] else ()
     return Done(), (ReplaceUser(user), *closes, audit)
+
+
+def _checked_at(user: User, kind: FirstFactorKind, moment: Moment) -> User:
+    """A check at the old place that began before must not count at the new one."""
+    if kind is user.first_factor:
+        return user
+    return replace(user, first_factor=kind, password_version=_new_version(user.password_version, moment))
+
+
+def _check_password(kind: FirstFactorKind, password_hash: str | None) -> None:
+    if password_hash is not None and kind is not FirstFactorKind.LOCAL:
+        raise BadInput(f"a password given here would never be looked at: first factor {kind} is kept elsewhere")
 
 
 def _new_version(before: int, moment: Moment) -> int:

@@ -1,0 +1,48 @@
+/*
+ * The line to the helper daemon, and the frames on it.
+ *
+ * A frame is 1 octet of type, 4 octets of length (big-endian) and a payload of at most FRAME_MAX octets. The two sides
+ * take turns: the daemon never sends while we have the turn, and nothing follows its verdict.
+ *
+ * Rules: nothing here knows PAM. A function that returns false has said why in line->trouble, and the line is of no
+ * more use. All waiting ends at one deadline, from which the time between line_pause and line_resume is left out.
+ */
+#ifndef TWOFOLD_FRAMES_H
+#define TWOFOLD_FRAMES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { FRAME_MAX = 65536 };
+
+struct line {
+    int fd;
+    int64_t deadline; /* milliseconds of the monotonic clock */
+    int64_t left;     /* milliseconds that were left when line_pause was called */
+    const char *trouble;
+    int error; /* the errno of the trouble, or 0 */
+};
+
+struct frame {
+    unsigned char type;
+    uint32_t length;
+    char *payload; /* with a NUL after the last octet */
+};
+
+/* The caller closes the line even when this fails. */
+bool line_open(struct line *line, const char *path, int timeout_seconds);
+void line_close(struct line *line);
+
+bool line_send(struct line *line, unsigned char type, const char *payload, size_t length);
+/* The caller wipes the frame, whatever the result. */
+bool line_receive(struct line *line, struct frame *frame);
+/* Waits until the daemon has closed its side, and fails if it sends anything more. */
+bool line_ended(struct line *line);
+
+void line_pause(struct line *line);
+void line_resume(struct line *line);
+
+void frame_wipe(struct frame *frame);
+
+#endif
