@@ -2,7 +2,8 @@
 # Puts Twofold into a system, and takes it out again. Called by `make install` and `make uninstall`, which see to it
 # that the module is built.
 #
-# Rules: no PAM stack is touched, so nobody's login changes by installing. Running it again is an upgrade in place: the
+# Rules: no PAM stack of a login is touched, so nobody's login changes by installing; the one file placed in /etc/pam.d
+# is a service of our own, under which the helper checks passwords. Running it again is an upgrade in place: the
 # programs are replaced, the store is migrated, configuration, key and store stay. With DESTDIR only files are placed:
 # no user is made, no store, and nothing is started.
 
@@ -21,6 +22,7 @@ PURGE=${PURGE:-}
 CONFIG=/etc/twofold
 STATE=/var/lib/twofold
 ACCOUNT=twofold
+SERVICE=twofold-first-factor
 UNITS='twofold-pam.socket twofold-pam.service twofold-radius.service'
 
 source=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
@@ -144,6 +146,13 @@ install_module() {
     mv -f "$DESTDIR$pam_dir/.pam_twofold.so.new" "$DESTDIR$pam_dir/pam_twofold.so"
 }
 
+# An administrator may have changed it, for SSSD for example.
+install_service() {
+    mkdir -p "$DESTDIR/etc/pam.d"
+    [ -e "$DESTDIR/etc/pam.d/$SERVICE" ] || cp "$source/contrib/pam/$SERVICE" "$DESTDIR/etc/pam.d/$SERVICE"
+    chmod 644 "$DESTDIR/etc/pam.d/$SERVICE"
+}
+
 install_units() {
     mkdir -p "$DESTDIR$UNITDIR"
     for unit in $UNITS; do
@@ -215,7 +224,7 @@ what_next() {
     say "Next:"
     say "  systemctl enable --now twofold-pam.socket twofold-pam.service   logins on this host (PAM)"
     say "  systemctl enable --now twofold-radius.service                   logins over RADIUS"
-    say "  twofold user add NAME --password-stdin                          whoever logs in"
+    say "  twofold user add NAME --first-factor system                     whoever logs in"
     say "  twofold doctor                                                  what is still missing"
     say "Then, step by step, with a second session kept open: $PREFIX/share/doc/twofold/pam/README.md"
 }
@@ -228,6 +237,7 @@ install_all() {
     install_program
     install_command
     install_module
+    install_service
     install_units
     make_directories
     if [ -z "$DESTDIR" ]; then
@@ -262,7 +272,7 @@ uninstall_all() {
     if running_systemd; then
         systemctl daemon-reload
     fi
-    rm -f "$DESTDIR$pam_dir/pam_twofold.so" "$DESTDIR$BINDIR/twofold"
+    rm -f "$DESTDIR$pam_dir/pam_twofold.so" "$DESTDIR/etc/pam.d/$SERVICE" "$DESTDIR$BINDIR/twofold"
     rm -rf "$root"
     if [ -n "$PURGE" ]; then
         rm -rf "$DESTDIR$CONFIG" "$DESTDIR$STATE"

@@ -15,7 +15,7 @@ from pathlib import Path
 from pam_helper import sshd, stacks
 from pam_helper.owner import rights_of_owner
 from pam_helper.stacks import BrokenStack, Rule, Stacks
-from store.config import Config, PamSection
+from store.config import Config, PamSection, SystemSection
 from store.opening import open_store
 from validation.errors import TwofoldError
 from validation.findings import Finding, advice, fine, serious
@@ -46,6 +46,7 @@ def checks(config: Config | None, root: Path = Path("/")) -> Iterator[Finding]:
     ssh = sshd.settings(root, sshd.program() if root == Path("/") else None)
     yield from _stacks(auth, users, ssh)
     yield from _one_factor(users, ssh)
+    yield from _passwords(config, known)
     yield from _sockets(config.pam if config is not None else PamSection(), bool(users), root)
     yield from _times(config, users, ssh, root)
 
@@ -102,6 +103,14 @@ def _one_factor(users: dict[str, list[Rule]], ssh: list[sshd.Block]) -> Iterator
         text = f"the PIN alone lets in: nothing in the stack of {service} checks a password."
         remedy = f'Have the password checked first, for example "@include common-auth" above us. {_page(service)}'
         yield serious(f"pam {service}", text, remedy)
+
+
+def _passwords(config: Config | None, known: Stacks) -> Iterator[Finding]:
+    """libpam would take `other` for a service that is not there, so the helper does not even ask."""
+    service = (config.system_passwords if config is not None else SystemSection()).service
+    if not known.has(service):
+        text = f"/etc/pam.d/{service} is missing: users with --first-factor system cannot log in."
+        yield advice("pam passwords", text, f"Copy contrib/pam/twofold-first-factor to /etc/pam.d/{service}")
 
 
 def _key_comes_first(ssh: list[sshd.Block]) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from pam_helper import sshd
-from tests.pam_helper.host import ASKED, ELF_ARM, NOT_ASKED, SECURITY, SSHD, Host, host
+from tests.pam_helper.machine import ASKED, ELF_ARM, NOT_ASKED, SECURITY, SSHD, Host, host
 from tests.site import Site
 from validation.requests import SetRule
 from validation.settings import Scope
@@ -94,6 +94,11 @@ def test_copies_that_editors_leave_are_no_services(here: Host) -> None:
     for name in ("sudo.dpkg-old", "sudo~", ".sudo.swp"):
         here.write(f"etc/pam.d/{name}", "auth optional pam_twofold.so\n")
     assert here.wrong() == []
+
+
+def test_the_service_that_checks_passwords_must_be_there(here: Host) -> None:
+    here.remove("etc/pam.d/twofold-first-factor")
+    assert only(here.wrong())[:2] == ("!", "pam passwords")
 
 
 # --- module and sockets

@@ -32,6 +32,7 @@ class Host:
         self.write("etc/pam.d/common-auth", COMMON_AUTH)
         for service in ("sshd", "sudo", "su", "login"):
             self.write(f"etc/pam.d/{service}", ASKED)
+        self.write("etc/pam.d/twofold-first-factor", "auth required pam_unix.so nodelay\n")
         self.write("etc/ssh/sshd_config", SSHD + "LoginGraceTime 600\n")
         self.write("etc/login.defs", "LOGIN_TIMEOUT 600\n")
         for module in ("pam_unix.so", "pam_twofold.so"):
