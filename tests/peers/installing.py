@@ -15,6 +15,7 @@ import pytest
 
 from tests.architecture.source import ROOT
 from tests.flows.namespace import Namespace, mount_namespace
+from tests.site import eventually
 
 SECURITY = ("/usr/lib/*/security", "/usr/lib64/security", "/usr/lib/security")
 CHANGED = ("/etc", "/opt", "/usr/local", "/var/lib")  # and where PAM modules are
@@ -107,3 +108,22 @@ def private_system(folder: Path) -> Iterator[PrivateSystem]:
 def difference(before: dict[str, str], after: dict[str, str]) -> dict[str, tuple[str | None, str | None]]:
     names = sorted(before.keys() | after.keys())
     return {n: (before.get(n), after.get(n)) for n in names if before.get(n) != after.get(n)}
+
+
+@contextmanager
+def helper(system: PrivateSystem) -> Iterator[None]:
+    """The helper with the powers that its unit leaves it."""
+    unit = (ROOT / "contrib/systemd/twofold-pam.service").read_text()
+    (line,) = [line for line in unit.splitlines() if line.startswith("CapabilityBoundingSet=")]
+    powers = ",".join(f"+{word.removeprefix('CAP_').lower()}" for word in line.partition("=")[2].split())
+    program = ("/opt/twofold/bin/python", "-I", "/opt/twofold/bin/twofold", "pam", "serve")
+    limits = ("setpriv", "--no-new-privs", f"--bounding-set=-all,{powers}", "--inh-caps=-all", "--")
+    process = subprocess.Popen(system.space.inside(*limits, *program), stderr=subprocess.PIPE, text=True)
+    try:
+        socket = system.space.path(Path("/run/twofold/pam.sock"))
+        eventually(lambda: socket.exists() or process.poll() is not None, 30, "a helper that listens")
+        assert process.poll() is None, process.stderr.read() if process.stderr is not None else ""
+        yield
+    finally:
+        process.terminate()
+        process.communicate(timeout=15)

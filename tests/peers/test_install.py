@@ -1,6 +1,5 @@
 """`make install` puts everything in its place and changes nobody's login; `make uninstall` leaves nothing behind."""
 
-import contextlib
 import os
 import stat
 import subprocess
@@ -10,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.architecture.source import ROOT
-from tests.peers.installing import PrivateSystem, difference, make, module, pam_directory, private_system, tree
-from tests.site import eventually
+from tests.peers.installing import PrivateSystem, difference, helper, make, module, pam_directory, private_system, tree
 
 pytestmark = [pytest.mark.peer("make"), pytest.mark.timeout(400)]
 needs_system = pytest.mark.peer("unshare", "mount", "useradd", "setpriv")
@@ -159,25 +157,6 @@ def test_what_root_does_leaves_no_file_of_root_in_the_store(system: PrivateSyste
     assert system.run("find", "/var/lib/twofold", "!", "-user", "twofold") == ""
     stranger = system.try_(*NOBODY, TWOFOLD, "user", "list")
     assert stranger.returncode != 0
-
-
-@contextlib.contextmanager
-def helper(system: PrivateSystem) -> Iterator[None]:
-    """The helper with the powers that its unit leaves it."""
-    unit = (ROOT / "contrib/systemd/twofold-pam.service").read_text()
-    (line,) = [line for line in unit.splitlines() if line.startswith("CapabilityBoundingSet=")]
-    powers = ",".join(f"+{word.removeprefix('CAP_').lower()}" for word in line.partition("=")[2].split())
-    program = ("/opt/twofold/bin/python", "-I", "/opt/twofold/bin/twofold", "pam", "serve")
-    limits = ("setpriv", "--no-new-privs", f"--bounding-set=-all,{powers}", "--inh-caps=-all", "--")
-    process = subprocess.Popen(system.space.inside(*limits, *program), stderr=subprocess.PIPE, text=True)
-    try:
-        socket = system.space.path(Path("/run/twofold/pam.sock"))
-        eventually(lambda: socket.exists() or process.poll() is not None, 30, "a helper that listens")
-        assert process.poll() is None, process.stderr.read() if process.stderr is not None else ""
-        yield
-    finally:
-        process.terminate()
-        process.communicate(timeout=15)
 
 
 @needs_system
