@@ -13,8 +13,12 @@ MODULE_CFLAGS := -std=c11 -D_GNU_SOURCE -O2 -g -fPIC -fvisibility=hidden -Wall -
 	-fstack-protector-strong -D_FORTIFY_SOURCE=2
 MODULE_LDFLAGS := -shared -Wl,-z,relro,-z,now
 
+# make install and make uninstall, as root: contrib/install.sh says what each of these does.
+PAM_MODULE ?= $(BUILD)/pam_twofold.so
+INSTALL_SETTINGS = PYTHON='$(PYTHON)' PAM_MODULE='$(PAM_MODULE)' PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' PURGE='$(PURGE)'
+
 .DEFAULT_GOAL := help
-.PHONY: help run demo-serve test check module clean
+.PHONY: help run demo-serve test check module install uninstall clean
 .DELETE_ON_ERROR:
 
 help: ## this text
@@ -38,6 +42,12 @@ check: $(VENV)/dev-installed ## lint, format, types and import contracts
 	$(BIN)/lint-imports
 
 module: $(BUILD)/pam_twofold.so ## the PAM module, with cc and libpam0g-dev alone
+
+install: $(PAM_MODULE) ## as root: into PREFIX=/opt/twofold, below DESTDIR if it is set; again: an upgrade
+	@$(INSTALL_SETTINGS) contrib/install.sh install
+
+uninstall: ## as root: take it out again; PURGE=1 removes configuration, key and store, too
+	@$(INSTALL_SETTINGS) contrib/install.sh uninstall
 
 clean: ## remove the virtual environment and everything else that was made
 	rm -rf $(VENV) build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

@@ -28,6 +28,7 @@ NOUNS: dict[str, tuple[str, str]] = {
     "ticket": ("store.cli.ticket:ticket", "One-time enrolment tickets: issue, redeem."),
     "audit": ("store.cli.audit:audit", "The audit trail: list, verify."),
     "pam": ("pam_helper.command:pam", "Logins on this host through PAM: serve."),
+    "doctor": ("store.cli.doctor:doctor", "What lets somebody in without a second factor, and what is broken."),
     "profile": ("pam_helper.profile:profile", "Your own registrations: show, add, reset, revoke."),
     "radius": ("radius_server.command:radius", "The RADIUS server: serve."),
 }

@@ -33,6 +33,7 @@ PACKAGE_OF = {
     "sshd": "openssh-server",
     "su": "util-linux",
     "sudo": "sudo",
+    "systemd-analyze": "systemd",
     "unshare": "util-linux",
     "useradd": "passwd",
     "zbarimg": "zbar-tools",

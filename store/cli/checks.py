@@ -1,0 +1,106 @@
+"""What `twofold doctor` asks of the store: can it be used, is the clock right, do the policies make sense."""
+
+import ctypes
+import os
+import shutil
+import stat
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+from store import listings, opening
+from store.config import Config
+from store.migrations import HEAD
+from validation.errors import TwofoldError
+from validation.explaining import lint
+from validation.findings import Finding, advice, fine, serious
+from validation.messages import printable
+from validation.settings import Book, Scope
+
+_LEAST_FREE = 5  # percent
+_AHEAD_MOST = 60.0  # seconds that the newest row of the trail may lie before us
+_CLOCK_UNSYNCHRONISED = 5  # TIME_ERROR, adjtimex(2)
+
+
+def synchronised() -> bool:
+    """Whether the kernel says that something keeps its clock right."""
+    room = ctypes.create_string_buffer(512)  # struct timex, all zero: change nothing
+    return int(ctypes.CDLL(None).adjtimex(room)) != _CLOCK_UNSYNCHRONISED
+
+
+def checks(
+    config: Config | None, root: Path = Path("/"), in_step: Callable[[], bool] = synchronised
+) -> Iterator[Finding]:
+    if config is None:
+        return
+    yield from _folders(config)
+    try:
+        with closing(opening.open_store(config)) as store, store.connections.reading() as connection:
+            users, clients = listings.user_rows(connection), listings.client_rows(connection)
+            newest = [float(row["at"]) for row in listings.audit_rows(connection, limit=1)]
+            book = store.book()
+    except TwofoldError as error:
+        yield serious("store", f"{error}.", "Nobody is let in until this is mended")
+        return
+    yield _room(config, len(users))
+    yield from _clock(newest, in_step)
+    yield from _policies(book, users, clients)
+    yield from _bypasses(users, time.time())
+
+
+def _folders(config: Config) -> Iterator[Finding]:
+    """Who can write beside a file can put another in its place."""
+    for folder in sorted({config.file.absolute().parent, config.key_file.parent, config.database.parent}):
+        try:
+            status = os.stat(folder)
+        except OSError:
+            continue  # the store says it better
+        if status.st_mode & 0o022 and not status.st_mode & stat.S_ISVTX:
+            mode = stat.S_IMODE(status.st_mode)
+            text = f"others can put files of their own into {folder} (mode {mode:04o})."
+            yield serious("files", text, f"chmod go-w {folder}")
+
+
+def _room(config: Config, users: int) -> Finding:
+    usage = shutil.disk_usage(config.database.parent)
+    free = 100 * usage.free // usage.total
+    text = f"SQLite, schema {HEAD}, {users:,} user{'' if users == 1 else 's'}, disk {free} % free"
+    if free < _LEAST_FREE:
+        return advice("store", f"{text}: on a full disk nobody gets in.", f"Make room on {config.database.parent}")
+    return fine("store", text)
+
+
+def _clock(newest: list[float], in_step: Callable[[], bool]) -> Iterator[Finding]:
+    ahead = max(newest, default=0.0) - time.time()
+    if ahead > _AHEAD_MOST:
+        text = f"the newest row of the trail is {ahead:,.0f} seconds ahead: the clock was wrong, or is now."
+        yield serious("clock", text, "Set it, and keep it right: apt install chrony")
+    elif not in_step():
+        text = "nothing keeps the clock right; PINs of apps are refused once it is a minute off."
+        yield advice("clock", text, "apt install chrony, or systemctl enable --now systemd-timesyncd")
+    else:
+        yield fine("clock", "kept right by the system")
+
+
+def _policies(book: Book, users: list[listings.Row], clients: list[listings.Row]) -> Iterator[Finding]:
+    groups = frozenset(group for row in users for group in row["groups"])
+    found = list(lint(book, groups, frozenset(row["name"] for row in clients)))
+    for line in found:
+        report = serious if any(line.startswith(f"{rule}:") for rule in _for_everybody(book)) else advice
+        yield report("policy", line, "twofold policy show tells how it was set; twofold policy unset takes it away")
+    if not found:
+        yield fine("policy", "nothing to mend")
+
+
+def _for_everybody(book: Book) -> list[object]:
+    return [r for r in book.rules if r.key == "second_factor" and r.value == "skip" and r.scope == Scope()]
+
+
+def _bypasses(users: list[listings.Row], now: float) -> Iterator[Finding]:
+    for row in users:
+        hours = (float(row["bypass_until"] or 0) - now) / 3600
+        if hours > 0:
+            name = printable(str(row["name"]))
+            text = f"needs no PIN for {hours:.1f} hours more: an administrator said so."
+            yield advice(f"user {name}", text, f"twofold user bypass {name} --hours 0")

@@ -1,0 +1,202 @@
+"""`make install` puts everything in its place and changes nobody's login; `make uninstall` leaves nothing behind."""
+
+import os
+import stat
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.architecture.source import ROOT
+from tests.peers.installing import PrivateSystem, difference, helper, make, module, pam_directory, private_system, tree
+
+pytestmark = [pytest.mark.peer("make"), pytest.mark.timeout(400)]
+needs_system = pytest.mark.peer("unshare", "mount", "useradd", "setpriv")
+
+TWOFOLD = "/usr/local/bin/twofold"
+KEPT = (
+    "/etc/twofold",
+    "/etc/twofold/twofold.toml",
+    "/var/lib/twofold",
+    "/var/lib/twofold/master.key",
+    "/var/lib/twofold/twofold.db",
+)
+NOBODY = ("setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", "--")
+
+
+def mode(path: Path) -> str:
+    return f"{stat.S_IMODE(path.stat().st_mode):04o}"
+
+
+# --- below DESTDIR
+
+
+@pytest.fixture(scope="module")
+def destination(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Everything installed with PREFIX=/srv/two below a DESTDIR that has a stack in it."""
+    folder = tmp_path_factory.mktemp("destination")
+    (folder / "etc/pam.d").mkdir(parents=True)
+    (folder / "etc/pam.d/sshd").write_text("@include common-auth\n")
+    make("install", f"DESTDIR={folder}", "PREFIX=/srv/two")
+    return folder
+
+
+def twofold_in(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    program = folder / "srv/two/bin"
+    command = [str(program / "python"), "-I", str(program / "twofold"), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=folder)
+
+
+def test_what_is_installed_runs(destination: Path, tmp_path: Path) -> None:
+    assert twofold_in(destination, "--version").stdout.startswith("twofold ")
+    made = twofold_in(destination, "--config", str(tmp_path / "twofold.toml"), "init")
+    assert (made.returncode, made.stdout.splitlines()[-1]) == (0, "ready")
+    shown = twofold_in(destination, "demo")
+    assert (shown.returncode, "Everything went as it should" in shown.stdout) == (0, True), shown.stderr
+
+
+def test_everything_has_its_place_and_its_mode(destination: Path) -> None:
+    built = destination / str(pam_directory()).lstrip("/") / "pam_twofold.so"
+    assert built.read_bytes() == module().read_bytes()
+    assert mode(built) == "0644"
+    assert mode(destination / "etc/twofold") == "0750"
+    assert mode(destination / "var/lib/twofold") == "0700"
+    assert mode(destination / "usr/local/bin/twofold") == "0755"
+    assert (destination / "srv/two/share/twofold/pam/debian/sshd").is_file()
+    assert (destination / "etc/pam.d/sshd").read_text() == "@include common-auth\n"
+    assert list((destination / "etc/twofold").iterdir()) == []
+
+
+def test_the_prefix_stands_wherever_a_program_is_named(destination: Path) -> None:
+    for unit in ("twofold-pam.service", "twofold-radius.service"):
+        text = (destination / "etc/systemd/system" / unit).read_text()
+        assert "ExecStart=/srv/two/bin/python -I /srv/two/bin/twofold " in text
+        assert "/opt/twofold" not in text
+    scripts = [path for path in (destination / "srv/two/bin").iterdir() if not path.is_symlink()]
+    assert [path.name for path in scripts if str(destination).encode() in path.read_bytes()] == []
+    assert (destination / "srv/two/bin/twofold").read_text().startswith("#!/srv/two/bin/python")
+
+
+def test_uninstalling_leaves_what_was_there_before(tmp_path: Path) -> None:
+    kept = tmp_path / "etc/pam.d/sshd"
+    kept.parent.mkdir(parents=True)
+    kept.write_text("@include common-auth\n")
+    before = tree(tmp_path)
+    make("install", f"DESTDIR={tmp_path}")
+    assert len(tree(tmp_path)) > 1000
+    make("uninstall", f"DESTDIR={tmp_path}", "PURGE=1")
+    after = {name: look for name, look in tree(tmp_path).items() if (tmp_path / name).is_file() or name in before}
+    assert difference(before, after) == {}
+
+
+@pytest.mark.parametrize(
+    "prefix", ["/", "//", "opt/twofold", "/opt/../etc", "/opt/$(reboot)", "/etc/pam.d", "/opt/two fold"]
+)
+@pytest.mark.parametrize("target", ["install", "uninstall"])
+def test_a_prefix_that_is_not_ours_alone_is_refused(tmp_path: Path, prefix: str, target: str) -> None:
+    kept = tmp_path / "etc/pam.d/sshd"
+    kept.parent.mkdir(parents=True)
+    kept.write_text("@include common-auth\n")
+    before = tree(tmp_path)
+    command = ["sh", str(ROOT / "contrib/install.sh"), target]
+    settings = os.environ | {"PREFIX": prefix, "DESTDIR": str(tmp_path), "PAM_MODULE": str(module())}
+    done = subprocess.run(command, capture_output=True, text=True, env=settings, timeout=60)
+    assert done.returncode == 1
+    assert "PREFIX" in done.stderr
+    assert difference(before, tree(tmp_path)) == {}
+
+
+def test_without_the_module_nothing_is_touched(tmp_path: Path) -> None:
+    settings = os.environ | {"DESTDIR": str(tmp_path), "PAM_MODULE": str(tmp_path / "none.so")}
+    command = ["sh", str(ROOT / "contrib/install.sh"), "install"]
+    done = subprocess.run(command, capture_output=True, text=True, env=settings, timeout=60)
+    assert done.returncode == 1
+    assert "make module" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+# --- into the system
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivateSystem]:
+    with private_system(tmp_path_factory.mktemp("system")) as made:
+        assert "No login has changed yet" in made.make("install").stdout
+        yield made
+
+
+@needs_system
+def test_store_and_key_belong_to_a_user_of_their_own(system: PrivateSystem) -> None:
+    shown = system.run("stat", "-c", "%a %U:%G %n", "/etc/twofold", "/etc/twofold/twofold.toml", "/var/lib/twofold")
+    assert shown.splitlines() == [
+        "750 root:twofold /etc/twofold",
+        "640 root:twofold /etc/twofold/twofold.toml",
+        "700 twofold:twofold /var/lib/twofold",
+    ]
+    shown = system.run("stat", "-c", "%a %U %n", "/var/lib/twofold/master.key", "/var/lib/twofold/twofold.db")
+    assert [line.split()[:2] for line in shown.splitlines()] == [["600", "twofold"]] * 2
+    owners = system.run(
+        "find", "/opt/twofold", "(", "!", "-user", "root", "-o", "-perm", "/022", "!", "-type", "l", ")"
+    )
+    assert owners == ""
+
+
+@needs_system
+def test_no_stack_names_the_module_and_no_unit_is_enabled(system: PrivateSystem) -> None:
+    """The one new file there is the service under which the helper checks passwords; no login uses it."""
+    changed = {name for name in system.changes() if name.startswith("/etc/pam.d")}
+    assert changed == {"/etc/pam.d/twofold-first-factor"}
+    assert system.try_("sh", "-c", "find /etc/systemd/system -type l -name '*twofold*'").stdout == ""
+
+
+@needs_system
+def test_what_root_does_leaves_no_file_of_root_in_the_store(system: PrivateSystem) -> None:
+    system.run(TWOFOLD, "user", "add", "carol", "--password-stdin", stdin="geheim")
+    system.run(TWOFOLD, "--config", "/etc/twofold/twofold.toml", "user", "list")
+    doctor = system.try_(TWOFOLD, "doctor")
+    assert "SQLite, schema" in doctor.stdout
+    assert system.run("find", "/var/lib/twofold", "!", "-user", "twofold") == ""
+    stranger = system.try_(*NOBODY, TWOFOLD, "user", "list")
+    assert stranger.returncode != 0
+
+
+@needs_system
+def test_the_helper_needs_no_more_powers_than_its_unit_leaves_it(system: PrivateSystem) -> None:
+    system.run(TWOFOLD, "user", "add", "nobody", "--password-stdin", stdin="geheim")
+    with helper(system):
+        shown = system.run(*NOBODY, TWOFOLD, "profile")
+        found = system.try_(TWOFOLD, "doctor").stdout
+    assert shown.startswith("nobody, 0 registrations")
+    assert "pam helper    answers at /run/twofold/priv/pam.sock and /run/twofold/pam.sock" in found
+    assert system.run("find", "/var/lib/twofold", "!", "-user", "twofold") == ""
+
+
+@needs_system
+def test_from_upgrade_to_uninstall(tmp_path: Path) -> None:
+    """Again is an upgrade that keeps the store; out is out, but for what must not be lost, until that goes, too."""
+    with private_system(tmp_path) as system:
+        system.make("install")
+        system.run(TWOFOLD, "user", "add", "carol", "--password-stdin", stdin="geheim")
+        key = system.run("cat", "/var/lib/twofold/master.key")
+        again = system.make("install")
+        assert "nothing to do: everything is there already" in again.stdout
+        assert "carol" in system.run(TWOFOLD, "user", "list")
+
+        system.run("sh", "-c", "echo 'auth required pam_twofold.so' >> /etc/pam.d/su")
+        assert "/etc/pam.d/su" in system.make("uninstall", status=2).stderr
+        assert "carol" in system.run(TWOFOLD, "user", "list")
+        system.run("sed", "-i", "/pam_twofold/d", "/etc/pam.d/su")
+
+        system.make("uninstall")
+        besides = {f"{KEPT[-1]}{end}" for end in ("-wal", "-shm", ".lock", ".queue")}
+        assert system.changes() - besides == set(KEPT)
+        assert system.run("find", "/etc/twofold", "/var/lib/twofold", "!", "-user", "root") == ""
+        assert system.try_("getent", "passwd", "twofold").stdout == ""
+
+        system.make("install")
+        assert "carol" in system.run(TWOFOLD, "user", "list")
+        assert system.run("cat", "/var/lib/twofold/master.key") == key
+
+        system.make("uninstall", "PURGE=1")
+        assert system.changes() == set()

@@ -1,0 +1,71 @@
+"""systemd itself reads the units, and says how much they leave open."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.architecture.source import ROOT
+from tests.peers import peers
+
+pytestmark = pytest.mark.peer("systemd-analyze")
+
+UNITS = ["twofold-pam.service", "twofold-pam.socket", "twofold-radius.service"]
+SERVICES = [unit for unit in UNITS if unit.endswith(".service")]
+
+
+@pytest.fixture
+def units(tmp_path: Path) -> Path:
+    """The units with a program that is there: systemd checks that, too."""
+    for unit in UNITS:
+        text = (ROOT / "contrib/systemd" / unit).read_text()
+        (tmp_path / unit).write_text(text.replace("/opt/twofold/bin/python", sys.executable))
+    return tmp_path
+
+
+def analyze(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    program = peers.require("systemd-analyze")
+    return subprocess.run([program, *arguments], cwd=folder, capture_output=True, text=True, timeout=60)
+
+
+def test_systemd_has_nothing_to_complain_of(units: Path) -> None:
+    done = analyze(units, "verify", "--man=no", *(f"./{unit}" for unit in UNITS))
+    complaints = [line for line in (done.stdout + done.stderr).splitlines() if "twofold" in line]
+    assert (done.returncode, complaints) == (0, [])
+
+
+def test_a_slip_in_a_unit_would_be_found(units: Path) -> None:
+    unit = units / "twofold-pam.service"
+    unit.write_text(unit.read_text().replace("ProtectSystem=strict", "ProtectSytem=strict"))
+    done = analyze(units, "verify", "--man=no", "./twofold-pam.service")
+    assert "ProtectSytem" in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(("service", "at_most"), [("twofold-pam.service", 3.5), ("twofold-radius.service", 2.0)])
+def test_services_leave_little_open(units: Path, service: str, at_most: float) -> None:
+    done = analyze(units, "security", "--no-pager", "--offline=true", f"./{service}")
+    (level,) = re.findall(r"exposure level for \S+: ([0-9.]+)", done.stdout)
+    assert float(level) <= at_most, done.stdout
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_services_start_isolated_leave_no_core_and_come_back(service: str) -> None:
+    lines = (ROOT / "contrib/systemd" / service).read_text().splitlines()
+    (start,) = [line for line in lines if line.startswith("ExecStart=")]
+    assert start.startswith("ExecStart=/opt/twofold/bin/python -I /opt/twofold/bin/twofold ")
+    assert {"LimitCORE=0", "Restart=always", "NoNewPrivileges=yes", "ProtectSystem=strict"} <= set(lines)
+
+
+def test_each_socket_has_the_mode_and_the_place_that_module_and_helper_expect() -> None:
+    from store.config import PamSection
+
+    lines = (ROOT / "contrib/systemd/twofold-pam.socket").read_text().splitlines()
+    pam = PamSection()
+    assert [line for line in lines if line.startswith("ListenStream=")] == [
+        f"ListenStream={pam.root_socket}",
+        f"ListenStream={pam.socket}",
+    ]
+    assert {"SocketMode=0666", f"ExecStartPost=/bin/chmod 0600 {pam.root_socket}"} <= set(lines)
+    assert "ExecStartPre=/bin/mkdir -p -m 0700 /run/twofold/priv" in lines

@@ -1,0 +1,181 @@
+"""`twofold doctor`: the store's own checks, how findings are shown, and the exit status."""
+
+import json
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from store.cli import doctor
+from store.cli.checks import checks, synchronised
+from store.cli.main import NOUNS
+from tests.site import Site
+from tests.store.cli.command import Twofold
+from validation.findings import Finding, Severity
+from validation.requests import GiveBypass, SetRule
+from validation.settings import Scope
+
+
+def found(site: Site, in_step: bool = True) -> list[tuple[str, str]]:
+    """Severity and topic of what is not fine."""
+    seen = checks(site.config, in_step=lambda: in_step)
+    return [(str(one.severity), one.topic) for one in seen if one.severity is not Severity.OK]
+
+
+def of_topic(site: Site, topic: str) -> Finding:
+    (one,) = [one for one in checks(site.config, in_step=lambda: True) if one.topic == topic]
+    return one
+
+
+def test_a_store_that_is_right_has_nothing_to_mend(site: Site) -> None:
+    site.add_user("alice")
+    assert found(site) == []
+    assert of_topic(site, "store").text.startswith("SQLite, schema 0001, 1 user, disk ")
+
+
+@pytest.mark.parametrize("damage", ["no key", "loose key", "no store"])
+def test_a_store_that_cannot_be_used_is_serious(site: Site, damage: str) -> None:
+    match damage:
+        case "no key":
+            site.config.key_file.unlink()
+        case "loose key":
+            site.config.key_file.chmod(0o644)
+        case _:
+            site.config.database.unlink()
+    assert found(site) == [("!!", "store")]
+
+
+def test_a_folder_that_others_can_write_is_serious(site: Site) -> None:
+    site.folder.chmod(0o777)
+    assert found(site) == [("!!", "files")]
+    assert of_topic(site, "files").remedy == f"chmod go-w {site.folder}"
+
+
+def test_a_clock_that_nobody_keeps_right_is_named(site: Site) -> None:
+    assert found(site, in_step=False) == [("!", "clock")]
+    assert synchronised() in (True, False)
+
+
+def test_a_clock_behind_the_trail_is_serious(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    site.add_user("alice")
+    before = time.time() - 3600
+    monkeypatch.setattr("store.cli.checks.time.time", lambda: before)
+    assert ("!!", "clock") in found(site)
+
+
+def test_a_policy_that_lets_everybody_past_is_serious_and_others_are_advice(site: Site) -> None:
+    site.gate.administer(SetRule(actor="test", key="second_factor", value="skip", scope=Scope()))
+    site.gate.administer(SetRule(actor="test", key="tries", value="5", scope=Scope(group="nobody-is-in")))
+    assert found(site) == [("!!", "policy"), ("!", "policy")]
+
+
+def test_a_bypass_is_named_until_it_ends(site: Site) -> None:
+    site.add_user("alice")
+    site.gate.administer(GiveBypass(actor="test", name="alice", hours=8))
+    assert found(site) == [("!", "user alice")]
+    site.gate.administer(GiveBypass(actor="test", name="alice", hours=0))
+    assert found(site) == []
+
+
+# --- the command
+
+
+@pytest.fixture
+def own_checks(monkeypatch: pytest.MonkeyPatch) -> list[Finding]:
+    """What the command finds is what is put into this list."""
+    planted: list[Finding] = []
+    monkeypatch.setattr("tests.store.cli.test_doctor.planted", lambda _config, _root: iter(planted))
+    monkeypatch.setattr(doctor, "CHECKS", (("tests.store.cli.test_doctor:planted", False),))
+    return planted
+
+
+def planted(_config: object, _root: Path) -> list[Finding]:
+    raise NotImplementedError
+
+
+SERIOUS = Finding(Severity.SERIOUS, "pam sudo", "sudo skips the second factor.", "See docs/pam/sudo.md")
+ADVICE = Finding(Severity.ADVICE, "client vpn2", "secret has 9 characters.", "Make a new one")
+FINE = Finding(Severity.OK, "store", "SQLite")
+
+
+def test_each_finding_is_shown_with_what_to_do(twofold: Twofold, own_checks: list[Finding]) -> None:
+    own_checks += [FINE, SERIOUS, ADVICE]
+    result = twofold("doctor")
+    assert result.status == 1
+    shown = result.out.splitlines()
+    shown = shown[2:] if os.geteuid() != 0 else shown
+    assert shown == [
+        "ok   store         SQLite",
+        "!!   pam sudo      sudo skips the second factor.",
+        "                   See docs/pam/sudo.md",
+        "!    client vpn2   secret has 9 characters.",
+        "                   Make a new one",
+        "1 finding lets somebody in without a second factor, or keep logins from working.",
+    ]
+
+
+def test_advice_alone_is_no_failure(twofold: Twofold, own_checks: list[Finding]) -> None:
+    own_checks += [FINE, ADVICE]
+    assert twofold("doctor").status == 0
+
+
+def test_one_document_for_programs(twofold: Twofold, own_checks: list[Finding]) -> None:
+    own_checks += [SERIOUS]
+    result = twofold("doctor", "--json")
+    assert result.status == 1
+    assert json.loads(result.out)[-1] == {
+        "severity": "!!",
+        "topic": "pam sudo",
+        "text": "sudo skips the second factor.",
+        "remedy": "See docs/pam/sudo.md",
+    }
+
+
+def test_control_characters_do_not_reach_the_terminal(twofold: Twofold, own_checks: list[Finding]) -> None:
+    own_checks += [Finding(Severity.ADVICE, "policy", "a\x1b[2Jb", "c\x07d")]
+    shown = twofold("doctor").out
+    assert "\x1b" not in shown
+    assert "\x07" not in shown
+
+
+def test_a_check_that_fails_does_not_hide_the_others(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(_config: object, _root: Path) -> list[Finding]:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr("pam_helper.checks.checks", fails)
+    said = list(doctor.findings(str(site.config_file), site.folder))
+    assert [one.severity for one in said if one.topic == "pam_helper"] == [Severity.SERIOUS]
+    assert [one.text for one in said if one.topic == "clients"] == ["0 RADIUS clients, signed and well keyed"]
+
+
+def test_without_a_configuration_pam_is_looked_at_all_the_same(tmp_path: Path) -> None:
+    said = list(doctor.findings(str(tmp_path / "none.toml"), tmp_path))
+    assert [(one.severity, one.topic) for one in said if one.topic in ("config", "pam")] == [
+        (Severity.SERIOUS, "config"),
+        (Severity.OK, "pam"),
+    ]
+
+
+def test_every_part_that_a_login_passes_brings_its_checks() -> None:
+    assert [place for place, _ in doctor.CHECKS] == [
+        "store.cli.checks:checks",
+        "radius_server.checks:checks",
+        "pam_helper.checks:checks",
+    ]
+    assert "doctor" in NOUNS
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can take the rights of somebody else")
+def test_roots_look_leaves_the_store_to_its_owner(site: Site) -> None:
+    """SQLite makes files beside the database; those of root would keep the server out."""
+    nobody = 65_534
+    for path in [site.folder, *site.folder.iterdir()]:
+        os.chown(path, nobody, nobody)
+    for folder in site.folder.parents:
+        if folder.name.startswith("pytest-") or folder == site.folder.parent:
+            folder.chmod(0o755)
+    said = list(doctor.findings(str(site.config_file), site.folder))
+    assert [one.severity for one in said if one.topic == "store"] == [Severity.OK], said
+    assert {path.stat().st_uid for path in site.folder.iterdir()} == {nobody}
+    assert (os.geteuid(), os.getegid()) == (0, 0)
