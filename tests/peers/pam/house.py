@@ -59,7 +59,9 @@ class House:
         self.site = Site(folder, f'[store]\nchain = "web-7"\n[pam]\nsocket = "{world.path}/pam.sock"\n')
         built = ["make", "--silent", "--directory", str(ROOT), "module", f"BUILD={folder}"]
         subprocess.run(built, check=True, capture_output=True, timeout=120)
-        self.module = f"{folder}/pam_twofold.so socket={world.path}/pam.sock timeout={TIMEOUT}"
+        module = world.path / "pam_twofold.so"  # where every user can load it
+        world.run("install", "--mode=644", folder / "pam_twofold.so", module)
+        self.module = f"{module} socket={world.path}/pam.sock timeout={TIMEOUT}"
         world.pam_service("twofold-first-factor", (ROOT / "contrib/pam/twofold-first-factor").read_text())
         self.helper = self.start_helper()
         self.ssh = {methods: programs.sshd(world, methods) for methods in (KEYBOARD, KEY_AND_KEYBOARD)}
