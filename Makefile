@@ -18,7 +18,7 @@ PAM_MODULE ?= $(BUILD)/pam_twofold.so
 INSTALL_SETTINGS = PYTHON='$(PYTHON)' PAM_MODULE='$(PAM_MODULE)' PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' PURGE='$(PURGE)'
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo-serve test check module install uninstall clean
+.PHONY: help run demo-serve test check bench module install uninstall clean
 .DELETE_ON_ERROR:
 
 help: ## this text
@@ -40,6 +40,9 @@ check: $(VENV)/dev-installed ## lint, format, types and import contracts
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+bench: $(VENV)/product-installed $(BUILD)/pam_twofold.so ## what a login through PAM costs beside other modules; as root
+	@$(BIN)/python benchmarks/pam_latency.py $(ARGS)
 
 module: $(BUILD)/pam_twofold.so ## the PAM module, with cc and libpam0g-dev alone
 

@@ -11,13 +11,20 @@ import pytest
 
 from tests.peers.pam import programs
 from tests.peers.pam.programs import KEY_AND_KEYBOARD, Sshd, Visit
-from tests.peers.pam.world import USERS, World, world_or_skip
+from tests.peers.pam.world import PLAIN, USERS, World, world_or_skip
 from tests.site import eventually
 
 pytestmark = pytest.mark.peer("login", "su", "sudo", "ssh", "sshd", "ssh-keygen", "nsenter", "unshare")
 
 RIGHT = USERS["alice"]
 TOUCHED = ("/etc/passwd", "/etc/shadow", "/etc/group", "/etc/sudoers", "/etc/pam.d/login", "/etc/pam.d/sshd")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def plain_stacks(world: World) -> None:
+    """Others write stacks of their own into the same world."""
+    for service in ("login", "su", "su-l", "sudo", "sshd"):
+        world.pam_service(service, PLAIN)
 
 
 @pytest.fixture(scope="module")
