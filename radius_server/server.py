@@ -53,9 +53,9 @@ from validation.requests import (
 MAX_DATAGRAM = 65_535
 DRAIN_MOST = 256  # datagrams read before others get their turn
 RECEIVE_BUFFER = 4 * 1024 * 1024
-# Threads. Each kind of first factor has a smaller bound of its own (local ones: the cores), so that one that hangs
-# leaves room for the others.
-PASSWORDS_AT_ONCE = 64
+# Threads. Each kind of first factor has a smaller bound of its own (local: the cores; system: 32 at most), so that one
+# that hangs leaves room for the others.
+PASSWORDS_AT_ONCE = 40
 PASSWORDS_MOST = 512  # waiting for their hash: more would be answered too late anyway
 DECIDE_WITHIN = 10.0  # seconds after arrival; by then most clients have given up, and a PIN would be used for nobody
 POLL_CLIENTS = 0.5  # seconds

@@ -39,14 +39,14 @@ def all_dataclasses() -> list[type[Any]]:
 PUBLIC_TEXTS = {
     *("actor", "address", "algorithm", "client", "decision", "detail", "event", "face", "first_factor", "groups"),
     *("key_known_as", "kind", "label", "name", "reason", "request_id", "serial", "serials", "signed_sources", "source"),
-    *("own", "token_owner", "unsupported", "user", "values", "warnings"),
+    *("own", "remedy", "token_owner", "topic", "unsupported", "user", "values", "warnings"),
     *("group", "help", "issuer", "language", "notice", "public_id", "realms", "refused", "replaces", "service"),
     *("enrolment", "origins", "onboarding_over_radius", "second_factor", "security_key", "show_key", "value"),
 }
 # There `key` is a reason and a source, or the name of a policy or text.
 PUBLIC_KEYS = {"AuditFlood", "DeleteRule", "Rule", "SetRule", "SetText", "Text", "UnsetRule"}
 # What these show people is no secret; a challenge's texts may hold a key or a ticket.
-PUBLIC_WORDS = {"Accept", "Registered", "Reject", "SetText", "Text"}
+PUBLIC_WORDS = {"Accept", "Finding", "Registered", "Reject", "SetText", "Text"}
 
 
 class Canaries:
