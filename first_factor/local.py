@@ -7,7 +7,7 @@ An empty password never matches. The password is checked whole, whatever its len
 
 import logging
 import os
-import threading
+from concurrent.futures import ThreadPoolExecutor
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError, VerifyMismatchError
@@ -31,12 +31,12 @@ def hash_password(password: str) -> str:
 
 class LocalPasswords:
     def __init__(self, at_once: int | None = None) -> None:
-        self._slots = threading.BoundedSemaphore(at_once or os.cpu_count() or 1)
+        # Threads of their own: each keeps its 19 MiB once it has hashed, so those who wait must not hash themselves.
+        self._hashing = ThreadPoolExecutor(at_once or os.cpu_count() or 1, thread_name_prefix="twofold-hash")
         self._dummy = _HASHER.hash(os.urandom(16).hex())
 
     def check(self, look: Look, password: str) -> FirstFactorResult:
-        with self._slots:
-            matches = _matches(look.password_hash or self._dummy, password)
+        matches = self._hashing.submit(_matches, look.password_hash or self._dummy, password).result()
         if matches is None:
             _log.error("a stored password hash is damaged; set the password anew with: twofold user set")
             return FirstFactorResult(FirstFactor.UNAVAILABLE)
@@ -47,8 +47,7 @@ class LocalPasswords:
     def _rehash(self, password_hash: str, password: str) -> str | None:
         if not _HASHER.check_needs_rehash(password_hash):
             return None
-        with self._slots:
-            return _HASHER.hash(password)
+        return self._hashing.submit(_HASHER.hash, password).result()
 
 
 def _matches(password_hash: str, password: str) -> bool | None:
