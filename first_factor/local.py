@@ -32,7 +32,7 @@ def hash_password(password: str) -> str:
 class LocalPasswords:
     def __init__(self, at_once: int | None = None) -> None:
         # Threads of their own: each keeps its 19 MiB once it has hashed, so those who wait must not hash themselves.
-        self._hashing = ThreadPoolExecutor(at_once or os.cpu_count() or 1, thread_name_prefix="twofold-hash")
+        self._hashing = ThreadPoolExecutor(at_once or os.cpu_count() or 1, thread_name_prefix="argon2")
         self._dummy = _HASHER.hash(os.urandom(16).hex())
 
     def check(self, look: Look, password: str) -> FirstFactorResult:
