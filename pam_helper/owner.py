@@ -2,7 +2,7 @@
 
 Rules: the file-system user of a thread (setfsuid(2)) is that owner while it works on the store, so that files SQLite
 makes belong to the one who must open them next, and a link in that directory leads root nowhere. What needs root
-(checking passwords of the system) runs in threads of its own.
+(checking passwords of the system, looking at a terminal) takes root's rights for that moment alone.
 """
 
 import ctypes
@@ -68,7 +68,7 @@ def _rights_of(uid: int, gid: int) -> Iterator[None]:
 
 
 def _become(uid: int, gid: int) -> None:
-    """Root first takes the group, then the user; on the way back the user comes first."""
+    """As root for a moment: only root may take another group, and then another user."""
     _libc.setfsuid(ctypes.c_uint(0))
     _libc.setfsgid(ctypes.c_uint(gid))
     _libc.setfsuid(ctypes.c_uint(uid))
