@@ -68,6 +68,34 @@ class Provisioning:
 
 
 @dataclass(frozen=True, slots=True)
+class AskKey:
+    """An assertion by one of these credentials is wanted (WebAuthn 7.2)."""
+
+    rp_id: str
+    origin: str
+    challenge: bytes = field(repr=False)
+    credentials: tuple[bytes, ...] = field(repr=False)  # their ids
+    verify_user: bool  # the key must ask for its own PIN, or for a finger
+    or_passcode: bool  # a PIN would do as well
+
+
+@dataclass(frozen=True, slots=True)
+class AskNewKey:
+    """A new credential is wanted (WebAuthn 7.1)."""
+
+    rp_id: str
+    rp_name: str
+    origin: str
+    challenge: bytes = field(repr=False)
+    user_handle: bytes = field(repr=False)
+    user_name: str
+    exclude: tuple[bytes, ...] = field(repr=False)  # ids of the user's credentials: no key is registered twice
+    algorithms: tuple[int, ...]  # COSE, the preferred first
+    verify_user: bool
+    attestation: bool  # the key must say, signed by its maker, what it is
+
+
+@dataclass(frozen=True, slots=True)
 class Challenge:
     """Show `texts` and ask; the answer must bring `state` back."""
 
@@ -77,6 +105,7 @@ class Challenge:
     reason: Reason
     tries_left: int
     provisioning: Provisioning | None = None
+    wants: AskKey | AskNewKey | None = None  # from a security key; None: the answer is typed
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,6 +108,25 @@ def ticket_digest(text: str) -> bytes:
 
 
 @dataclass(frozen=True, slots=True)
+class Assertion:
+    """What a security key signed (WebAuthn 5.2.2), as octets that nobody has looked at yet."""
+
+    credential_id: bytes = field(repr=False)
+    client_data: bytes = field(repr=False)
+    authenticator_data: bytes = field(repr=False)
+    signature: bytes = field(repr=False)
+    user_handle: bytes | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class NewCredential:
+    """What a security key made at a registration (WebAuthn 5.2.1), as octets that nobody has looked at yet."""
+
+    client_data: bytes = field(repr=False)
+    attestation_object: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class LoginRequest:
     """One step of one login, or of a user's care for his own registrations (`purpose`)."""
 
