@@ -84,6 +84,20 @@ class FirstFactorSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True
     system: SystemSection = SystemSection()
 
 
+class SecurityKeySection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[security_key]`: who this site is to security keys, the same on every host and never a host's name; the models
+    that are allowed, and the file of certificates of who vouches for them; how many seconds a touch is waited for; and
+    the services and terminals (patterns) at which somebody sits here, where logind knows no session."""
+
+    rp_id: Annotated[str, msgspec.Meta(pattern="^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$")] = "twofold"
+    origin: str = ""
+    aaguids: tuple[Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")], ...] = ()
+    attestation_roots: str = ""
+    wait: Annotated[float, msgspec.Meta(gt=0, le=50)] = 30.0
+    services: tuple[str, ...] = ("login", "gdm", "gdm-password", "lightdm", "sddm", "xdm")
+    ttys: tuple[str, ...] = ("/dev/tty[0-9]*", ":[0-9]*")
+
+
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     store: StoreSection = StoreSection()
     key: KeySection = KeySection()
@@ -92,6 +106,7 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     names: NamesSection = NamesSection()
     pam: PamSection = PamSection()
     first_factor: FirstFactorSection = FirstFactorSection()
+    security_key: SecurityKeySection = SecurityKeySection()
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +135,7 @@ class Config:
     names: Spelling = EXACT
     pam: PamSection = field(default_factory=PamSection)
     system_passwords: SystemSection = field(default_factory=SystemSection)
+    security_key: SecurityKeySection = field(default_factory=SecurityKeySection)
 
 
 def config_path(option: str | None) -> Path:
@@ -163,7 +179,20 @@ def parse(text: str, path: Path) -> Config:
         names=_spelling(file.names, text, path),
         pam=file.pam,
         system_passwords=file.first_factor.system,
+        security_key=_security_key(file.security_key, text, path),
     )
+
+
+def _security_key(section: SecurityKeySection, text: str, path: Path) -> SecurityKeySection:
+    """With its origin filled in and its path made absolute."""
+    if section.aaguids and not section.attestation_roots:
+        where = "security_key.aaguids"
+        raise BadInput(
+            f"{_place(where, text, path)}: {where} needs security_key.attestation_roots: without the certificate of "
+            "its maker a key can say of itself that it is any model"
+        )
+    roots = str(path.absolute().parent / section.attestation_roots) if section.attestation_roots else ""
+    return msgspec.structs.replace(section, origin=section.origin or f"pam://{section.rp_id}", attestation_roots=roots)
 
 
 def _spelling(names: NamesSection, text: str, path: Path) -> Spelling:

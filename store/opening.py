@@ -22,10 +22,10 @@ from store.sealing import MasterKey, Sealer, create_key_file, create_whole, read
 from store.snapshots import BOOK_GENERATION
 from store.writing import CLIENTS_GENERATION, Writer
 from validation.changes import Audit
-from validation.errors import Damaged, StoreMismatch
+from validation.errors import BadInput, Damaged, StoreMismatch
 from validation.gate import Gate
 from validation.messages import printable
-from validation.model import MOMENT_RANDOM_OCTETS, Moment
+from validation.model import MOMENT_RANDOM_OCTETS, Moment, Site
 from validation.requests import LoginRequest
 
 _log = logging.getLogger("twofold.gate")
@@ -59,7 +59,25 @@ def open_gate(config: Config) -> Gate:
 
 def gate_on(store: Database, config: Config) -> Gate:
     """The gate on an open store, with the real clock and dice."""
-    return Gate(store, SystemMoments(), LoggedFaults(), notices_for(config.notify), config.issuer)
+    return Gate(store, SystemMoments(), LoggedFaults(), notices_for(config.notify), _site(config))
+
+
+def _site(config: Config) -> Site:
+    """Raises BadInput if the certificates cannot be read."""
+    keys = config.security_key
+    roots = _certificates(Path(keys.attestation_roots)) if keys.attestation_roots else ()
+    return Site(config.issuer, keys.rp_id, keys.origin, frozenset(keys.aaguids), roots)
+
+
+def _certificates(path: Path) -> tuple[bytes, ...]:
+    from cryptography import x509
+    from cryptography.hazmat.primitives.serialization import Encoding
+
+    try:
+        found = x509.load_pem_x509_certificates(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise BadInput(f"security_key.attestation_roots: {path} holds no certificates (PEM): {error}") from None
+    return tuple(one.public_bytes(Encoding.DER) for one in found)
 
 
 def open_store(config: Config) -> Database:

@@ -75,7 +75,7 @@ _SWEEP_CHALLENGES = delete(challenges).where(challenges.c.expires_at <= bindpara
 _INSERT_CHALLENGE = insert(challenges)
 _CLOSE_CHALLENGE = delete(challenges).where(challenges.c.state == bindparam("state_"))
 _END_CHALLENGES = delete(challenges).where(challenges.c.user_id == bindparam("id_"))
-_END_PAIRINGS = _END_CHALLENGES.where(challenges.c.stage != Stage.PIN)
+_END_PAIRINGS = _END_CHALLENGES.where(challenges.c.stage.not_in([Stage.PIN, Stage.KEY]))
 _END_REUSE = delete(reuse_windows).where(reuse_windows.c.user_id == bindparam("id_"))
 _END_TICKETS = delete(tickets).where(tickets.c.user_id == bindparam("id_"))
 _SWEEP_REUSE = delete(reuse_windows).where(reuse_windows.c.expires_at <= bindparam("now"))
@@ -138,6 +138,7 @@ class Writer:
         self._audits: list[Audit] = []
         self._handlers: dict[type[Any], Callable[[Any], None]] = {
             c.UseToken: self._use_token,
+            c.UseSecurityKey: self._use_security_key,
             c.CountTokenFailure: self._count_token_failure,
             c.SetThrottle: self._set_throttle,
             c.OpenChallenge: self._open_challenge,
@@ -200,6 +201,17 @@ class Writer:
         moved = {"from_": change.from_, "to": change.to, "drift_": change.drift}
         values = {"id_": change.token_id, "at": change.used_at, **moved}
         self._one(_USE_TOKEN, values, "the passcode was used in the meantime")
+
+    def _use_security_key(self, change: c.UseSecurityKey) -> None:
+        if not (change.from_ < change.to or (change.stays and change.from_ == change.to)):
+            raise Conflict("a sign count never goes back")
+        here = (
+            (tokens.c.id == change.token_id)
+            & (tokens.c.moving_factor == change.from_)
+            & (tokens.c.state == TokenState.ACTIVE)
+        )
+        values = {"moving_factor": change.to, "failures": 0, "last_used_at": change.used_at}
+        self._one(update(tokens).where(here).values(values), {}, "the security key was used in the meantime")
 
     def _count_token_failure(self, change: c.CountTokenFailure) -> None:
         state = TokenState.DISABLED if change.disable else TokenState.ACTIVE

@@ -181,6 +181,8 @@ class _Transaction:
         match change:
             case c.UseToken():
                 self._use_token(change)
+            case c.UseSecurityKey():
+                self._use_security_key(change)
             case c.CountTokenFailure():
                 self._count_token_failure(change)
             case c.SetThrottle():
@@ -256,6 +258,12 @@ class _Transaction:
             token, moving_factor=change.to, drift=change.drift, failures=0, last_used_at=change.used_at
         )
 
+    def _use_security_key(self, change: c.UseSecurityKey) -> None:
+        token = self._active(change.token_id)
+        _expect(change.from_ < change.to or (change.stays and change.from_ == change.to), "a count never goes back")
+        _expect(token.moving_factor == change.from_, "the sign count is another")
+        self.rows.tokens[token.id] = replace(token, moving_factor=change.to, failures=0, last_used_at=change.used_at)
+
     def _count_token_failure(self, change: c.CountTokenFailure) -> None:
         token = self._active(change.token_id)
         state = TokenState.DISABLED if change.disable else token.state
@@ -280,7 +288,7 @@ class _Transaction:
         mine, pairing = change.user_id, change.pairing_only
         self.rows.tickets = {key: ticket for key, ticket in self.rows.tickets.items() if ticket.user_id != mine}
         for state, open_ in list(self.rows.challenges.items()):
-            if open_.user_id == mine and (not pairing or open_.stage is not Stage.PIN):
+            if open_.user_id == mine and (not pairing or open_.stage not in (Stage.PIN, Stage.KEY)):
                 del self.rows.challenges[state]
         if not pairing:
             self.rows.reuse = {key: window for key, window in self.rows.reuse.items() if key[0] != mine}

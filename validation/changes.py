@@ -38,6 +38,18 @@ class UseToken:
 
 
 @dataclass(frozen=True, slots=True)
+class UseSecurityKey:
+    """An assertion was accepted: the sign count goes from `from_` to `to`, which is greater; failures are 0. `stays`:
+    both are the same, since the key does not count, or policy lets a count pass that went back."""
+
+    token_id: int
+    from_: int
+    to: int
+    used_at: float
+    stays: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Resynchronise:
     """Two consecutive values were shown: the moving factor goes from `from_` to `to`, which is greater."""
 
@@ -297,6 +309,7 @@ class AuditFlood:
 
 Change: TypeAlias = (
     UseToken
+    | UseSecurityKey
     | CountTokenFailure
     | SetThrottle
     | OpenChallenge

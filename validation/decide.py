@@ -8,7 +8,7 @@ The steps, in this order, each numbered again where it is done:
     4  the first factor was proved, against the password that is stored now
     5  what the rules say comes next (`policy.next_step`): let in, ask, onboard, hand out a ticket, refuse
     6  no passcode yet: a reuse window is open, or a challenge is opened, where the client can show one
-    7  the passcode matches an unused value of a usable token
+    7  the passcode matches an unused value of a usable token, or a security key of the user signed this very challenge
 
 `Accept` is built in `_accept` alone; 5 (three rules), 6 (a reuse window), 7 and a confirmed first PIN lead there.
 Nothing is compared before step 3 is passed, and no failure moves a moving factor. Every other path is a Challenge
@@ -18,7 +18,7 @@ or a Reject.
 import hmac
 from dataclasses import replace
 
-from validation import onboarding, reusing, sources
+from validation import onboarding, registering, reusing, sources, touching
 from validation.changes import (
     Change,
     CloseChallenge,
@@ -34,13 +34,14 @@ from validation.changes import (
 )
 from validation.decisions import Accept, Reason
 from validation.messages import MessageKey
-from validation.model import Factor, Moment, PendingChallenge, Purpose, Snapshot, Stage, Throttle, Token, User
+from validation.model import Factor, Moment, PendingChallenge, Purpose, Site, Snapshot, Stage, Throttle, Token, User
 from validation.onboarding import Registered
 from validation.policy import (
     OBSTACLE,
     Next,
     Standing,
     Step,
+    asking,
     next_step,
     pairing_refusal,
     registrations,
@@ -57,12 +58,14 @@ from validation.verdict import Case, Verdict, failed
 
 __all__ = ["Verdict", "failed", "login"]
 
+USUAL_SITE = Site()
 
-def login(snapshot: Snapshot, request: LoginRequest, moment: Moment, issuer: str = "Twofold") -> Verdict:
+
+def login(snapshot: Snapshot, request: LoginRequest, moment: Moment, site: Site = USUAL_SITE) -> Verdict:
     """Decide one step of one login. Raises Damaged if a row it needs cannot be trusted."""
     if snapshot.damage is not None:
         raise snapshot.damage
-    case = Case.of(snapshot, request, moment, issuer)
+    case = Case.of(snapshot, request, moment, site)
     if request.channel.face is Face.RADIUS and not _client_unchanged(snapshot, request):  # 1
         return case.refuse(Reason.CLIENT_CHANGED)
     if request.unsupported:  # 1
@@ -93,7 +96,7 @@ def _fresh(case: Case) -> Verdict:
         case Step.ASK:
             return _ask_or_check(case, user)
         case Step.ONBOARD:
-            return _with_rehash(case, user, onboarding.welcome(case, user))
+            return _with_rehash(case, user, _first_registration(case, user))
         case Step.TICKET:
             return _with_rehash(case, user, onboarding.hand_out_ticket(case, user))
         case Step.REFUSE:
@@ -105,11 +108,19 @@ def _next(case: Case, user: User) -> Next:
     if case.request.purpose is Purpose.LOGIN:
         return next_step(case.snapshot, user, case.door, case.settings, case.now)
     if registrations(case.snapshot):
-        return Next(Step.ASK, Reason.PASSWORD_RIGHT)
-    if case.request.purpose is not Purpose.ADD:
+        return asking(case.snapshot, case.door, case.settings)
+    if case.request.purpose not in (Purpose.ADD, Purpose.ADD_KEY):
         return Next(Step.REFUSE, Reason.NO_TOKEN, MessageKey.LOST_TOKEN)
     refusal = pairing_refusal(case.snapshot, user, case.door, case.settings, case.now)
     return refusal or Next(Step.ONBOARD, Reason.ONBOARDING)
+
+
+def _first_registration(case: Case, user: User) -> Verdict:
+    """A security key where it was asked for or policy wants one here; else the user is welcomed, and may choose."""
+    purpose = case.request.purpose
+    if purpose is Purpose.ADD_KEY or (purpose is Purpose.LOGIN and registering.is_due(case)):
+        return registering.start(case, user, purpose)
+    return onboarding.welcome(case, user)
 
 
 def _first_factor_refusal(case: Case, user: User) -> Verdict | None:
@@ -158,13 +169,15 @@ def _redeem(case: Case, user: User) -> Verdict:
 
 
 def _ask_or_check(case: Case, user: User) -> Verdict:
-    if case.request.passcode:
+    if case.request.passcode and touching.passcode_would_do(case):
         return _check_passcode(case, user)  # 7
     if case.request.purpose is Purpose.LOGIN and reusing.is_open(case):  # 6
         return _accept(case, user, Reason.REUSED)
     if not case.request.channel.can_challenge:
         return case.refuse(Reason.PASSCODE_MISSING)
     tries = (case.settings if case.password_proved else case.stranger).tries  # how many is told to whoever asks
+    if touching.askable(case):
+        return _with_rehash(case, user, touching.ask(case, user, tries, case.request.purpose, case.request.replaces))
     challenge = case.challenge(user, Stage.PIN, tries, purpose=case.request.purpose, replaces=case.request.replaces)
     decision = case.ask(challenge, (case.text(MessageKey.ASK_PIN),), Reason.PASSWORD_RIGHT)
     audit = case.audit("challenge", Reason.PASSWORD_RIGHT)
@@ -188,9 +201,15 @@ def _answer(case: Case) -> Verdict:
         case Stage.PIN:
             return _answer_with_pin(case, user, challenge)
         case Stage.WELCOME | Stage.APPS:
-            return onboarding.turn_page(case, user, challenge)
+            return _turn_page(case, user, challenge)
         case Stage.FIRST_PIN:
-            return _answer_with_first_pin(case, user, challenge)
+            return _registered_by(case, user, onboarding.check_first_pin(case, user, challenge))
+        case Stage.KEY:
+            return _answer_with_key(case, user, challenge)
+        case Stage.KEY_NAME:
+            return registering.named(case, user, challenge)
+        case Stage.NEW_KEY:
+            return _registered_by(case, user, registering.complete(case, user, challenge))
 
 
 def _state_refusal(case: Case, user: User | None, challenge: PendingChallenge | None) -> Reason | None:
@@ -212,8 +231,33 @@ def _answer_with_pin(case: Case, user: User, challenge: PendingChallenge) -> Ver
     return case.refuse(Reason.NO_TOKEN, (CloseChallenge(challenge.state),))
 
 
-def _answer_with_first_pin(case: Case, user: User, challenge: PendingChallenge) -> Verdict:
-    outcome = onboarding.check_first_pin(case, user, challenge)
+def _turn_page(case: Case, user: User, challenge: PendingChallenge) -> Verdict:
+    typed = (case.request.passcode or "").strip().lower()
+    if typed == "k" and registering.is_offered(case):
+        return registering.start(case, user, challenge.purpose)
+    return onboarding.turn_page(case, user, challenge)
+
+
+def _answer_with_key(case: Case, user: User, challenge: PendingChallenge) -> Verdict:
+    """An assertion; or a PIN, at once or after one more question, where one would do."""
+    if case.request.assertion is None and touching.passcode_would_do(case):
+        return _check_passcode(case, user) if case.request.passcode else _pin_instead(case, user, challenge)
+    outcome = touching.judge(case, user, challenge)
+    if isinstance(outcome, touching.Touched):
+        return _key_right(case, user, challenge, outcome)
+    return outcome
+
+
+def _pin_instead(case: Case, user: User, challenge: PendingChallenge) -> Verdict:
+    asked = case.challenge(
+        user, Stage.PIN, challenge.tries_left, purpose=challenge.purpose, replaces=challenge.replaces
+    )
+    decision = case.ask(asked, (case.text(MessageKey.ASK_PIN),), Reason.PASSWORD_RIGHT)
+    audit = case.audit("challenge", Reason.KEY_MISSING)
+    return Verdict(decision, (CloseChallenge(challenge.state), OpenChallenge(asked, case.now), audit))
+
+
+def _registered_by(case: Case, user: User, outcome: Verdict | Registered) -> Verdict:
     if isinstance(outcome, Registered):
         return _accept(case, user, Reason.REGISTERED, outcome.token, outcome.changes, outcome.texts)
     return outcome
@@ -239,11 +283,19 @@ def _passcode_right(case: Case, user: User, token: Token, match: Match) -> Verdi
     purpose = challenge.purpose if challenge is not None else case.request.purpose
     moved = UseToken(token.id, token.moving_factor, match.moving_factor, match.drift, case.now)
     used = (moved, *_forgiven(case, token))
+    if purpose is Purpose.LOGIN and registering.is_due(case):
+        return _go_on((*used, *_cleared(case, user)), registering.start(case, user, purpose))
     if purpose in (Purpose.LOGIN, Purpose.REDEEM, Purpose.CARE):
         notice = "recovery_used" if token.kind == "recovery_code" else ""
         opened = reusing.opening(case, user, token)
         return _accept(case, user, Reason.PASSCODE_RIGHT, token, (*used, *opened), notice=notice)
     return _care(case, user, purpose, (*used, *_cleared(case, user)))
+
+
+def _key_right(case: Case, user: User, challenge: PendingChallenge, touched: touching.Touched) -> Verdict:
+    if challenge.purpose in (Purpose.LOGIN, Purpose.CARE):
+        return _accept(case, user, Reason.KEY_RIGHT, touched.token, (touched.moved,), notice=touched.notice)
+    return _care(case, user, challenge.purpose, (touched.moved,))
 
 
 def _forgiven(case: Case, used: Token) -> tuple[Change, ...]:
@@ -253,14 +305,19 @@ def _forgiven(case: Case, used: Token) -> tuple[Change, ...]:
 
 
 def _care(case: Case, user: User, purpose: Purpose, changes: tuple[Change, ...]) -> Verdict:
-    """A fresh second factor was shown: go on to pairing another app, or the same anew."""
+    """A fresh second factor was shown: go on to pairing another app, or the same anew, or to registering a key."""
+    if purpose is Purpose.ADD_KEY:
+        return _go_on(changes, registering.start(case, user, purpose))
     replaces = case.snapshot.challenge.replaces if case.snapshot.challenge is not None else case.request.replaces
     refusal = onboarding.add_refusal(case) if purpose is Purpose.ADD else onboarding.reset_refusal(case, replaces)
     if refusal is not None:
         closing = (CloseChallenge(case.snapshot.challenge.state),) if case.snapshot.challenge is not None else ()
         return case.refuse(refusal.reason, (*changes, *closing), message=refusal.message)
-    shown = onboarding.show_key(case, user, purpose, replaces)
-    return Verdict(shown.decision, (*changes, *shown.changes))
+    return _go_on(changes, onboarding.show_key(case, user, purpose, replaces))
+
+
+def _go_on(changes: tuple[Change, ...], verdict: Verdict) -> Verdict:
+    return Verdict(verdict.decision, (*changes, *verdict.changes))
 
 
 def _accept(
@@ -287,7 +344,7 @@ def _praised(case: Case, user: User, reason: Reason) -> tuple[Change, ...]:
     source = case.request.source
     if source is None:
         return ()
-    full = reason in (Reason.PASSCODE_RIGHT, Reason.REGISTERED)
+    full = reason in (Reason.PASSCODE_RIGHT, Reason.KEY_RIGHT, Reason.REGISTERED)
     known = sources.after_accept(case.snapshot, source, case.now, full, case.password_proved)
     score = sources.after_full_accept(case.snapshot, case.now) if full else None
     remembered = (SetKnownSource(user.id, known, sources.KNOWN_MOST),) if known is not None else ()
@@ -380,8 +437,9 @@ def _ask_again(
     left = challenge.tries_left - 1
     if left <= 0:
         return case.refuse(reason, changes, failures, notice=notice)
+    stage = Stage.PIN if challenge.stage is Stage.KEY else challenge.stage  # who typed a PIN will type another
     again = case.challenge(
-        user, challenge.stage, left, challenge.candidate, challenge.purpose, challenge.replaces, challenge.ticket
+        user, stage, left, challenge.candidate, challenge.purpose, challenge.replaces, challenge.ticket
     )
     if challenge.purpose is Purpose.REDEEM:  # an early answer must not cost the time the ticket needs
         again = replace(again, expires_at=max(again.expires_at, challenge.expires_at))

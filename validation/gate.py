@@ -16,7 +16,7 @@ from validation.decide import Verdict
 from validation.decisions import Decision, Done, Look, Reason, Reject
 from validation.errors import Damaged, StoreUnavailable
 from validation.explaining import Outlook, outlook
-from validation.model import Client, Snapshot, SourceScore
+from validation.model import Client, Site, Snapshot, SourceScore
 from validation.ports import Conflict, Faults, Moments, Notices, Store
 from validation.requests import Channel, Command, LoginRequest, LookRequest, Wanted, neighbourhood
 from validation.settings import Book
@@ -31,13 +31,13 @@ class Gate:
     """`login` for faces, `administer` for the command line, `look` before a password check."""
 
     def __init__(
-        self, store: Store, moments: Moments, faults: Faults, notices: Notices, issuer: str = "Twofold"
+        self, store: Store, moments: Moments, faults: Faults, notices: Notices, site: Site = decide.USUAL_SITE
     ) -> None:
         self._store = store
         self._moments = moments
         self._faults = faults
         self._notices = notices
-        self._issuer = issuer
+        self._site = site
 
     def login(self, requests: Sequence[LoginRequest]) -> list[Outcome]:
         """Decide `requests`; the outcomes come in their order, each already committed. Never raises."""
@@ -82,7 +82,7 @@ class Gate:
     def _verdict(self, snapshot: Snapshot, request: LoginRequest) -> Verdict:
         moment = self._moments.moment()
         try:
-            return decide.login(snapshot, request, moment, self._issuer)
+            return decide.login(snapshot, request, moment, self._site)
         except Exception as error:  # refused alone: one bad row must not silence a batch
             self._faults.decision_failed(request, error)
             return decide.failed(request, moment)

@@ -33,6 +33,27 @@ class MessageKey(StrEnum):
     PASSWORD_AND_PIN = "password-and-pin"
     CLOSE = "close"
     ADMIN_TOKEN = "admin-token"
+    WELCOME_OR_KEY = "welcome-or-key"
+    ASK_KEY = "ask-key"
+    ASK_KEY_OR_PIN = "ask-key-or-pin"
+    KEY_PLUG_IN = "key-plug-in"
+    KEY_ABSENT = "key-absent"
+    KEY_FOREIGN = "key-foreign"
+    KEY_PIN = "key-pin"
+    KEY_PIN_WRONG = "key-pin-wrong"
+    KEY_PIN_BLOCKED = "key-pin-blocked"
+    KEY_PIN_UNSET = "key-pin-unset"
+    KEY_TIMED_OUT = "key-timed-out"
+    KEY_REFUSED = "key-refused"
+    KEY_NEEDED = "key-needed"
+    KEY_ELSEWHERE = "key-elsewhere"
+    KEY_NOT_HERE = "key-not-here"
+    KEY_NOT_ALLOWED = "key-not-allowed"
+    KEY_NAME = "key-name"
+    KEY_NAME_AGAIN = "key-name-again"
+    NEW_KEY = "new-key"
+    KEY_REGISTERED = "key-registered"
+    KEY_ALONE = "key-alone"
 
 
 # What `fill` puts in, by text: message set refuses other placeholders.
@@ -43,6 +64,11 @@ PLACEHOLDERS: dict[MessageKey, frozenset[str]] = {
     MessageKey.KEY_ON_SCREEN: frozenset({"qr", "key", "uri"}),
     MessageKey.TICKET: frozenset({"ticket", "minutes"}),
     MessageKey.GRACE: frozenset({"days"}),
+    MessageKey.ASK_KEY: frozenset({"where"}),
+    MessageKey.ASK_KEY_OR_PIN: frozenset({"where"}),
+    MessageKey.KEY_PLUG_IN: frozenset({"where"}),
+    MessageKey.NEW_KEY: frozenset({"where"}),
+    MessageKey.KEY_PIN_WRONG: frozenset({"tries"}),
 }
 
 # Octets a text may have. A RADIUS reply holds 4,096, with 20 of header, 18 of Message-Authenticator, two for each 253
@@ -57,6 +83,7 @@ _TEXTS_OF_ENDS = frozenset(
         MessageKey.ELSEWHERE,
         MessageKey.GRACE,
         MessageKey.REGISTERED,
+        MessageKey.KEY_ELSEWHERE,
     }
 )
 _TEXTS_BESIDE_OTHERS = frozenset(
@@ -102,6 +129,31 @@ DEFAULTS: dict[str, dict[MessageKey, str]] = {
         MessageKey.PASSWORD_AND_PIN: "Password, then PIN, in one: ",
         MessageKey.CLOSE: "Press Enter to close: ",
         MessageKey.ADMIN_TOKEN: "This is a token from your administrator, who alone can revoke it. Please ask there.",
+        MessageKey.WELCOME_OR_KEY: "Set up your second factor (1 minute). Enter s to pair an app, k to register a "
+        "security key, or n for instructions: ",
+        MessageKey.ASK_KEY: "Touch your security key now.   ({where})",
+        MessageKey.ASK_KEY_OR_PIN: "Touch your security key now, or press Enter to use a PIN.   ({where})",
+        MessageKey.KEY_PLUG_IN: "Plug in your security key, then touch it.   ({where})",
+        MessageKey.KEY_ABSENT: "No security key was found.",
+        MessageKey.KEY_FOREIGN: "This security key is not registered for you.",
+        MessageKey.KEY_PIN: "PIN of the security key: ",
+        MessageKey.KEY_PIN_WRONG: "That is not the PIN of the security key. {tries}.",
+        MessageKey.KEY_PIN_BLOCKED: "The PIN of the security key was wrong too often. Plug it out and in again; if "
+        "that does not help, ask your administrator.",
+        MessageKey.KEY_PIN_UNSET: "This security key has no PIN yet, and needs one here.",
+        MessageKey.KEY_TIMED_OUT: "The security key was not touched in time.",
+        MessageKey.KEY_REFUSED: "This security key was not accepted.",
+        MessageKey.KEY_NEEDED: "Your account needs a security key here.",
+        MessageKey.KEY_ELSEWHERE: "Your second factor is a security key, which works only at the machine itself. Log "
+        "in there, and pair an app for logins like this one: twofold profile add",
+        MessageKey.KEY_NOT_HERE: "A security key can be registered only at the machine itself.",
+        MessageKey.KEY_NOT_ALLOWED: "Security keys of this model are not allowed here. Please ask your administrator.",
+        MessageKey.KEY_NAME: "Name for this security key, for example blue: ",
+        MessageKey.KEY_NAME_AGAIN: "You have that name already, or it cannot be used. Another name: ",
+        MessageKey.NEW_KEY: "Touch the security key that you want to register.   ({where})",
+        MessageKey.KEY_REGISTERED: "Done. This security key works from now on.",
+        MessageKey.KEY_ALONE: "It works at a console alone. Logins over the network need a PIN: pair an app too, with "
+        "twofold profile add",
     },
     "de": {
         MessageKey.ASK_PIN: "PIN aus Ihrer Authenticator-App: ",
@@ -133,6 +185,33 @@ DEFAULTS: dict[str, dict[MessageKey, str]] = {
         MessageKey.CLOSE: "Mit der Eingabetaste schließen: ",
         MessageKey.ADMIN_TOKEN: "Dieser Token kommt von Ihrer Administration, und nur sie kann ihn sperren. Bitte "
         "fragen Sie dort.",
+        MessageKey.WELCOME_OR_KEY: "Richten Sie Ihren zweiten Faktor ein (1 Minute). App mit s, Sicherheitsschlüssel "
+        "mit k, Anleitung mit n: ",
+        MessageKey.ASK_KEY: "Berühren Sie jetzt Ihren Sicherheitsschlüssel.   ({where})",
+        MessageKey.ASK_KEY_OR_PIN: "Berühren Sie jetzt Ihren Sicherheitsschlüssel, oder Eingabetaste für eine PIN.   "
+        "({where})",
+        MessageKey.KEY_PLUG_IN: "Stecken Sie Ihren Sicherheitsschlüssel ein und berühren Sie ihn.   ({where})",
+        MessageKey.KEY_ABSENT: "Es wurde kein Sicherheitsschlüssel gefunden.",
+        MessageKey.KEY_FOREIGN: "Dieser Sicherheitsschlüssel ist nicht für Sie registriert.",
+        MessageKey.KEY_PIN: "PIN des Sicherheitsschlüssels: ",
+        MessageKey.KEY_PIN_WRONG: "Das ist nicht die PIN des Sicherheitsschlüssels. {tries}.",
+        MessageKey.KEY_PIN_BLOCKED: "Die PIN des Sicherheitsschlüssels war zu oft falsch. Ziehen Sie ihn ab und "
+        "stecken Sie ihn wieder ein; hilft das nicht, fragen Sie Ihre Administration.",
+        MessageKey.KEY_PIN_UNSET: "Dieser Sicherheitsschlüssel hat noch keine PIN und braucht hier eine.",
+        MessageKey.KEY_TIMED_OUT: "Der Sicherheitsschlüssel wurde nicht rechtzeitig berührt.",
+        MessageKey.KEY_REFUSED: "Dieser Sicherheitsschlüssel wurde nicht angenommen.",
+        MessageKey.KEY_NEEDED: "Ihr Konto braucht hier einen Sicherheitsschlüssel.",
+        MessageKey.KEY_ELSEWHERE: "Ihr zweiter Faktor ist ein Sicherheitsschlüssel, der nur an der Maschine selbst "
+        "wirkt. Melden Sie sich dort an und richten Sie für solche Anmeldungen eine App ein: twofold profile add",
+        MessageKey.KEY_NOT_HERE: "Ein Sicherheitsschlüssel kann nur an der Maschine selbst registriert werden.",
+        MessageKey.KEY_NOT_ALLOWED: "Sicherheitsschlüssel dieses Modells sind hier nicht erlaubt. Bitte fragen Sie "
+        "Ihre Administration.",
+        MessageKey.KEY_NAME: "Name für diesen Sicherheitsschlüssel, zum Beispiel blau: ",
+        MessageKey.KEY_NAME_AGAIN: "Diesen Namen haben Sie schon, oder er geht nicht. Ein anderer Name: ",
+        MessageKey.NEW_KEY: "Berühren Sie den Sicherheitsschlüssel, den Sie registrieren wollen.   ({where})",
+        MessageKey.KEY_REGISTERED: "Fertig. Dieser Sicherheitsschlüssel gilt ab jetzt.",
+        MessageKey.KEY_ALONE: "Er wirkt nur an einer Konsole. Anmeldungen über das Netz brauchen eine PIN: richten Sie "
+        "auch eine App ein, mit twofold profile add",
     },
 }
 

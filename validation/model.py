@@ -70,6 +70,20 @@ class Pairing(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Site:
+    """What is the same on every host of a site: how apps call us, and who we are to security keys.
+
+    `rp_id` never follows a host's name: a host that is renamed must not lose the keys of its users (W-002).
+    """
+
+    issuer: str = "Twofold"
+    rp_id: str = "twofold"
+    origin: str = "pam://twofold"
+    aaguids: frozenset[str] = frozenset()  # models of security keys that are allowed; empty: all, unasked
+    attestation_roots: tuple[bytes, ...] = field(default=(), repr=False)  # DER; who vouches for those models
+
+
+@dataclass(frozen=True, slots=True)
 class User:
     id: int
     name: str
@@ -90,8 +104,8 @@ class User:
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """One OTP generator. `moving_factor` is the next HOTP counter, or the first TOTP step still acceptable;
-    it only grows (RFC 4226 7.2, RFC 6238 5.2)."""
+    """One OTP generator or security key. `moving_factor` is the next HOTP counter, the first TOTP step still
+    acceptable, or the last sign count; it only grows (RFC 4226 7.2, RFC 6238 5.2, WebAuthn 6.1.1)."""
 
     id: int
     serial: str
@@ -169,6 +183,7 @@ class Purpose(StrEnum):
     RESET = "reset"  # a new key for the same app; the old one works until the new one's first PIN
     REDEEM = "redeem"  # an enrolment ticket instead of an open pairing window
     CARE = "care"  # a fresh second factor before something else is done with one's registrations
+    ADD_KEY = "add-key"  # a security key, after a fresh second factor
 
 
 class Stage(StrEnum):
@@ -178,6 +193,9 @@ class Stage(StrEnum):
     WELCOME = "welcome"  # go on to the key, or to the instructions
     APPS = "apps"  # go on to the key
     FIRST_PIN = "first-pin"  # the first PIN of the candidate
+    KEY = "key"  # an assertion by a security key, or a PIN instead where one would do
+    KEY_NAME = "key-name"  # how the security key that is to be registered is called
+    NEW_KEY = "new-key"  # what that key made
 
 
 @dataclass(frozen=True, slots=True)

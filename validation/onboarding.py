@@ -36,7 +36,17 @@ from validation.model import (
     TokenState,
     User,
 )
-from validation.policy import Next, Step, pairing_refusal, registrations, showing_refusal, usable, window
+from validation.policy import (
+    Next,
+    Step,
+    keys_welcome,
+    pairing_refusal,
+    registrations,
+    showing_refusal,
+    shows_passcodes,
+    usable,
+    window,
+)
 from validation.requests import ticket_digest
 from validation.tokens.registry import KINDS
 from validation.tokens.uri import grouped
@@ -60,8 +70,8 @@ class Registered:
 def welcome(case: Case, user: User) -> Verdict:
     """A first login: welcome, which may be skipped."""
     challenge = case.challenge(user, Stage.WELCOME, case.settings.tries)
-    texts = (case.text(MessageKey.WELCOME),)
-    return _open(case, challenge, texts)
+    key_too = keys_welcome(case.door, case.settings)
+    return _open(case, challenge, (case.text(MessageKey.WELCOME_OR_KEY if key_too else MessageKey.WELCOME),))
 
 
 def show_key(
@@ -71,7 +81,7 @@ def show_key(
     candidate = _candidate(case, user)
     challenge = case.challenge(user, Stage.FIRST_PIN, case.settings.tries, candidate, purpose, replaces, ticket)
     provisioning = Provisioning(
-        KINDS[candidate.kind].uri(candidate, user.name, case.issuer), grouped(candidate.key), candidate.serial
+        KINDS[candidate.kind].uri(candidate, user.name, case.site.issuer), grouped(candidate.key), candidate.serial
     )
     shown = MessageKey.KEY if case.door.shows_key_in_clear else MessageKey.KEY_ON_SCREEN
     key = case.text(shown, uri=provisioning.uri, key=provisioning.key_text, qr=QR_LINE)
@@ -192,7 +202,7 @@ def _refusal(case: Case, user: User, challenge: PendingChallenge) -> Next | None
             return reset_refusal(case, challenge.replaces)
         case Purpose.REDEEM:
             return ticket_refusal(case, user, challenge.ticket)
-        case Purpose.CARE:  # pairs nothing
+        case Purpose.CARE | Purpose.ADD_KEY:  # pair no app
             return Next(Step.REFUSE, Reason.NO_TOKEN)
 
 
@@ -208,7 +218,7 @@ def add_refusal(case: Case) -> Next | None:
 def reset_refusal(case: Case, serial: str) -> Next | None:
     """A new key in place of the app called `serial`: it must be the user's own, and still work."""
     own = [t for t in case.snapshot.tokens if t.serial == serial and t.origin is Origin.SELF and usable(t)]
-    if not own or case.settings.enrolment not in ("self", "both"):
+    if not all(shows_passcodes(t) for t in own) or not own or case.settings.enrolment not in ("self", "both"):
         return Next(Step.REFUSE, Reason.NO_TOKEN, MessageKey.LOST_TOKEN)
     return None
 

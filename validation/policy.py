@@ -97,6 +97,7 @@ class Door:
     proves_password: bool
     can_challenge: bool
     shows_key_in_clear: bool  # RADIUS: Reply-Message is not encrypted
+    local: bool = False  # a security key may be asked for: whoever touches it is whoever logs in
 
 
 def next_step(snapshot: Snapshot, user: User, door: Door, settings: Settings, now: float) -> Next:
@@ -104,7 +105,7 @@ def next_step(snapshot: Snapshot, user: User, door: Door, settings: Settings, no
     if door.proves_password and (reason := let_in_without_pin(user, settings, now)):
         return Next(Step.LET_IN, reason)
     if registrations(snapshot):
-        return Next(Step.ASK, Reason.PASSWORD_RIGHT)
+        return asking(snapshot, door, settings)
     refusal = pairing_refusal(snapshot, user, door, settings, now)
     if refusal is not None:
         return refusal
@@ -115,13 +116,20 @@ def next_step(snapshot: Snapshot, user: User, door: Door, settings: Settings, no
 
 
 # A way in that can do all: what it leads to is what the user can hope for wherever he comes from.
-ANY_DOOR = Door(proves_password=True, can_challenge=True, shows_key_in_clear=True)
+ANY_DOOR = Door(proves_password=True, can_challenge=True, shows_key_in_clear=True, local=True)
 
 
 def next_step_anywhere(snapshot: Snapshot, user: User, settings: Settings, now: float) -> Next:
     """What a login with a right password does, whatever the door; what stands against the user comes first."""
     obstacle = OBSTACLE.get(standing(snapshot, settings, now))
     return Next(Step.REFUSE, obstacle) if obstacle else next_step(snapshot, user, ANY_DOOR, settings, now)
+
+
+def asking(snapshot: Snapshot, door: Door, settings: Settings) -> Next:
+    """Who has a registration is asked for it, unless all he has are security keys and this is no place for them."""
+    if any(shows_passcodes(t) for t in usable_tokens(snapshot)) or askable_keys(snapshot, door, settings):
+        return Next(Step.ASK, Reason.PASSWORD_RIGHT)
+    return Next(Step.REFUSE, Reason.KEY_ELSEWHERE, MessageKey.KEY_ELSEWHERE)
 
 
 def let_in_without_pin(user: User, settings: Settings, now: float) -> Reason | None:
@@ -182,6 +190,25 @@ def usable_tokens(snapshot: Snapshot) -> tuple[Token, ...]:
 def is_registration(token: Token) -> bool:
     """An active token of a kind that counts; a sheet of recovery codes alone is no second factor."""
     return usable(token) and kind_of(token.kind).is_registration
+
+
+def shows_passcodes(token: Token) -> bool:
+    """Something to type comes from it; else it is a security key."""
+    return bool(kind_of(token.kind).lengths(token))
+
+
+def security_keys(snapshot: Snapshot) -> tuple[Token, ...]:
+    return tuple(token for token in registrations(snapshot) if not shows_passcodes(token))
+
+
+def keys_welcome(door: Door, settings: Settings) -> bool:
+    """Whether a security key may be asked for, or registered, here: on a local console alone."""
+    return door.local and settings.security_key != "off"
+
+
+def askable_keys(snapshot: Snapshot, door: Door, settings: Settings) -> tuple[Token, ...]:
+    """The user's security keys, where they may be asked for."""
+    return security_keys(snapshot) if keys_welcome(door, settings) else ()
 
 
 def registrations(snapshot: Snapshot) -> tuple[Token, ...]:

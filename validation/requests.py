@@ -36,15 +36,19 @@ class Channel:
     proves_password: bool  # False: the client has checked the password itself (passcode-only)
     shows_key_in_clear: bool = True  # what is shown crosses a network unencrypted (Reply-Message)
     pin_only: bool = False  # whatever policies say, nobody is let in without a PIN here, and nobody pairs
+    local: bool = False  # whoever types sits at this machine, so that it is his security key that would blink
+    own: bool = False  # the kernel says that whoever types is this user
 
     @classmethod
     def for_mode(cls, mode: Mode) -> "Channel":
         return cls(Face.RADIUS, mode is Mode.CHALLENGE, mode is not Mode.PASSCODE_ONLY)
 
     @classmethod
-    def console(cls, proves_password: bool = True, pin_only: bool = False) -> "Channel":
+    def console(
+        cls, proves_password: bool = True, pin_only: bool = False, local: bool = False, own: bool = False
+    ) -> "Channel":
         """A terminal on this host, or an encrypted session on it: what is shown stays here."""
-        return cls(Face.CONSOLE, True, proves_password, shows_key_in_clear=False, pin_only=pin_only)
+        return cls(Face.CONSOLE, True, proves_password, False, pin_only, local, own)
 
 
 class FirstFactor(StrEnum):
@@ -144,6 +148,10 @@ class LoginRequest:
     replaces: str = ""  # Purpose.RESET: serial of the app whose key is made anew
     ticket: str | None = field(default=None, repr=False)  # Purpose.REDEEM
     actor: str = ""  # who typed it, where a command on this host was the face
+    where: str = ""  # the login as its user sees it: for the text that asks him to touch his key
+    assertion: Assertion | None = None
+    new_credential: NewCredential | None = None
+    key_name: str = ""  # of the security key that is to be registered
     unsupported: str = ""  # why the face could make nothing of the request; it is then refused, and nothing counts
 
     def whom(self, groups: Iterable[str] = ()) -> Whom:

@@ -28,6 +28,8 @@ class Settings:
     enrolment: str = "both"
     onboarding_over_radius: str = "ticket"
     security_key: str = "allowed"
+    user_verification: str = "off"
+    sign_count: str = "refuse"
     pairing_window: float = 14 * DAY
     pairing_reopen: float = 3 * DAY
     grace: float = 0.0
@@ -119,6 +121,10 @@ KEYS: dict[str, Key] = {
         *_choice("off", "ticket", "key"), "what a first login over RADIUS gets; key sends the secret in clear"
     ),
     "security_key": Key(*_choice("off", "required", "allowed"), "security keys on local consoles"),
+    "user_verification": Key(*_choice("required", "off"), "whether a security key must ask for its own PIN too"),
+    "sign_count": Key(
+        *_choice("refuse", "warn"), "what happens when a security key's counter goes back, as that of a copy does"
+    ),
     "pairing_window": Key(*_duration(0, 3650 * DAY), "how long a new account may pair an app at login"),
     "pairing_reopen": Key(*_duration(0, 365 * DAY), "how long pairing is open again after a revocation"),
     "grace": Key(*_duration(0, 365 * DAY), "how long a new account is let in on the password, with a reminder"),

@@ -7,14 +7,16 @@ from the settings of a stranger (no groups), so that an answer does not tell who
 from dataclasses import dataclass
 
 from validation.changes import Audit, AuditFlood, Change
-from validation.decisions import Challenge, Decision, Provisioning, Reason, Reject
+from validation.decisions import AskKey, AskNewKey, Challenge, Decision, Provisioning, Reason, Reject
 from validation.messages import MessageKey, default_text, fill, tries_text
-from validation.model import Moment, PendingChallenge, Purpose, Snapshot, Stage, Token, User
+from validation.model import Moment, PendingChallenge, Purpose, Site, Snapshot, Stage, Token, User
 from validation.policy import Door
 from validation.requests import FirstFactor, LoginRequest
 from validation.settings import Settings
 
 FLOOD_EVERY = 60.0  # seconds between audit rows about unknown users, per source
+KEY_LIFETIME = 60.0  # seconds in which a security key must answer (W-001)
+_LIFETIMES = {Stage.KEY: KEY_LIFETIME, Stage.NEW_KEY: KEY_LIFETIME}
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,15 +32,13 @@ class Case:
     moment: Moment
     settings: Settings
     stranger: Settings
-    issuer: str
+    site: Site
 
     @classmethod
-    def of(cls, snapshot: Snapshot, request: LoginRequest, moment: Moment, issuer: str) -> "Case":
+    def of(cls, snapshot: Snapshot, request: LoginRequest, moment: Moment, site: Site) -> "Case":
         groups = snapshot.user.groups if snapshot.user is not None else ()
         book = snapshot.book
-        return cls(
-            snapshot, request, moment, book.settings(request.whom(groups)), book.settings(request.whom()), issuer
-        )
+        return cls(snapshot, request, moment, book.settings(request.whom(groups)), book.settings(request.whom()), site)
 
     @property
     def now(self) -> float:
@@ -48,7 +48,9 @@ class Case:
     def door(self) -> Door:
         channel = self.request.channel
         proves = channel.proves_password and not channel.pin_only
-        return Door(proves, channel.can_challenge, channel.shows_key_in_clear)
+        # Before the password is proved nothing may tell who has a security key: everybody is asked for a PIN.
+        local = channel.local and (self.password_proved or channel.own)
+        return Door(proves, channel.can_challenge, channel.shows_key_in_clear, local)
 
     @property
     def password_proved(self) -> bool:
@@ -99,7 +101,9 @@ class Case:
         ticket: bytes = b"",
     ) -> PendingChallenge:
         """A fresh challenge with a State of its own."""
-        lifetime = self.settings.challenge_lifetime if stage is Stage.PIN else self.settings.onboarding_lifetime
+        lifetime = _LIFETIMES.get(stage, self.settings.onboarding_lifetime)
+        if stage is Stage.PIN:
+            lifetime = self.settings.challenge_lifetime
         return PendingChallenge(
             state=self.moment.new_state,
             user_id=user.id,
@@ -121,9 +125,10 @@ class Case:
         texts: tuple[str, ...],
         reason: Reason,
         provisioning: Provisioning | None = None,
+        wants: AskKey | AskNewKey | None = None,
     ) -> Challenge:
         lifetime = challenge.expires_at - self.now
-        return Challenge(challenge.state, texts, lifetime, reason, challenge.tries_left, provisioning)
+        return Challenge(challenge.state, texts, lifetime, reason, challenge.tries_left, provisioning, wants)
 
     # --- audit ----------------------------------------------------------------------------------------------
 

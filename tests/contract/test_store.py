@@ -34,6 +34,7 @@ from validation.changes import (
     ReplaceUser,
     SetThrottle,
     SetTokenState,
+    UseSecurityKey,
     UseToken,
 )
 from validation.model import (
@@ -310,6 +311,43 @@ def test_an_unknown_token_is_neither_used_nor_counted_nor_moved(store: Store, to
     check_conflict(store, UseToken(NO_ID, 7, 8, 0, NOW))
     check_conflict(store, CountTokenFailure(NO_ID, 3, disable=False))
     check_conflict(store, SetTokenState(NO_ID, TokenState.DISABLED, None, NOW))
+
+
+def a_security_key(store: Store, alice: User, count: int) -> Token:
+    apply(store, new_token(alice, kind="webauthn", key=b"a record", moving_factor=count, failures=2))
+    return token_of(store, "NEW")
+
+
+@pytest.mark.parametrize(("from_", "to", "stays"), [(7, 9, False), (7, 7, True), (0, 0, True), (0, 1, False)])
+def test_a_sign_count_grows_or_stays_where_that_is_said(
+    store: Store, alice: User, from_: int, to: int, stays: bool
+) -> None:
+    key = a_security_key(store, alice, from_)
+    apply(store, UseSecurityKey(key.id, from_, to, NOW + 0.5, stays))
+    assert token_of(store, "NEW") == replace(key, moving_factor=to, failures=0, last_used_at=NOW + 0.5)
+
+
+@pytest.mark.parametrize(
+    ("from_", "to", "stays"), [(7, 7, False), (7, 6, False), (7, 6, True), (6, 9, False), (8, 9, False), (6, 6, True)]
+)
+def test_a_sign_count_never_goes_back_nor_from_elsewhere(
+    store: Store, alice: User, from_: int, to: int, stays: bool
+) -> None:
+    check_conflict(store, UseSecurityKey(a_security_key(store, alice, 7).id, from_, to, NOW, stays))
+
+
+@pytest.mark.statement("W-010")
+def test_of_two_assertions_with_one_count_one_is_used(store: Store, alice: User) -> None:
+    key = a_security_key(store, alice, 7)
+    apply(store, UseSecurityKey(key.id, 7, 8, NOW))
+    check_conflict(store, UseSecurityKey(key.id, 7, 8, NOW))
+
+
+@pytest.mark.parametrize("state", [TokenState.DISABLED, TokenState.REVOKED])
+def test_a_security_key_that_is_not_active_is_not_used(store: Store, alice: User, state: TokenState) -> None:
+    key = a_security_key(store, alice, 7)
+    apply(store, SetTokenState(key.id, state, RevokeReason.OTHER, NOW))
+    check_conflict(store, UseSecurityKey(key.id, 7, 8, NOW))
 
 
 def test_failures_are_counted_and_may_disable(store: Store, token: Token) -> None:

@@ -299,7 +299,7 @@ ALL = {*Stage, "ticket", "reuse"}
 
 
 @pytest.mark.parametrize(
-    ("pairing_only", "left"), [(False, set[str]()), (True, {Stage.PIN, "reuse"})], ids=["all", "pairing"]
+    ("pairing_only", "left"), [(False, set[str]()), (True, {Stage.PIN, Stage.KEY, "reuse"})], ids=["all", "pairing"]
 )
 def test_ending_a_users_logins_ends_all_or_what_could_pair_and_nobody_elses(
     store: Store, alice: User, bob: User, pairing_only: bool, left: set[str]

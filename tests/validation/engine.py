@@ -28,6 +28,7 @@ from validation.settings import Scope
 
 VPN, SSH, PORTAL = "vpn", "ssh", "portal"  # clients in the modes challenge, append, passcode-only
 CONSOLE = "console"  # no client: a terminal of this host
+DESK = "login@web-7"  # one where whoever types sits at the machine
 MODES = {VPN: Mode.CHALLENGE, SSH: Mode.APPEND, PORTAL: Mode.PASSCODE_ONLY}
 ACTOR = "test"
 EVERYBODY = Scope()
@@ -44,6 +45,10 @@ def wrong_pin(token: Token, now: float, other: int = 0) -> str:
     near = {pin(token, now, ahead) for ahead in range(-50, 50)}
     found = (text for n in range(10_000) if (text := str(n).zfill(token.digits)) not in near)
     return next(itertools.islice(found, other, None))
+
+
+def _channel(client: str) -> Channel:
+    return Channel.console(local=client == DESK) if client in (CONSOLE, DESK) else Channel.for_mode(MODES[client])
 
 
 class Engine:
@@ -121,7 +126,7 @@ class Engine:
         version = seen.user.password_version if seen.user is not None else -1
         return LoginRequest(
             user=user,
-            channel=Channel.console() if client == CONSOLE else Channel.for_mode(MODES[client]),
+            channel=_channel(client),
             client=client,
             client_version=seen.client.version if seen.client is not None else -1,
             first_factor=FirstFactorResult(password if checked else FirstFactor.NOT_CHECKED, version),

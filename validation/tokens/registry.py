@@ -5,9 +5,10 @@ from validation.tokens.hotp import Hotp
 from validation.tokens.kind import Kind
 from validation.tokens.recovery_code import RecoveryCode
 from validation.tokens.totp import Totp
+from validation.tokens.webauthn import Webauthn
 from validation.tokens.yubico_otp import YubicoOtp
 
-_KINDS: tuple[Kind, ...] = (Totp(), Hotp(), YubicoOtp(), RecoveryCode())
+_KINDS: tuple[Kind, ...] = (Totp(), Hotp(), YubicoOtp(), RecoveryCode(), Webauthn())
 
 KINDS: dict[str, Kind] = {kind.name: kind for kind in _KINDS}
 

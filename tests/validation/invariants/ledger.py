@@ -236,7 +236,7 @@ class Ledger:
                 return asked.after_pin and self.may_reset(asked.user, asked.replaces, asked.client)
             case Purpose.REDEEM:
                 return self.may_redeem(asked.user, asked.ticket, asked.client, now)
-            case Purpose.CARE:
+            case Purpose.CARE | Purpose.ADD_KEY:
                 return False
 
     def way_past(self, name: str, client: str, now: float) -> set[str]:

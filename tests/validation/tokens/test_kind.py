@@ -129,7 +129,7 @@ def test_of_equal_values_the_first_is_meant_and_all_are_computed() -> None:
 
 def test_every_kind_is_registered_under_its_own_name() -> None:
     assert {name: kind.name for name, kind in KINDS.items()} == {
-        name: name for name in ("totp", "hotp", "yubico_otp", "recovery_code")
+        name: name for name in ("totp", "hotp", "yubico_otp", "recovery_code", "webauthn")
     }
 
 
