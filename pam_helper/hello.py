@@ -13,7 +13,7 @@ PAM_SILENT = 0x8000  # _pam_types.h
 _KEYS = frozenset(
     {
         *("version", "service", "user", "rhost", "tty", "ruser", "flags", "combined", "ssh_auth_info", "authtok"),
-        *("request", "serial", "reason"),
+        *("request", "serial", "reason", "name"),
     }
 )
 _KEPT_AS_IT_CAME = frozenset({"user", "authtok"})  # the verdict names the one, and a password may be any octets
@@ -36,6 +36,7 @@ class Hello:
     request: str = ""
     serial: str = ""
     reason: str = ""
+    name: str = ""
 
 
 def parse(payload: bytes) -> Hello:
@@ -66,5 +67,5 @@ def without_surrogates(text: str) -> str:
 def encode(hello: Hello) -> bytes:
     """As the module writes it; used by commands that speak to the helper themselves."""
     pairs = {"version": VERSION, "user": hello.user, "service": hello.service, "request": hello.request}
-    pairs |= {"serial": hello.serial, "reason": hello.reason}
+    pairs |= {"serial": hello.serial, "reason": hello.reason, "name": hello.name}
     return b"".join(f"{key}={value}".encode() + b"\0" for key, value in pairs.items() if value)

@@ -17,7 +17,12 @@ from dataclasses import dataclass, replace
 from pam_helper.hello import Hello
 from store.config import PamSection
 
-PROFILE_REQUESTS = frozenset({"profile-show", "profile-add", "profile-reset", "profile-revoke", "profile-key"})
+PROFILE_REQUESTS = frozenset(
+    {
+        *("profile-show", "profile-add", "profile-reset", "profile-revoke", "profile-key"),
+        *("profile-device-add", "profile-device-test"),
+    }
+)
 REDEEM = "ticket-redeem"
 
 
@@ -34,6 +39,8 @@ class Asked:
     actor: str = ""  # a relay, or who cares for his own registrations
     pin_only: bool = True
     source: str | None = None
+    local: bool = False  # whoever types sits at this machine (`seats.py`)
+    own: bool = False  # the kernel says that whoever types is `user`
 
 
 def allowed(hello: Hello, uid: int, pam: PamSection, name_of: Callable[[int], str | None]) -> Asked:
@@ -52,7 +59,7 @@ def allowed(hello: Hello, uid: int, pam: PamSection, name_of: Callable[[int], st
         raise NotAllowed(f"{name} may not log in as somebody else")
     if hello.service not in pam.lockers:
         raise NotAllowed(f"service {hello.service!r} of {name} is not among pam.lockers")
-    return Asked(hello, name)
+    return Asked(hello, name, own=True)
 
 
 def _unbelieved(hello: Hello) -> Hello:
@@ -67,7 +74,7 @@ def _own(hello: Hello, uid: int, name_of: Callable[[int], str | None]) -> Asked:
         raise NotAllowed(f"request {hello.request!r} is not known")
     if name is None:
         raise NotAllowed(f"uid {uid} has no account")
-    return Asked(hello, name, actor=name)
+    return Asked(hello, name, actor=name, own=True)
 
 
 def numeric(rhost: str | None) -> str | None:
