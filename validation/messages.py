@@ -39,6 +39,8 @@ class MessageKey(StrEnum):
     KEY_PLUG_IN = "key-plug-in"
     KEY_ABSENT = "key-absent"
     KEY_FOREIGN = "key-foreign"
+    KEY_KNOWN = "key-known"
+    KEY_UNUSABLE = "key-unusable"
     KEY_PIN = "key-pin"
     KEY_PIN_WRONG = "key-pin-wrong"
     KEY_PIN_BLOCKED = "key-pin-blocked"
@@ -136,6 +138,8 @@ DEFAULTS: dict[str, dict[MessageKey, str]] = {
         MessageKey.KEY_PLUG_IN: "Plug in your security key, then touch it.   ({where})",
         MessageKey.KEY_ABSENT: "No security key was found.",
         MessageKey.KEY_FOREIGN: "This security key is not registered for you.",
+        MessageKey.KEY_KNOWN: "This security key is registered for you already.",
+        MessageKey.KEY_UNUSABLE: "This security key cannot be used here.",
         MessageKey.KEY_PIN: "PIN of the security key: ",
         MessageKey.KEY_PIN_WRONG: "That is not the PIN of the security key. {tries}.",
         MessageKey.KEY_PIN_BLOCKED: "The PIN of the security key was wrong too often. Plug it out and in again; if "
@@ -193,6 +197,8 @@ DEFAULTS: dict[str, dict[MessageKey, str]] = {
         MessageKey.KEY_PLUG_IN: "Stecken Sie Ihren Sicherheitsschlüssel ein und berühren Sie ihn.   ({where})",
         MessageKey.KEY_ABSENT: "Es wurde kein Sicherheitsschlüssel gefunden.",
         MessageKey.KEY_FOREIGN: "Dieser Sicherheitsschlüssel ist nicht für Sie registriert.",
+        MessageKey.KEY_KNOWN: "Dieser Sicherheitsschlüssel ist schon für Sie registriert.",
+        MessageKey.KEY_UNUSABLE: "Dieser Sicherheitsschlüssel kann hier nicht benutzt werden.",
         MessageKey.KEY_PIN: "PIN des Sicherheitsschlüssels: ",
         MessageKey.KEY_PIN_WRONG: "Das ist nicht die PIN des Sicherheitsschlüssels. {tries}.",
         MessageKey.KEY_PIN_BLOCKED: "Die PIN des Sicherheitsschlüssels war zu oft falsch. Ziehen Sie ihn ab und "
