@@ -59,10 +59,6 @@ class Incoming:
         return len(self.payload) >= self.length
 
 
-class _Vanished(Exception):
-    """The key was pulled out."""
-
-
 class Session:
     """One connection to a key: what one opened /dev/hidraw file is. `run` returns when either side closes it."""
 
@@ -240,9 +236,7 @@ class Session:
             out = out[:-1][:1]
         self._send(*out)
         if fault is Fault.VANISH:
-            self.hang_up()
-            if self._vanish is not None:
-                self._vanish()
+            (self._vanish or self.hang_up)()
 
     def _refuse(self, channel: int, error: int) -> None:
         self._send(*packets(channel, CTAPHID.ERROR, bytes([error])))
