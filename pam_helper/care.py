@@ -9,19 +9,23 @@ import time
 from collections.abc import Generator
 from dataclasses import replace
 
-from pam_helper.dialogue import Desk, End, Show, Step, Talk, Verdict, conversation, lines, picture, question, spelled
+from pam_helper.dialogue import Desk, conversation, spelled
 from pam_helper.hello import without_surrogates
 from pam_helper.rights import REDEEM, Asked
+from pam_helper.steps import End, Show, Step, Talk, Verdict, lines, picture, question
 from validation.decisions import Accept, Reject
 from validation.errors import BadInput, Refused, StoreUnavailable, TwofoldError
 from validation.explaining import Outlook, Registration
 from validation.messages import MessageKey
 from validation.model import Mode, Origin, Purpose, RevokeReason
+from validation.policy import Step as NextStep
 from validation.requests import Channel, Command, LoginRequest, LookRequest, RevokeToken, ShowKey
 from validation.settings import Whom
 from validation.tokens.uri import grouped
+from validation.tokens.webauthn import Webauthn
 
 _SERVICE = "twofold-profile"
+KEY = Webauthn.name
 _WHOM = Whom(service=_SERVICE)
 
 
@@ -52,6 +56,10 @@ def _profile(asked: Asked, desk: Desk) -> Talk:
             yield from _pair(_request(asked, desk, name, Purpose.RESET, serial), desk, asked)
         case "profile-revoke":
             yield from _revoke(asked, desk, name, ahead)
+        case "profile-device-add":
+            yield from _add(asked, desk, name, ahead, Purpose.ADD_KEY)
+        case "profile-device-test":
+            yield from _test(asked, desk, name, ahead)
         case _:
             yield from _show_key(asked, desk, name, ahead)
 
@@ -64,8 +72,15 @@ def _listed(name: str, ahead: Outlook) -> Talk:
     yield Show(f"{name}, {count} registration{'' if count == 1 else 's'}")
     for one in ahead.registrations:
         yield Show(f"  {_line(one)}")
-    yield Show(f"Next login: {_NEXT.get(ahead.then.step.name, 'refused')}.")
+    yield Show(f"Next login: {_next(ahead)}.")
     yield End(Verdict.SUCCESS)
+
+
+def _next(ahead: Outlook) -> str:
+    kinds = {one.kind == KEY for one in ahead.registrations}
+    if ahead.then.step is not NextStep.ASK or True not in kinds:
+        return _NEXT.get(ahead.then.step.name, "refused")
+    return "password, then PIN or security key" if False in kinds else "password, then security key, on a console alone"
 
 
 _NEXT = {
@@ -80,6 +95,8 @@ def _line(one: Registration) -> str:
     brought = "yours" if one.origin is Origin.SELF else "from your administrator"
     label = f"{one.label}  " if one.label else ""
     made, used = _date(one.created_at), _date(one.last_used_at)
+    if one.kind == KEY:
+        return f"{one.serial}  security key  {label}{brought}, added {made}, last used {used}, on consoles only"
     return f"{one.serial}  {one.kind}  {label}{brought}, paired {made}, last used {used}"
 
 
@@ -90,13 +107,17 @@ def _date(at: float | None) -> str:
 # --- adding and making anew -------------------------------------------------------------------------------------
 
 
-def _add(asked: Asked, desk: Desk, name: str, ahead: Outlook) -> Talk:
-    request = _request(asked, desk, name, Purpose.ADD)
+def _add(asked: Asked, desk: Desk, name: str, ahead: Outlook, purpose: Purpose = Purpose.ADD) -> Talk:
+    """Another authenticator or, with ADD_KEY, a security key. That this is no place for a key is said before anything
+    is asked."""
+    if purpose is Purpose.ADD_KEY:
+        _must_be_local(asked, desk)
+    request = replace(_request(asked, desk, name, purpose), key_name=asked.hello.name.strip())
     if not ahead.serials:  # the very first one: the password is all there is to ask for
         password = yield from question(desk.text(MessageKey.PASSWORD, _WHOM))
         (look,) = desk.gate.look([LookRequest(name, request.client, Mode.CHALLENGE, password, service=_SERVICE)])
         result = desk.checker.check(look, password)
-        request = replace(request, channel=Channel.console(), first_factor=result)
+        request = replace(request, channel=Channel.console(local=asked.local, own=True), first_factor=result)
     yield from _pair(request, desk, asked)
 
 
@@ -114,7 +135,8 @@ def _chosen(ahead: Outlook, serial: str) -> str:
     """The registration that is meant; without a name, the only one that is the user's own."""
     own = [one.serial for one in ahead.registrations if one.origin is Origin.SELF]
     if serial:
-        return serial
+        named = (one.serial for one in ahead.registrations if one.label and one.label.casefold() == serial.casefold())
+        return serial if serial in ahead.serials else next(named, serial)
     if len(own) != 1:
         raise Refused(f"name one of your registrations: {', '.join(own) or 'you have none of your own'}")
     return own[0]
@@ -138,6 +160,29 @@ def _reason(text: str) -> RevokeReason:
         return RevokeReason(text or RevokeReason.OTHER)
     except ValueError:
         raise BadInput(f"reason: choose one of {', '.join(RevokeReason)}") from None
+
+
+def _test(asked: Asked, desk: Desk, name: str, ahead: Outlook) -> Talk:
+    """As at a login, and nobody is let in anywhere."""
+    _must_be_local(asked, desk)
+    if not any(one.kind == KEY for one in ahead.registrations):
+        raise Refused("you have no security key; twofold profile device add registers one")
+    request = _request(asked, desk, name, Purpose.CARE)
+    outcome = yield from conversation(request, desk.decide(request), desk, asked.hello.tty)
+    if not isinstance(outcome, Accept):
+        yield from _refused(outcome)
+    elif outcome.kind == KEY:
+        label = next((one.label for one in ahead.registrations if one.serial == outcome.serial), "")
+        yield Show(f"The security key {label or outcome.serial} works.")
+        yield End(Verdict.SUCCESS)
+    else:
+        yield Show("No security key was touched, so none was tested.", error=True)
+        yield End(Verdict.DENIED)
+
+
+def _must_be_local(asked: Asked, desk: Desk) -> None:
+    if not asked.local:
+        raise Refused(desk.text(MessageKey.KEY_NOT_HERE, _WHOM))
 
 
 def _show_key(asked: Asked, desk: Desk, name: str, ahead: Outlook) -> Talk:
@@ -189,13 +234,14 @@ def _request(asked: Asked, desk: Desk, name: str, purpose: Purpose, replaces: st
     """The session proves who it is; a PIN is asked for on top."""
     return LoginRequest(
         user=name,
-        channel=Channel.console(proves_password=False),
+        channel=Channel.console(proves_password=False, local=asked.local, own=asked.own),
         client=f"{_SERVICE}@{desk.host}",
         client_version=0,
         service=_SERVICE,
         purpose=purpose,
         replaces=replaces,
         actor=asked.actor,
+        where=f"twofold profile, host {desk.host}",
     )
 
 

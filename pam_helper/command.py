@@ -42,6 +42,7 @@ def _serve(config: Config, chosen: tuple[str, ...]) -> None:
     from pam_helper import sockets, terminal
     from pam_helper.dialogue import Desk
     from pam_helper.owner import AsRoot, rights_of_owner
+    from pam_helper.security_key import keys_here
     from pam_helper.service import Helper, hold
     from store.opening import open_gate
 
@@ -57,6 +58,7 @@ def _serve(config: Config, chosen: tuple[str, ...]) -> None:
         config.issuer,
         terminal.columns,
         hold,
+        keys_here(config.security_key.wait),
     )
     listeners = sockets.listening(config.pam, chosen)
     helper = Helper(desk, config.pam, config.database, listeners)

@@ -7,17 +7,17 @@ let somebody in without a PIN, and the rest of the stack must judge the password
 """
 
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass, field, replace
-from enum import Enum
-from typing import TypeAlias
+from dataclasses import dataclass, replace
 
 from first_factor import Checker
 from pam_helper.hello import without_surrogates
+from pam_helper.key_dialogue import Keys, Told, registered, touched
 from pam_helper.rights import Asked
-from validation.decisions import Accept, Challenge, Decision, Reason, Reject
+from pam_helper.steps import End, SetAuthtok, Show, Step, Talk, Verdict, lines, picture, question
+from validation.decisions import Accept, AskKey, AskKeyName, AskNewKey, Challenge, Decision, Reason, Reject
 from validation.errors import StoreUnavailable
 from validation.gate import Gate, Outcome
-from validation.messages import QR_LINE, MessageKey, default_text, fill, tries_text, without_controls
+from validation.messages import QR_LINE, MessageKey, default_text, fill, tries_text
 from validation.model import Mode
 from validation.names import Spelling
 from validation.requests import (
@@ -30,50 +30,9 @@ from validation.requests import (
     typed_alone,
 )
 from validation.settings import EMPTY, Book, Whom
-from validation.tokens import qr
 
 SSHD = "sshd"
 PACE = 0.05  # seconds from an answer that lets nobody in to what follows, at least: time tells nothing of the reason
-LINE_MOST = 500  # octets; PAM_MAX_MSG_SIZE is 512
-
-
-@dataclass(frozen=True, slots=True)
-class Show:
-    text: str = field(repr=False)  # may hold a key
-    error: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Prompt:
-    text: str
-    hidden: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class SetAuthtok:
-    """The password, for the modules that come after us."""
-
-    text: str = field(repr=False)
-
-
-class Verdict(Enum):
-    """For the module; the values are those of the frame."""
-
-    SUCCESS = b"S"
-    DENIED = b"D"
-    IGNORE = b"I"
-    UNAVAILABLE = b"U"
-
-
-@dataclass(frozen=True, slots=True)
-class End:
-    verdict: Verdict
-    delay: float = 0.0  # seconds that the program should hold a refusal back
-    reason: str = field(default="", compare=False)  # for the log alone
-
-
-Step: TypeAlias = Show | Prompt | SetAuthtok | End
-Talk: TypeAlias = Generator[Step, str, None]  # an answer is sent back for each Prompt
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +46,7 @@ class Desk:
     issuer: str
     columns: Callable[[str | None], int]  # how wide the terminal called so is
     hold: Callable[[float], Callable[[], None]]  # begins a span of seconds; the call waits for its end
+    keys: Keys
 
     def book(self) -> Book:
         """The texts; the defaults while the store cannot be read."""
@@ -95,12 +55,14 @@ class Desk:
         except StoreUnavailable:
             return EMPTY
 
-    def text(self, key: MessageKey, whom: Whom, tries: int | None = None) -> str:
+    def text(self, key: MessageKey, whom: Whom, **values: str | int) -> str:
         """As a stranger reads it: `whom` knows no groups."""
         book = self.book()
         language = book.settings(whom).language
         text = book.text(key, language, whom) or default_text(key, language)
-        return fill(text, {"tries": tries_text(tries, language)} if tries is not None else {})
+        if isinstance(tries := values.get("tries"), int):
+            values["tries"] = tries_text(tries, language)
+        return fill(text, values)
 
     def decide(self, request: LoginRequest) -> Outcome:
         (outcome,) = self.gate.login([request])
@@ -139,14 +101,21 @@ def _first_step(asked: Asked, desk: Desk) -> LoginRequest:
         proves = False
     return LoginRequest(
         user=name,
-        channel=Channel.console(proves, asked.pin_only),
+        channel=Channel.console(proves, asked.pin_only, asked.local, asked.own),
         client=way,
         client_version=0,
         first_factor=result,
         source=asked.source,
         service=hello.service or None,
         actor=asked.actor,
+        where=where(asked, desk),
     )
+
+
+def where(asked: Asked, desk: Desk) -> str:
+    """The login as whoever sits there sees it."""
+    tty = (asked.hello.tty or "").removeprefix("/dev/")
+    return f"{asked.hello.service}{' on ' if tty else ''}{tty}, host {desk.host}"
 
 
 def spelled(asked: Asked, desk: Desk) -> str:
@@ -171,15 +140,42 @@ def conversation(
 ) -> Generator[Step, str, Decision | StoreUnavailable]:
     """Show and ask what the gate says, until it asks no more."""
     while isinstance(outcome, Challenge):
-        yield from _shown(outcome, desk.columns(tty))
-        typed = yield from question(outcome.texts[-1], hidden=outcome.reason not in _TYPED_IN_THE_OPEN)
+        answer = replace(request, first_factor=NOT_CHECKED, passcode=None, state=outcome.state)
+        match outcome.wants:
+            case AskKey():
+                answer = yield from _by_key(answer, outcome, outcome.wants, desk)
+            case AskNewKey():
+                made = yield from registered(outcome.wants, outcome.texts[-1], desk.keys, _told(request, desk))
+                answer = replace(answer, new_credential=made)
+            case AskKeyName():
+                name = yield from question(outcome.texts[-1], hidden=False)
+                answer = request = replace(answer, key_name=without_surrogates(name).strip())
+            case None:
+                answer = yield from _by_typing(answer, outcome, desk, tty)
         held = desk.hold(PACE)
-        passcode = typed_alone(without_surrogates(typed))
-        answer = replace(request, first_factor=NOT_CHECKED, passcode=passcode, state=outcome.state)
         outcome = desk.decide(answer)
         if not isinstance(outcome, Accept):
             held()
     return outcome
+
+
+def _by_typing(
+    answer: LoginRequest, asked: Challenge, desk: Desk, tty: str | None
+) -> Generator[Step, str, LoginRequest]:
+    yield from _shown(asked, desk.columns(tty))
+    typed = yield from question(asked.texts[-1], hidden=asked.reason not in _TYPED_IN_THE_OPEN)
+    return replace(answer, passcode=typed_alone(without_surrogates(typed)))
+
+
+def _by_key(answer: LoginRequest, asked: Challenge, wants: AskKey, desk: Desk) -> Generator[Step, str, LoginRequest]:
+    told = _told(answer, desk)
+    plug_in = told(MessageKey.KEY_PLUG_IN, where=answer.where)
+    did = yield from touched(wants, asked.texts[-1], plug_in, desk.keys, told)
+    return replace(answer, passcode=did.typed or None, assertion=did.assertion)
+
+
+def _told(request: LoginRequest, desk: Desk) -> Told:
+    return Told(lambda key, values: desk.text(key, request.whom(), **values))
 
 
 # Where nothing typed is worth hiding: pages to turn, and the PIN of an app that is not registered yet.
@@ -198,39 +194,19 @@ def _shown(challenge: Challenge, columns: int) -> Iterator[Show]:
             yield from lines(after)
 
 
-def question(text: str, hidden: bool = True) -> Generator[Step, str, str]:
-    """Its last line is asked; what stands above it is shown."""
-    *above, last = lines(text.rstrip("\n"))
-    yield from above
-    return (yield Prompt(last.text, hidden))
-
-
-def picture(uri: str, columns: int) -> Iterator[Show]:
-    drawn = qr.picture(uri).splitlines()
-    if max(len(line) for line in drawn) > columns:
-        yield Show("(This window is too narrow for the QR code.)")
-        return
-    yield from (Show(line) for line in drawn)
-
-
-def lines(text: str, error: bool = False) -> Iterator[Show]:
-    """Without control characters, cut between characters."""
-    for line in text.split("\n"):
-        piece = ""
-        for char in without_controls(line):
-            if len((piece + char).encode()) > LINE_MOST:
-                yield Show(piece, error)
-                piece = ""
-            piece += char
-        yield Show(piece, error)
-
-
 # --- verdicts ---------------------------------------------------------------------------------------------------
 
 # Let in without a PIN: the stack goes on as if we were not there. Over an ssh key there is nothing else to judge.
 _LET_IN_AS_IS = frozenset({Reason.SKIPPED, Reason.BYPASS, Reason.GRACE, Reason.REUSED})
-# A refusal that tells its user something he can act upon.
-_NOTICES = frozenset({Reason.HARDWARE_ONLY, Reason.NO_TOKEN, Reason.PAIRING_CLOSED})
+# A refusal that tells its user something he can act upon; ssh shows it with a question alone.
+_NOTICES = frozenset({Reason.HARDWARE_ONLY, Reason.NO_TOKEN, Reason.PAIRING_CLOSED, Reason.KEY_ELSEWHERE})
+# The same at a console, where it is seen at once.
+_WORDS = frozenset(
+    {
+        *(Reason.KEY_WRONG, Reason.KEY_UNVERIFIED, Reason.KEY_BACKUP, Reason.KEY_COUNTER, Reason.KEY_KNOWN),
+        *(Reason.KEY_MISSING, Reason.KEY_NOT_ALLOWED),
+    }
+)
 
 
 def _verdict(outcome: Outcome, desk: Desk, asked: Asked, by_key: bool = False) -> Talk:
@@ -245,8 +221,9 @@ def _verdict(outcome: Outcome, desk: Desk, asked: Asked, by_key: bool = False) -
         case StoreUnavailable():
             yield End(Verdict.UNAVAILABLE, reason=str(outcome))
         case Reject():
-            if outcome.reason in _NOTICES:
+            if outcome.reason in _NOTICES | _WORDS:
                 yield from lines(outcome.text, error=True)
+            if outcome.reason in _NOTICES:
                 yield from question(desk.text(MessageKey.CLOSE, stranger(asked)), hidden=False)
             yield End(Verdict.DENIED, outcome.delay, outcome.reason)
         case Challenge():
@@ -263,7 +240,7 @@ def _as_if(asked: Asked, desk: Desk, refused: Reject) -> Talk:
     yield from question(desk.text(MessageKey.ASK_PIN, whom))
     for left in range(tries - 1, 0, -1):
         desk.hold(PACE)()
-        yield from question(desk.text(MessageKey.ASK_PIN_AGAIN, whom, left))
+        yield from question(desk.text(MessageKey.ASK_PIN_AGAIN, whom, tries=left))
     desk.hold(PACE)()
     yield End(Verdict.DENIED, refused.delay, refused.reason)
 
@@ -284,7 +261,7 @@ def _combined(asked: Asked, desk: Desk) -> Talk:
     password = look.split.password if look.split is not None else ""
     request = replace(
         _first_step(replace(asked, hello=replace(hello, authtok=None)), desk),
-        channel=Channel.console(pin_only=asked.pin_only),
+        channel=Channel.console(pin_only=asked.pin_only, local=asked.local, own=asked.own),
         first_factor=desk.checker.check(look, password),
         passcode=(without_surrogates(look.split.passcode) or None) if look.split is not None else None,
     )

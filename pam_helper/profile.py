@@ -18,8 +18,10 @@ from validation.model import RevokeReason
 _socket = click.option("--socket", "path", metavar="PATH", help="The helper's socket, if it is not the usual one.")
 
 
-def _ask(ctx: click.Context, path: str | None, request: str, serial: str = "", reason: str = "") -> None:
-    hello = Hello(user="", request=request, serial=serial, reason=reason)
+def _ask(
+    ctx: click.Context, path: str | None, request: str, serial: str = "", reason: str = "", name: str = ""
+) -> None:
+    hello = Hello(user="", request=request, serial=serial, reason=reason, name=name)
     converse(Path(path or _configured(ctx)), hello)
 
 
@@ -80,6 +82,39 @@ def reset(ctx: click.Context, serial: str, path: str | None) -> None:
 def revoke(ctx: click.Context, serial: str, reason: str, path: str | None) -> None:
     """Revoke a registration of yours for good. Asks for a PIN, and says what your next login does."""
     _ask(ctx, path, "profile-revoke", serial, reason)
+
+
+@profile.group()
+def device() -> None:
+    """Your security keys (FIDO2). They are registered and touched at the machine itself, never over a network."""
+
+
+@device.command("add")
+@click.option("--name", default="", help="What the key is called; asked for if not given.")
+@_socket
+@click.pass_context
+def device_add(ctx: click.Context, name: str, path: str | None) -> None:
+    """Register the security key that you touch. Asks for a PIN first; the first registration of all for the
+    password."""
+    _ask(ctx, path, "profile-device-add", name=name)
+
+
+@device.command("test")
+@_socket
+@click.pass_context
+def device_test(ctx: click.Context, path: str | None) -> None:
+    """Touch a security key as at a login, and hear whether it works."""
+    _ask(ctx, path, "profile-device-test")
+
+
+@device.command("revoke")
+@click.argument("name")
+@click.option("--reason", type=click.Choice([str(r) for r in RevokeReason]), default="other", show_default=True)
+@_socket
+@click.pass_context
+def device_revoke(ctx: click.Context, name: str, reason: str, path: str | None) -> None:
+    """Revoke the security key called NAME for good. Asks for a PIN or a touch first."""
+    _ask(ctx, path, "profile-revoke", name, reason)
 
 
 @click.command()

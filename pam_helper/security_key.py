@@ -29,6 +29,7 @@ from pam_helper.key_devices import (
     alone,
     opened,
 )
+from pam_helper.key_dialogue import Keys
 from pam_helper.key_outcomes import (
     AlreadyRegistered,
     Busy,
@@ -576,3 +577,12 @@ class Register(_Task):
         bus: Bus = HIDRAW,
     ) -> None:
         super().__init__(asked, pin, seconds, cues, wait_for_key, pin_for, bus)
+
+
+def keys_here(seconds: float, bus: Bus = HIDRAW) -> Keys:
+    """The keys plugged into this machine, each touch waited for so long."""
+    return Keys(
+        probe=lambda asked: probe(asked, bus),
+        touch=lambda asked, pin, cues, wait, pin_for: Touch(asked, pin, seconds, cues, wait, pin_for, bus),
+        register=lambda asked, pin, cues, pin_for: Register(asked, pin, seconds, cues, True, pin_for, bus),
+    )

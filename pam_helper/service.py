@@ -19,10 +19,11 @@ from pathlib import Path
 from pam_helper import hello as greeting
 from pam_helper import sockets
 from pam_helper.care import care
-from pam_helper.dialogue import Desk, End, Prompt, SetAuthtok, Show, Step, Talk, Verdict, login
+from pam_helper.dialogue import Desk, login
 from pam_helper.frames import TO_HELPER, BadFrame, Frame, Parser, Type
 from pam_helper.owner import rights_of_owner
 from pam_helper.rights import Asked, NotAllowed, allowed
+from pam_helper.steps import End, Prompt, SetAuthtok, Show, Step, Talk, Verdict
 from store.config import PamSection
 from validation.errors import StoreUnavailable
 from validation.messages import printable

@@ -105,6 +105,11 @@ class AskNewKey:
 
 
 @dataclass(frozen=True, slots=True)
+class AskKeyName:
+    """How a security key that is to be registered is called: as it is typed, blanks and all."""
+
+
+@dataclass(frozen=True, slots=True)
 class Challenge:
     """Show `texts` and ask; the answer must bring `state` back."""
 
@@ -114,7 +119,7 @@ class Challenge:
     reason: Reason
     tries_left: int
     provisioning: Provisioning | None = None
-    wants: AskKey | AskNewKey | None = None  # from a security key; None: the answer is typed
+    wants: AskKey | AskNewKey | AskKeyName | None = None  # None: a passcode, or a page to turn
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ transaction that makes the key the user's. No key is registered twice for one us
 """
 
 from validation.changes import Change, CloseChallenge, EndLoginsOf, InsertToken, MarkRegistered, OpenChallenge
-from validation.decisions import Reason
+from validation.decisions import AskKeyName, Reason
 from validation.errors import BadInput
 from validation.messages import MessageKey
 from validation.model import Origin, PendingChallenge, Purpose, Stage, Token, TokenState, User
@@ -108,7 +108,7 @@ def _registered(case: Case, user: User, challenge: PendingChallenge, made: Made)
 def _ask_name(case: Case, user: User, purpose: Purpose, tries: int, text: str) -> Verdict:
     challenge = case.challenge(user, Stage.KEY_NAME, tries, purpose=purpose)
     audit = case.audit("challenge", Reason.ONBOARDING, kind=webauthn.Webauthn.name)
-    decision = case.ask(challenge, (text,), Reason.ONBOARDING)
+    decision = case.ask(challenge, (text,), Reason.ONBOARDING, wants=AskKeyName())
     return Verdict(decision, (*_closing(case), OpenChallenge(challenge, case.now), audit))
 
 

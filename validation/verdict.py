@@ -7,7 +7,7 @@ from the settings of a stranger (no groups), so that an answer does not tell who
 from dataclasses import dataclass
 
 from validation.changes import Audit, AuditFlood, Change
-from validation.decisions import AskKey, AskNewKey, Challenge, Decision, Provisioning, Reason, Reject
+from validation.decisions import AskKey, AskKeyName, AskNewKey, Challenge, Decision, Provisioning, Reason, Reject
 from validation.messages import MessageKey, default_text, fill, tries_text
 from validation.model import Moment, PendingChallenge, Purpose, Site, Snapshot, Stage, Token, User
 from validation.policy import Door
@@ -125,7 +125,7 @@ class Case:
         texts: tuple[str, ...],
         reason: Reason,
         provisioning: Provisioning | None = None,
-        wants: AskKey | AskNewKey | None = None,
+        wants: AskKey | AskNewKey | AskKeyName | None = None,
     ) -> Challenge:
         lifetime = challenge.expires_at - self.now
         return Challenge(challenge.state, texts, lifetime, reason, challenge.tries_left, provisioning, wants)

@@ -21,6 +21,7 @@ import pytest
 from first_factor import checker
 from pam_helper import sockets, terminal
 from pam_helper.dialogue import Desk
+from pam_helper.security_key import keys_here
 from pam_helper.service import USUAL, Helper, Limits, hold
 from store.config import PamSection
 from tests.site import Site, eventually
@@ -138,7 +139,16 @@ class Host:
 
     def __enter__(self) -> "Host":
         config = self.site.config
-        desk = Desk(self.site.gate, checker(config), config.names, config.chain, config.issuer, self._columns, hold)
+        desk = Desk(
+            self.site.gate,
+            checker(config),
+            config.names,
+            config.chain,
+            config.issuer,
+            self._columns,
+            hold,
+            keys_here(config.security_key.wait),
+        )
         listeners = sockets.listening(self._pam, (str(self.path),))
         self.helper = Helper(desk, self._pam, config.database, listeners, self._limits)
         self.helper.start()

@@ -2,8 +2,8 @@
 
 import pytest
 
-from pam_helper.dialogue import End, Prompt, Verdict
 from pam_helper.rights import PROFILE_REQUESTS
+from pam_helper.steps import End, Prompt, Verdict
 from tests.pam_helper.talking import PASSWORD, Heard, Room
 from tests.validation.engine import ACTOR
 from validation.errors import StoreUnavailable
@@ -172,7 +172,7 @@ def test_the_last_one_is_revoked_with_a_pin_of_its_own_and_what_comes_next_is_sa
     assert heard.asked == [ASK]
     assert heard.shown == [
         f"Revoked: {serial}.",
-        "alice has no registration left: the next login hands out an enrolment ticket.",
+        "alice has no registration left: the next login pairs an app, or hands out a ticket for that.",
     ]
     row = next(row for row in room.engine.trail if row.event == "token-revoke")
     assert (row.actor, row.user, row.detail["why"]) == ("alice", "alice", "lost")

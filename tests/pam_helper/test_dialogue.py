@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from pam_helper.dialogue import LINE_MOST, PACE, End, Prompt, Show, Verdict, lines, login
+from pam_helper.dialogue import PACE, login
 from pam_helper.hello import Hello
 from pam_helper.rights import Asked
+from pam_helper.steps import LINE_MOST, End, Prompt, Show, Verdict, lines
 from tests.pam_helper.talking import PASSWORD, Heard, Room
 from tests.validation.engine import ACTOR
 from validation.errors import Damaged, StoreUnavailable

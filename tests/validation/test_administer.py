@@ -366,7 +366,7 @@ def test_revoking_a_token_closes_its_owners_challenges() -> None:
         "root@host",
         {"why": "lost"},
     )
-    nothing_left = "alice has no registration left: the next login hands out an enrolment ticket."
+    nothing_left = "alice has no registration left: the next login pairs an app, or hands out a ticket for that."
     assert done == Done(warnings=(nothing_left,), serials=("TF-TOTP",))
 
 

@@ -150,7 +150,7 @@ def test_after_the_last_registration_is_revoked_the_reason_says_what_comes(
     outcome = engine.log_in("alice", client=VPN)
     assert isinstance(outcome, Challenge | Reject)
     assert outcome.reason is then
-    told = {Reason.ONBOARDING: "hands out an enrolment ticket"}.get(then, f"is refused ({then})")
+    told = {Reason.ONBOARDING: "pairs an app, or hands out a ticket for that"}.get(then, f"is refused ({then})")
     assert done.warnings == (
         f"alice has no registration left: the next login {told}"
         + ("." if then is Reason.ONBOARDING else " until there is a new one."),

@@ -192,7 +192,7 @@ def next_login(snapshot: Snapshot, user: User, now: float) -> str:
     then = next_step_anywhere(snapshot, user, settings, now)
     words = {
         Step.ONBOARD: "the next login pairs an app",
-        Step.TICKET: "the next login hands out an enrolment ticket",
+        Step.TICKET: "the next login pairs an app, or hands out a ticket for that",
         Step.LET_IN: f"the next login needs no PIN ({then.reason})",
     }
     refused = f"the next login is refused ({then.reason}) until there is a new one"

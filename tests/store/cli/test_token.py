@@ -305,7 +305,7 @@ def test_revoke_by_serial(twofold: Twofold, site: Site) -> None:
     _, app = enrolled(twofold, "--serial", "TF-1", "--kind", "hotp")
     result = twofold.done("token", "revoke", "TF-1", "--reason", "lost")
     assert result.out == "Revoked: TF-1.\n"
-    assert "alice has no registration left: the next login hands out an enrolment ticket." in result.err
+    assert "alice has no registration left: the next login pairs an app, or hands out a ticket for that." in result.err
     row = twofold.done("token", "show", "TF-1", "--json").json
     assert (row["state"], row["revoke_reason"]) == ("revoked", "lost")
     assert row["revoked_at"] is not None

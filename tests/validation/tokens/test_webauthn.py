@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from tests.builders import NOW
 from tests.validation import certificates
 from tests.validation.signing_key import AAGUID, AT, BE, ED, UP, UV, SigningKey, cbor
+from tests.vectors.webauthn import ORIGIN, RP_ID, W3C, Vector
 from validation.errors import BadInput, Damaged
 from validation.model import Site, Token
 from validation.requests import Assertion, NewCredential
@@ -302,3 +303,26 @@ def test_without_a_list_nobody_is_asked_what_he_has(maker: certificates.Maker) -
     made = made_by(SigningKey(), verify_user=True, flags=UP | UV)
     assert isinstance(made, Made)
     assert not webauthn.ask_new(SITE, "alice", HANDLE, (), SIGNED, False).attestation
+
+
+# --- the vectors of the standard
+
+
+@pytest.mark.statement("W-005", "V-021")
+@pytest.mark.parametrize("vector", W3C, ids=lambda vector: vector.name)
+def test_what_the_standard_prints_is_registered_and_recognised(vector: Vector) -> None:
+    site = Site(rp_id=RP_ID, origin=ORIGIN)
+    new = NewCredential(vector.registration.client_data, vector.registration.attestation_object)
+    made = webauthn.check_new(site, HANDLE, (), new, vector.registration.challenge, False)
+    assert isinstance(made, Made), made
+    token = Token(7, "TF-KEY", 1, "webauthn", made.credential.pack(), moving_factor=made.sign_count)
+    asserted = vector.assertion
+    answer = Assertion(made.credential.id, asserted.client_data, asserted.authenticator_data, asserted.signature)
+    used = webauthn.check_assertion(site, [token], answer, asserted.challenge, False)
+    assert isinstance(used, Used), used
+    for spoiled in (
+        replace(answer, signature=answer.signature[:-1] + bytes([answer.signature[-1] ^ 1])),
+        replace(answer, client_data=answer.client_data + b" "),
+    ):
+        assert webauthn.check_assertion(site, [token], spoiled, asserted.challenge, False) is Flaw.UNSIGNED
+    assert webauthn.check_assertion(site, [token], answer, bytes(32), False) is Flaw.UNSIGNED
