@@ -10,7 +10,7 @@ from typing import Any
 
 from validation import decide
 from validation.changes import InsertTicket
-from validation.decisions import Accept, Challenge, Decision, Reason, Reject
+from validation.decisions import Accept, AskKey, AskKeyName, Challenge, Decision, Reason, Reject
 from validation.model import Moment, Origin, Snapshot, User
 from validation.policy import (
     Next,
@@ -18,6 +18,8 @@ from validation.policy import (
     next_step_anywhere,
     pairing_open_until,
     registrations,
+    security_keys,
+    shows_passcodes,
     usable_tokens,
 )
 from validation.requests import FirstFactor, FirstFactorResult, LoginRequest
@@ -32,7 +34,8 @@ class Explanation:
     decision: Decision
     settings: Settings
     origins: dict[str, tuple[Any, Rule | None]]
-    serials: tuple[str, ...]
+    serials: tuple[str, ...]  # of what shows PINs
+    security_keys: tuple[str, ...]
     pairing_until: float
     guesses_left: int
     held: bool
@@ -40,10 +43,14 @@ class Explanation:
 
     @property
     def next_step(self) -> str:
-        """One of: refuse, let-in, ask, onboard, ticket."""
+        """One of: refuse, let-in, ask, touch, touch-or-ask, register-key, onboard, ticket."""
         match self.decision:
             case Accept():
                 return "let-in"
+            case Challenge(wants=AskKey(or_passcode=or_passcode)):
+                return "touch-or-ask" if or_passcode else "touch"
+            case Challenge(wants=AskKeyName()):
+                return "register-key"
             case Challenge(reason=Reason.ONBOARDING):
                 return "ticket" if self.hands_out_ticket else "onboard"
             case Challenge() | Reject(reason=Reason.PASSCODE_MISSING):  # one field: the PIN comes with the password
@@ -74,7 +81,8 @@ def explain(snapshot: Snapshot, request: LoginRequest, moment: Moment) -> Explan
         decision=verdict.decision,
         settings=settings,
         origins=snapshot.book.explain(whom),
-        serials=tuple(token.serial for token in usable_tokens(snapshot)),
+        serials=tuple(token.serial for token in usable_tokens(snapshot) if shows_passcodes(token)),
+        security_keys=tuple(token.serial for token in security_keys(snapshot)),
         pairing_until=pairing_open_until(user, settings) if user is not None else 0.0,
         guesses_left=budget_left(snapshot.guesses, settings, moment.now),
         held=is_held(snapshot, settings, moment.now),

@@ -130,15 +130,24 @@ def lint(ctx: click.Context) -> int:
 @click.option("--client", metavar="C", help="Through this RADIUS client.")
 @click.option("--service", metavar="S", help="Through this PAM service. Without both: a terminal of this host.")
 @click.option("--from", "source", metavar="ADDRESS", help="From this address.")
+@click.option("--local", is_flag=True, help="At the machine itself, where a security key may be touched.")
 @json_option
 @click.pass_context
 def explain(
-    ctx: click.Context, name: str, client: str | None, service: str | None, source: str | None, as_json: bool
+    ctx: click.Context,
+    name: str,
+    client: str | None,
+    service: str | None,
+    source: str | None,
+    local: bool,
+    as_json: bool,
 ) -> None:
     """What the next login of a user would do, and the rule behind each point."""
     if client is not None and service is not None:
         raise click.UsageError("--client and --service exclude each other: a login comes through one door")
-    explanation = _explain(ctx, name, client, service, read_address("--from", source))
+    if local and (client is not None or source is not None):
+        raise click.UsageError("--local excludes --client and --from: nobody sits there and comes over a network")
+    explanation = _explain(ctx, name, client, service, read_address("--from", source), local)
     if as_json:
         print_json(_document(name, client, service, explanation))
     else:
@@ -146,7 +155,7 @@ def explain(
 
 
 def _explain(
-    ctx: click.Context, name: str, client: str | None, service: str | None, source: str | None
+    ctx: click.Context, name: str, client: str | None, service: str | None, source: str | None, local: bool
 ) -> "Explanation":
     from store.opening import SystemMoments
     from validation.explaining import explain as explanation_of
@@ -160,7 +169,7 @@ def _explain(
     known = snapshot.client
     request = LoginRequest(
         user=snapshot.user.name,
-        channel=Channel.for_mode(known.mode) if known is not None else Channel.console(),
+        channel=Channel.for_mode(known.mode) if known is not None else Channel.console(local=local),
         client=known.name if known is not None else "",
         client_version=known.version if known is not None else 0,
         source=source,
@@ -177,6 +186,7 @@ def _document(name: str, client: str | None, service: str | None, found: "Explan
         "next_step": found.next_step,
         "reason": str(found.decision.reason),
         "tokens": list(found.serials),
+        "security_keys": list(found.security_keys),
         "settings": {
             key: {"value": value_text(key, value), "set_by": str(rule) if rule is not None else "default"}
             for key, (value, rule) in found.origins.items()
@@ -189,6 +199,9 @@ def _document(name: str, client: str | None, service: str | None, found: "Explan
 _STEPS = {
     "let-in": "a password. It is let in without a PIN",
     "ask": "a password, then a PIN",
+    "touch": "a password, then a touch on a security key",
+    "touch-or-ask": "a password, then a touch on a security key or a PIN",
+    "register-key": "a password, then registers a security key",
     "onboard": "a password, then pairs an app",
     "ticket": "a password, then hands out an enrolment ticket",
     "refuse": "a password and is refused",
@@ -200,6 +213,8 @@ _SHOWN = ("second_factor", "enrolment", "onboarding_over_radius", "reuse_window"
 def _tell(name: str, door: str, found: "Explanation") -> None:
     click.echo(f"The next login of {name} through {door} asks for {_STEPS[found.next_step]} ({found.decision.reason}).")
     click.echo(f"  accepted PINs            {', '.join(found.serials) or 'none'}")
+    if found.security_keys:
+        click.echo(f"  security keys            {', '.join(found.security_keys)}, at the machine itself (--local)")
     for key in _SHOWN:
         value, rule = found.origins[key]
         click.echo(

@@ -233,9 +233,12 @@ def show(ctx: click.Context, serial: str, as_json: bool) -> None:
 
 
 def _document(row: dict[str, Any]) -> dict[str, Any]:
-    document = {name: row[name] for name in ("serial", "user", "kind", "state", "origin", "label", "digits")}
-    document |= {"algorithm": row["algorithm"], "period": row["period"] if row["kind"] == "totp" else None}
-    if row["kind"] == "totp":
+    document = {name: row[name] for name in ("serial", "user", "kind", "state", "origin", "label")}
+    document |= {"digits": row["digits"] if row["kind"] != "webauthn" else None, "algorithm": row["algorithm"]}
+    document |= {"period": row["period"] if row["kind"] == "totp" else None}
+    if row["kind"] == "webauthn":
+        document |= {"sign_count": row["moving_factor"]}
+    elif row["kind"] == "totp":
         document |= {"next_step": row["moving_factor"], "drift": row["drift"], "window": "±1 step"}
     else:
         document |= {"counter": row["moving_factor"], "look_ahead": row["look_ahead"]}
