@@ -37,7 +37,7 @@ def make_credential(chip: Chip, request: Request, call: Call) -> Response:
         pair=KeyPair(algorithm),
         user=request[3],
         resident=bool(options.get("rk")),
-        protection=_asked_protection(chip, request) or UV_OPTIONAL,
+        protection=(chip.knobs.cred_protect_kept and _asked_protection(chip, request)) or UV_OPTIONAL,
     )
     chip.memory.keep(credential)
     return _attested(chip, credential, message, uv, request)
@@ -134,7 +134,7 @@ def _attested(chip: Chip, credential: Credential, message: bytes, uv: bool, requ
 def _statement(chip: Chip, credential: Credential, signed: bytes) -> Mapping[str, Any]:
     if chip.knobs.attestation is Attestation.SELF:
         return {"alg": credential.pair.algorithm, "sig": chip.sign(credential.pair, signed)}
-    attester = chip.authority.attester(chip.knobs.aaguid)
+    attester = chip.attester()
     signed = b"not " + signed if chip.knobs.wrong_signature else signed
     return {"alg": -7, "sig": attester.sign(signed), "x5c": list(attester.chain)}
 
