@@ -201,6 +201,23 @@ def test_unknown_commands_and_missing_parameters(device: CtapHidDevice) -> None:
     assert error_of(lambda: Ctap2(device).send_cbor(Ctap2.CMD.GET_NEXT_ASSERTION)) == ERR.NOT_ALLOWED
 
 
+def test_further_assertions_follow_at_once_or_not_at_all(device: CtapHidDevice, relying: Relying) -> None:
+    for name in ("alice", "bob", "carol"):
+        relying.register(name, resident=True)
+    ctap = Ctap2(device)
+    assert ctap.get_assertion(RP_ID, MESSAGE).number_of_credentials == 3
+    assert ctap.get_next_assertion().user == {"id": b"handle of bob"}
+    ctap.get_info()
+    assert error_of(ctap.get_next_assertion) == ERR.NOT_ALLOWED
+
+
+def test_a_resident_credential_takes_the_place_of_the_same_users(key: SoftwareKey, relying: Relying) -> None:
+    for name in ("alice", "bob", "alice"):
+        relying.register(name, resident=True)
+    relying.register("alice")
+    assert [kept.user["name"] for kept in key.credentials] == ["bob", "alice", "alice"]
+
+
 # --- Touching, while it is in use
 
 

@@ -9,6 +9,7 @@ from fido2.ctap2.pin import ClientPin, PinProtocol, PinProtocolV1, PinProtocolV2
 from fido2.hid import CtapHidDevice
 
 from tests.software_key.authenticator import SoftwareKey
+from tests.software_key.ctaphid import plugged
 from tests.software_key.pins import RETRIES
 from tests.software_key.relying import RP_ID
 
@@ -55,6 +56,14 @@ def test_three_wrong_ones_block_until_it_is_plugged_in_anew(key: SoftwareKey, pi
     key.power_cycle()
     assert pins.get_pin_token(PIN, ASSERT, RP_ID)
     assert pins.get_pin_retries() == (RETRIES, False)
+
+
+def test_plugging_it_in_takes_the_block_away(key: SoftwareKey, pins: ClientPin) -> None:
+    key.set_pin(PIN)
+    for _ in range(3):
+        error_of(lambda: pins.get_pin_token("1357", ASSERT, RP_ID))
+    with plugged(key) as device:
+        assert ClientPin(Ctap2(device)).get_pin_retries() == (5, False)
 
 
 def test_the_eighth_wrong_one_blocks_for_good(key: SoftwareKey, pins: ClientPin) -> None:
