@@ -31,14 +31,7 @@ def make_credential(chip: Chip, request: Request, call: Call) -> Response:
     chip.pins.use_up()
     if excluded:
         raise CtapError(ERR.CREDENTIAL_EXCLUDED)
-    credential = Credential(
-        id=os.urandom(48),
-        rp_hash=rp_hash(rp_id),
-        pair=KeyPair(algorithm),
-        user=request[3],
-        resident=bool(options.get("rk")),
-        protection=(chip.knobs.cred_protect_kept and _asked_protection(chip, request)) or UV_OPTIONAL,
-    )
+    credential = _new_credential(chip, request, algorithm)
     chip.memory.keep(credential)
     return _attested(chip, credential, message, uv, request)
 
@@ -118,6 +111,17 @@ def _asked_protection(chip: Chip, request: Request) -> int | None:
 
 
 # --- Answers
+
+
+def _new_credential(chip: Chip, request: Request, algorithm: int) -> Credential:
+    return Credential(
+        id=os.urandom(48),
+        rp_hash=rp_hash(request[2]["id"]),
+        pair=KeyPair(algorithm),
+        user=request[3],
+        resident=bool(request.get(7, {}).get("rk")),
+        protection=(chip.knobs.cred_protect_kept and _asked_protection(chip, request)) or UV_OPTIONAL,
+    )
 
 
 def _attested(chip: Chip, credential: Credential, message: bytes, uv: bool, request: Request) -> Response:

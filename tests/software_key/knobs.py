@@ -76,6 +76,7 @@ class Knobs:
 
     # How it answers. `fault_at` names the requests that go wrong; none named means all.
     delay: float = 0.0
+    rest_within: float = 5.0  # seconds for the rest of a message that has begun; real keys take 0.5
     fault: Fault = Fault.NONE
     fault_at: frozenset[Command] = frozenset()
 

@@ -115,7 +115,8 @@ def test_packets_out_of_order(line: Line) -> None:
     assert line.hear() == (channel, CTAPHID.PING, b"still there")
 
 
-def test_a_message_whose_rest_does_not_come(line: Line) -> None:
+def test_a_message_whose_rest_does_not_come(key: SoftwareKey, line: Line) -> None:
+    key.knobs.rest_within = 0.0
     channel = line.open()
     line.wire.write_packet(next(packets(channel, CTAPHID.PING, bytes(150))))
     assert line.hear() == error(channel, ERR.TIMEOUT)
