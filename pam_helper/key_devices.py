@@ -76,7 +76,7 @@ class Hidraw:
         return sorted(found, key=lambda one: (len(one.path), one.path))
 
     def describe(self, path: str) -> HidDescriptor:
-        described: HidDescriptor = get_descriptor(path)  # type: ignore[no-untyped-call]
+        described: HidDescriptor = get_descriptor(path)
         return described
 
     def open(self, path: str) -> int:

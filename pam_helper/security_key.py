@@ -108,11 +108,11 @@ class _Order:
     pin: str | None = field(default=None, repr=False)
 
 
-class _Conversation(threading.Thread):
+class _Conversation:
     """With one device, from opening to closing it. It looks, says so, and waits to be told to ask."""
 
     def __init__(self, bus: Bus, plugged: Plugged, wanted: Wish, patience: float, news: "queue.SimpleQueue[_News]"):
-        super().__init__(name="security-key", daemon=True)
+        self.thread = threading.Thread(target=self._run, name="security-key", daemon=True)
         self._bus = bus
         self._plugged = plugged
         self._wanted = wanted
@@ -129,7 +129,7 @@ class _Conversation(threading.Thread):
         self._stop.set()
         self._orders.put(None)
 
-    def run(self) -> None:
+    def _run(self) -> None:
         self._say(_Ended(self._end()))
 
     def _say(self, what: _What) -> None:
@@ -191,7 +191,7 @@ class _Table:
         self._wanted = wanted
         self._patience = time.monotonic() + patience
         self._talks: dict[Plugged, _Conversation] = {}
-        self._threads: list[_Conversation] = []
+        self._open: list[_Conversation] = []
         self._news: queue.SimpleQueue[_News] = queue.SimpleQueue()
         self._next_scan = 0.0
 
@@ -212,8 +212,8 @@ class _Table:
     def _begin(self, plugged: Plugged) -> None:
         talk = _Conversation(self._bus, plugged, self._wanted, self._patience - time.monotonic(), self._news)
         self._talks[plugged] = talk
-        talk.start()
-        self._threads = [one for one in self._threads if one.is_alive()] + [talk]
+        talk.thread.start()
+        self._open = [one for one in self._open if one.thread.is_alive()] + [talk]
 
     def forget(self, plugged: Plugged) -> None:
         """Its conversation ends; what is there at the next scan counts as new."""
@@ -242,11 +242,11 @@ class _Table:
 
     def close(self, seconds: float) -> None:
         """Waits so long for the devices to let go."""
-        for talk in self._threads:
+        for talk in self._open:
             talk.end()
         until = time.monotonic() + seconds
-        for talk in self._threads:
-            talk.join(max(0.0, until - time.monotonic()))
+        for talk in self._open:
+            talk.thread.join(max(0.0, until - time.monotonic()))
 
 
 @dataclass
@@ -538,7 +538,7 @@ class _Task:
         self.wait_for_key = wait_for_key
         self.pin_for = pin_for
         self.bus = bus
-        self.outcome: Outcome = Cancelled()
+        self.outcome: Outcome = Trouble("it was not asked to the end")
         self._pin = pin
 
     def run(self, cancelled: threading.Event, say: Callable[[str], None]) -> None:
