@@ -54,7 +54,7 @@ from pam_helper.key_outcomes import (
     Verifies,
     WrongKey,
 )
-from pam_helper.key_talk import GaveUp, Talk, Wish, speak, wish
+from pam_helper.key_talk import NO_PIN, GaveUp, Pin, Talk, Wish, speak, wish
 from validation.decisions import AskKey, AskNewKey
 from validation.messages import printable
 
@@ -105,7 +105,7 @@ class _Order:
     """Ask now, until then."""
 
     until: float
-    pin: str | None = field(default=None, repr=False)
+    pin: Pin
 
 
 class _Conversation:
@@ -340,7 +340,7 @@ def probe(asked: AskKey | AskNewKey, bus: Bus = HIDRAW) -> Found:
 class _Round:
     """One run of a task. Everything here happens in the thread that runs it."""
 
-    def __init__(self, task: "_Task", pin: str | None, say: Callable[[str], None]) -> None:
+    def __init__(self, task: "_Task", pin: Pin, say: Callable[[str], None]) -> None:
         self._task = task
         self._pin = pin
         self._say_text = say
@@ -402,8 +402,8 @@ class _Round:
                 return what if self._settled and not self._asked else None
 
     def _take_ready(self, ready: Ready) -> Outcome | None:
-        if ready.verifies is Verifies.NOT or (ready.verifies is Verifies.BY_ITSELF and self._pin is None):
-            self._ask(ready, None)
+        if ready.verifies is Verifies.NOT or (ready.verifies is Verifies.BY_ITSELF and not self._pin.given):
+            self._ask(ready, NO_PIN)
             return None
         return self._give_out() if self._settled else None
 
@@ -466,11 +466,11 @@ class _Round:
         """The PIN goes to one key; the other keys that want one are left alone."""
         waiting = [ready for ready in self._seen.ready() if ready.key.plugged not in self._asked]
         for ready in waiting:
-            if self._pin is not None and self._task.pin_for in (None, ready.key.plugged):
-                pin, self._pin = self._pin, None
+            if self._pin.given and self._task.pin_for in (None, ready.key.plugged):
+                pin, self._pin = self._pin, NO_PIN
                 self._ask(ready, pin)
             elif ready.verifies is Verifies.BY_ITSELF:
-                self._ask(ready, None)
+                self._ask(ready, NO_PIN)
         left = [ready for ready in waiting if ready.key.plugged not in self._asked]
         if left and not self._asked:
             return PinNeeded(left[0].tries_left or 0, left[0].key)
@@ -479,7 +479,7 @@ class _Round:
             self._seen.looks.pop(ready.key.plugged, None)
         return None
 
-    def _ask(self, ready: Ready, pin: str | None) -> None:
+    def _ask(self, ready: Ready, pin: Pin) -> None:
         self._asked.add(ready.key.plugged)
         self._table.ask(ready.key.plugged, _Order(self._until, pin))
 
@@ -539,10 +539,10 @@ class _Task:
         self.pin_for = pin_for
         self.bus = bus
         self.outcome: Outcome = Trouble("it was not asked to the end")
-        self._pin = pin
+        self._pin = Pin(pin)
 
     def run(self, cancelled: threading.Event, say: Callable[[str], None]) -> None:
-        pin, self._pin = self._pin, None
+        pin, self._pin = self._pin, NO_PIN
         self.outcome = _Round(self, pin, say).outcome(cancelled)
 
 

@@ -9,7 +9,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -162,6 +162,13 @@ def credential_wanted(
     return AskNewKey(
         RP_ID, "Example", ORIGIN, CHALLENGE, b"handle", "alice", exclude, algorithms, verify_user, attestation
     )
+
+
+class KeyThatWantsANewPin(SoftwareKey):
+    """Its administrator set a PIN that has to be changed before it is used (forcePINChange)."""
+
+    def _info(self) -> Mapping[int, Any]:
+        return {**super()._info(), 12: True}
 
 
 class KeyWithFinger(SoftwareKey):

