@@ -71,12 +71,15 @@ class Hidraw:
     """Linux."""
 
     def plugged(self) -> list[Plugged]:
-        with os.scandir("/dev") as entries:
-            found = [Plugged(entry.path, entry.inode()) for entry in entries if entry.name.startswith("hidraw")]
+        try:
+            with os.scandir("/dev") as entries:
+                found = [Plugged(entry.path, entry.inode()) for entry in entries if entry.name.startswith("hidraw")]
+        except OSError:
+            return []
         return sorted(found, key=lambda one: (len(one.path), one.path))
 
     def describe(self, path: str) -> HidDescriptor:
-        described: HidDescriptor = get_descriptor(path)  # type: ignore[no-untyped-call]
+        described: HidDescriptor = get_descriptor(path)
         return described
 
     def open(self, path: str) -> int:
@@ -108,7 +111,11 @@ class Connection(CtapHidConnection):
     def read_packet(self) -> bytes:
         quiet = time.monotonic() + QUIET
         while True:
-            self._await(select.POLLIN, quiet)
+            try:
+                self._await(select.POLLIN, quiet)
+            except Mute:
+                self._cancel()  # it may blink all the same
+                raise
             packet = os.read(self._handle, self._packet)
             if not packet:
                 raise OSError(ENODEV, os.strerror(ENODEV))
@@ -141,9 +148,12 @@ class Connection(CtapHidConnection):
                 return
 
     def _begin_to_stop(self) -> None:
-        """python-fido2 cancels when a packet has come; a key that has gone quiet is told here."""
         self._stopping = True
         self.until = min(self.until, time.monotonic() + STOPPING)
+        self._cancel()
+
+    def _cancel(self) -> None:
+        """python-fido2 cancels when a packet has come; here a key is told that says nothing."""
         if self._channel != _BROADCAST:
             cancel = self._channel + bytes([_START | CTAPHID.CANCEL])
             self._put(cancel.ljust(self._packet, b"\0"))

@@ -66,6 +66,23 @@ class GaveUp(Exception):
         self.again = again
 
 
+class Pin:
+    """What was typed, to be taken once: so it is tried once, and forgotten before the touch."""
+
+    def __init__(self, typed: str | None) -> None:
+        self.given = typed is not None
+        self._typed = typed
+
+    def take(self) -> str:
+        typed, self._typed = self._typed, None
+        if typed is None:
+            raise ValueError("no PIN, or no longer")
+        return typed
+
+
+NO_PIN = Pin(None)
+
+
 class Holds(Enum):
     NONE = auto()
     UNTOLD = auto()  # before its PIN
@@ -91,7 +108,7 @@ class Wish(Protocol):
     def look(self, ctap: Ctap, key: Key) -> Look:
         """Silently."""
 
-    def ask(self, talk: Talk, ready: Ready, pin: str | None) -> Outcome:
+    def ask(self, talk: Talk, ready: Ready, pin: Pin) -> Outcome:
         """Of a key that `look` called Ready. Raises GaveUp, and what the connection raises."""
 
 
@@ -214,11 +231,11 @@ def _must_verify(info: Info, wanted: bool, making: bool) -> bool:
     return bool(making and configured and not info.options.get("makeCredUvNotRqd"))
 
 
-def _prove(talk: Talk, ctap: Ctap2, ready: Ready, pin: str | None, rp_id: str, making: bool) -> Proof | Outcome:
+def _prove(talk: Talk, ctap: Ctap2, ready: Ready, pin: Pin, rp_id: str, making: bool) -> Proof | Outcome:
     if ready.verifies is Verifies.NOT:
         return Proof()
     permissions = _PERMISSION.MAKE_CREDENTIAL | _PERMISSION.GET_ASSERTION if making else _PERMISSION.GET_ASSERTION
-    if pin is not None and ctap.info.options.get("clientPin"):
+    if pin.given and ctap.info.options.get("clientPin"):
         return _prove_by_pin(talk, ctap, pin, permissions, rp_id)
     if ready.verifies is Verifies.BY_PIN:
         return PinNeeded(ready.tries_left or 0, talk.key)
@@ -228,11 +245,11 @@ def _prove(talk: Talk, ctap: Ctap2, ready: Ready, pin: str | None, rp_id: str, m
     return Proof(client.get_uv_token(permissions, rp_id, talk.stop, talk.keepalive), client.protocol)
 
 
-def _prove_by_pin(talk: Talk, ctap: Ctap2, pin: str, permissions: ClientPin.PERMISSION, rp_id: str) -> Proof | Outcome:
+def _prove_by_pin(talk: Talk, ctap: Ctap2, pin: Pin, permissions: ClientPin.PERMISSION, rp_id: str) -> Proof | Outcome:
     state = _readiness_of_pin(ctap, talk.key)
     if not isinstance(state, Ready):
         return state
-    plain = unicodedata.normalize("NFC", pin)
+    plain = unicodedata.normalize("NFC", pin.take())
     if not _could_be_right(plain):
         return PinWrong(state.tries_left or 0, talk.key)
     client = ClientPin(ctap)
@@ -262,12 +279,12 @@ class WantsAssertion:
             return readiness(ctap, key, _must_verify(ctap.info, self._asked.verify_user, making=False))
         return Unusable(_NO_PIN_OF_ITS_OWN, key) if self._asked.verify_user else Ready(key, Verifies.NOT)
 
-    def ask(self, talk: Talk, ready: Ready, pin: str | None) -> Outcome:
+    def ask(self, talk: Talk, ready: Ready, pin: Pin) -> Outcome:
         if isinstance(talk.ctap, Ctap1):
             return self._ask_u2f(talk, talk.ctap)
         return _explained(talk, talk.ctap, pin, lambda ctap: self._ask(talk, ctap, ready, pin))
 
-    def _ask(self, talk: Talk, ctap: Ctap2, ready: Ready, pin: str | None) -> Outcome:
+    def _ask(self, talk: Talk, ctap: Ctap2, ready: Ready, pin: Pin) -> Outcome:
         proof = _prove(talk, ctap, ready, pin, self._asked.rp_id, making=False)
         if not isinstance(proof, Proof):
             return proof
@@ -317,12 +334,12 @@ class WantsCredential:
             return readiness(ctap, key, _must_verify(ctap.info, self._asked.verify_user, making=True))
         return Unusable(_NO_PIN_OF_ITS_OWN, key) if self._asked.verify_user else Ready(key, Verifies.NOT)
 
-    def ask(self, talk: Talk, ready: Ready, pin: str | None) -> Outcome:
+    def ask(self, talk: Talk, ready: Ready, pin: Pin) -> Outcome:
         if isinstance(talk.ctap, Ctap1):
             return self._ask_u2f(talk, talk.ctap)
         return _explained(talk, talk.ctap, pin, lambda ctap: self._ask(talk, ctap, ready, pin))
 
-    def _ask(self, talk: Talk, ctap: Ctap2, ready: Ready, pin: str | None) -> Outcome:
+    def _ask(self, talk: Talk, ctap: Ctap2, ready: Ready, pin: Pin) -> Outcome:
         proof = _prove(talk, ctap, ready, pin, self._asked.rp_id, making=True)
         if not isinstance(proof, Proof):
             return proof
@@ -372,14 +389,14 @@ _NO_ALGORITHM = "it knows none of the signature algorithms that are accepted"
 # --- What goes wrong
 
 
-def _explained(talk: Talk, ctap: Ctap2, pin: str | None, work: Callable[[Ctap2], Outcome]) -> Outcome:
+def _explained(talk: Talk, ctap: Ctap2, pin: Pin, work: Callable[[Ctap2], Outcome]) -> Outcome:
     try:
         return work(ctap)
     except CtapError as error:
         return _meaning(error, talk, ctap, pin)
 
 
-def _meaning(error: CtapError, talk: Talk, ctap: Ctap2, pin: str | None) -> Outcome:
+def _meaning(error: CtapError, talk: Talk, ctap: Ctap2, pin: Pin) -> Outcome:
     key = talk.key
     match error.code:
         case _ERR.PIN_INVALID:
@@ -401,16 +418,16 @@ def _meaning(error: CtapError, talk: Talk, ctap: Ctap2, pin: str | None) -> Outc
         case _ERR.KEY_STORE_FULL:
             return Unusable("it has no room left", key)
         case _ERR.KEEPALIVE_CANCEL | _ERR.USER_ACTION_TIMEOUT | _ERR.ACTION_TIMEOUT:
-            raise GaveUp(again=pin is None) from None
+            raise GaveUp(again=not pin.given) from None
         case _:
             return Trouble(f"{key.product} answers {error.code.name}")
 
 
-def _pin_instead(error: CtapError, talk: Talk, ctap: Ctap2, pin: str | None) -> Outcome:
+def _pin_instead(error: CtapError, talk: Talk, ctap: Ctap2, pin: Pin) -> Outcome:
     """It wants more than it said, or a finger was not recognised."""
     if not ctap.info.options.get("clientPin"):
         return Denied(talk.key) if ctap.info.options.get("uv") else NoPinSet(talk.key)
-    if pin is not None:
+    if pin.given:
         return Trouble(f"{talk.key.product} answers {error.code.name}, though its PIN was right")
     state = _readiness_of_pin(ctap, talk.key)
     return PinNeeded(state.tries_left or 0, talk.key) if isinstance(state, Ready) else state

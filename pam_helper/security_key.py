@@ -55,7 +55,7 @@ from pam_helper.key_outcomes import (
     Verifies,
     WrongKey,
 )
-from pam_helper.key_talk import GaveUp, Talk, Wish, speak, wish
+from pam_helper.key_talk import NO_PIN, GaveUp, Pin, Talk, Wish, speak, wish
 from validation.decisions import AskKey, AskNewKey
 from validation.messages import printable
 
@@ -106,14 +106,14 @@ class _Order:
     """Ask now, until then."""
 
     until: float
-    pin: str | None = field(default=None, repr=False)
+    pin: Pin
 
 
-class _Conversation(threading.Thread):
+class _Conversation:
     """With one device, from opening to closing it. It looks, says so, and waits to be told to ask."""
 
     def __init__(self, bus: Bus, plugged: Plugged, wanted: Wish, patience: float, news: "queue.SimpleQueue[_News]"):
-        super().__init__(name="security-key", daemon=True)
+        self.thread = threading.Thread(target=self._run, name="security-key", daemon=True)
         self._bus = bus
         self._plugged = plugged
         self._wanted = wanted
@@ -130,7 +130,7 @@ class _Conversation(threading.Thread):
         self._stop.set()
         self._orders.put(None)
 
-    def run(self) -> None:
+    def _run(self) -> None:
         self._say(_Ended(self._end()))
 
     def _say(self, what: _What) -> None:
@@ -192,7 +192,7 @@ class _Table:
         self._wanted = wanted
         self._patience = time.monotonic() + patience
         self._talks: dict[Plugged, _Conversation] = {}
-        self._threads: list[_Conversation] = []
+        self._open: list[_Conversation] = []
         self._news: queue.SimpleQueue[_News] = queue.SimpleQueue()
         self._next_scan = 0.0
 
@@ -213,8 +213,8 @@ class _Table:
     def _begin(self, plugged: Plugged) -> None:
         talk = _Conversation(self._bus, plugged, self._wanted, self._patience - time.monotonic(), self._news)
         self._talks[plugged] = talk
-        talk.start()
-        self._threads = [one for one in self._threads if one.is_alive()] + [talk]
+        talk.thread.start()
+        self._open = [one for one in self._open if one.thread.is_alive()] + [talk]
 
     def forget(self, plugged: Plugged) -> None:
         """Its conversation ends; what is there at the next scan counts as new."""
@@ -243,11 +243,11 @@ class _Table:
 
     def close(self, seconds: float) -> None:
         """Waits so long for the devices to let go."""
-        for talk in self._threads:
+        for talk in self._open:
             talk.end()
         until = time.monotonic() + seconds
-        for talk in self._threads:
-            talk.join(max(0.0, until - time.monotonic()))
+        for talk in self._open:
+            talk.thread.join(max(0.0, until - time.monotonic()))
 
 
 @dataclass
@@ -341,7 +341,7 @@ def probe(asked: AskKey | AskNewKey, bus: Bus = HIDRAW) -> Found:
 class _Round:
     """One run of a task. Everything here happens in the thread that runs it."""
 
-    def __init__(self, task: "_Task", pin: str | None, say: Callable[[str], None]) -> None:
+    def __init__(self, task: "_Task", pin: Pin, say: Callable[[str], None]) -> None:
         self._task = task
         self._pin = pin
         self._say_text = say
@@ -403,8 +403,8 @@ class _Round:
                 return what if self._settled and not self._asked else None
 
     def _take_ready(self, ready: Ready) -> Outcome | None:
-        if ready.verifies is Verifies.NOT or (ready.verifies is Verifies.BY_ITSELF and self._pin is None):
-            self._ask(ready, None)
+        if ready.verifies is Verifies.NOT or (ready.verifies is Verifies.BY_ITSELF and not self._pin.given):
+            self._ask(ready, NO_PIN)
             return None
         return self._give_out() if self._settled else None
 
@@ -467,11 +467,11 @@ class _Round:
         """The PIN goes to one key; the other keys that want one are left alone."""
         waiting = [ready for ready in self._seen.ready() if ready.key.plugged not in self._asked]
         for ready in waiting:
-            if self._pin is not None and self._task.pin_for in (None, ready.key.plugged):
-                pin, self._pin = self._pin, None
+            if self._pin.given and self._task.pin_for in (None, ready.key.plugged):
+                pin, self._pin = self._pin, NO_PIN
                 self._ask(ready, pin)
             elif ready.verifies is Verifies.BY_ITSELF:
-                self._ask(ready, None)
+                self._ask(ready, NO_PIN)
         left = [ready for ready in waiting if ready.key.plugged not in self._asked]
         if left and not self._asked:
             return PinNeeded(left[0].tries_left or 0, left[0].key)
@@ -480,7 +480,7 @@ class _Round:
             self._seen.looks.pop(ready.key.plugged, None)
         return None
 
-    def _ask(self, ready: Ready, pin: str | None) -> None:
+    def _ask(self, ready: Ready, pin: Pin) -> None:
         self._asked.add(ready.key.plugged)
         self._table.ask(ready.key.plugged, _Order(self._until, pin))
 
@@ -539,11 +539,11 @@ class _Task:
         self.wait_for_key = wait_for_key
         self.pin_for = pin_for
         self.bus = bus
-        self.outcome: Outcome = Cancelled()
-        self._pin = pin
+        self.outcome: Outcome = Trouble("it was not asked to the end")
+        self._pin = Pin(pin)
 
     def run(self, cancelled: threading.Event, say: Callable[[str], None]) -> None:
-        pin, self._pin = self._pin, None
+        pin, self._pin = self._pin, NO_PIN
         self.outcome = _Round(self, pin, say).outcome(cancelled)
 
 
