@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
-from tests.validation.signing_key import SigningKey, cbor
+from tests.validation.signing_key import AAGUID, SigningKey, cbor
 from validation.decisions import AskNewKey
 from validation.requests import NewCredential
 
@@ -35,7 +35,9 @@ class Maker:
         self._root_key = ec.generate_private_key(ec.SECP256R1())
         self._batch_key = ec.generate_private_key(ec.SECP256R1())
         self.root = self._certificate("root", self._root_key, "root", self._root_key, may_issue=True)
-        self._batch = self._certificate("batch", self._batch_key, "root", self._root_key)
+
+    def _of_model(self, model: bytes | None) -> bytes:
+        return self._certificate("batch", self._batch_key, "root", self._root_key, model=model)
 
     def attested(
         self,
@@ -44,15 +46,19 @@ class Maker:
         by_itself: bool = False,
         spoiled: bool = False,
         through_a_leaf: bool = False,
+        model: bytes | None = AAGUID,
     ) -> NewCredential:
         """What `key` makes, and who vouches for it: the maker's batch certificate unless something else is said."""
         plain = key.make(asked)
         data = _authenticator_data(plain.attestation_object)
         signed = data + hashlib.sha256(plain.client_data).digest()
-        signer, chain = self._batch_key, [self._batch]
+        signer, chain = self._batch_key, [self._of_model(model)]
         if through_a_leaf:
             signer = ec.generate_private_key(ec.SECP256R1())
-            chain = [self._certificate("forged", signer, "batch", self._batch_key), self._batch]
+            chain = [
+                self._certificate("forged", signer, "batch", self._batch_key, model=AAGUID),
+                self._of_model(AAGUID),
+            ]
         if by_itself:
             signer, chain = key.private, []
         signature = signer.sign(signed + (b"x" if spoiled else b""), ec.ECDSA(hashes.SHA256()))
@@ -66,6 +72,7 @@ class Maker:
         issuer: str,
         by: ec.EllipticCurvePrivateKey,
         may_issue: bool = False,
+        model: bytes | None = None,
     ) -> bytes:
         builder = (
             x509.CertificateBuilder()
@@ -77,6 +84,9 @@ class Maker:
             .not_valid_after(_END)
             .add_extension(x509.BasicConstraints(ca=may_issue, path_length=None), critical=True)
         )
+        if model is not None:
+            named = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.3.6.1.4.1.45724.1.1.4"), b"\x04\x10" + model)
+            builder = builder.add_extension(named, critical=False)
         return builder.sign(by, hashes.SHA256()).public_bytes(Encoding.DER)
 
 

@@ -29,9 +29,28 @@ def check(site: Site, attestation: "AttestationObject", client_data_hash: bytes)
         path = kind.verify(attestation.att_stmt, attestation.auth_data, client_data_hash).trust_path
         if not path:  # nobody but the key itself has signed
             raise NotTrusted("no certificate")
+        _check_model(path[0], bytes(data.aaguid))
         verify_x509_chain([*path, _root(site, path)])
     except InvalidAttestation as error:
         raise NotTrusted(type(error).__name__) from None
+
+
+_MODEL = "1.3.6.1.4.1.45724.1.1.4"  # id-fido-gen-ce-aaguid (WebAuthn 8.2.1)
+
+
+def _check_model(leaf: bytes, aaguid: bytes) -> None:
+    """The certificate itself names the model: else one maker's simplest key could pass for his best. Dates are not
+    looked at: a key does not get worse when the certificate it was made with has run out."""
+    from cryptography import x509
+
+    certificate = x509.load_der_x509_certificate(leaf)
+    try:
+        named = certificate.extensions.get_extension_for_oid(x509.ObjectIdentifier(_MODEL)).value
+    except x509.ExtensionNotFound:
+        raise NotTrusted("a certificate that names no model") from None
+    # An OCTET STRING of 16 octets inside the extension's own.
+    if not isinstance(named, x509.UnrecognizedExtension) or named.value != b"\x04\x10" + aaguid:
+        raise NotTrusted("a certificate of another model")
 
 
 def _root(site: Site, path: list[bytes]) -> bytes:

@@ -288,6 +288,8 @@ def test_an_allowed_model_must_be_vouched_for_by_its_maker(maker: certificates.M
         Flaw.UNTRUSTED
     )
     assert outcome(maker.attested(key, asked, spoiled=True)) is Flaw.UNTRUSTED
+    assert outcome(maker.attested(key, asked, model=None)) is Flaw.UNTRUSTED
+    assert outcome(maker.attested(key, asked, model=bytes(16))) is Flaw.UNTRUSTED
     assert x509.load_der_x509_certificate(maker.root)
 
 
