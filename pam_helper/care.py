@@ -6,10 +6,9 @@ here by the same commands, with the user as actor.
 """
 
 import time
-from collections.abc import Generator
 from dataclasses import replace
 
-from pam_helper.dialogue import Desk, End, Show, Step, Talk, Verdict, conversation, lines, picture, question, spelled
+from pam_helper.dialogue import Desk, End, Show, Talk, Verdict, conversation, lines, picture, question, spelled
 from pam_helper.hello import without_surrogates
 from pam_helper.rights import REDEEM, Asked
 from validation.decisions import Accept, Reject
@@ -199,7 +198,7 @@ def _request(asked: Asked, desk: Desk, name: str, purpose: Purpose, replaces: st
     )
 
 
-def _refused(outcome: object) -> Generator[Step, str, None]:
+def _refused(outcome: object) -> Talk:
     if isinstance(outcome, Reject):
         yield from lines(outcome.text, error=True)
         yield End(Verdict.DENIED, outcome.delay)

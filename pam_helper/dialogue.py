@@ -6,10 +6,11 @@ wrong password is asked for PINs like anybody else, and refused at the end. PAM_
 let somebody in without a PIN, and the rest of the stack must judge the password as it would without us.
 """
 
+import threading
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field, replace
 from enum import Enum
-from typing import TypeAlias
+from typing import Protocol, TypeAlias, TypeVar
 
 from first_factor import Checker
 from pam_helper.hello import without_surrogates
@@ -56,6 +57,25 @@ class SetAuthtok:
     text: str = field(repr=False)
 
 
+class Task(Protocol):
+    """Something slow that is no typing, a key that is to be touched. It runs in a thread of its own, and what became of
+    it the task itself can tell; but not before its wait is over."""
+
+    @property
+    def seconds(self) -> float:
+        """How long it may take at most."""
+
+    def run(self, cancelled: threading.Event, say: Callable[[str], None]) -> None:
+        """Returns soon after `cancelled` is set. What it says is shown while it runs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """For a task, or until the person types a line instead."""
+
+    task: Task
+
+
 class Verdict(Enum):
     """For the module; the values are those of the frame."""
 
@@ -72,8 +92,11 @@ class End:
     reason: str = field(default="", compare=False)  # for the log alone
 
 
-Step: TypeAlias = Show | Prompt | SetAuthtok | End
-Talk: TypeAlias = Generator[Step, str, None]  # an answer is sent back for each Prompt
+T = TypeVar("T")
+Step: TypeAlias = Show | Prompt | SetAuthtok | Waiting | End
+# Sent back is what was typed, for a Prompt; for a Waiting the same, or None if nothing was. None for everything else.
+Asking: TypeAlias = Generator[Step, str | None, T]
+Talk: TypeAlias = Asking[None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +191,7 @@ def proved_by_ssh_key(asked: Asked) -> bool:
 
 def conversation(
     request: LoginRequest, outcome: Outcome, desk: Desk, tty: str | None
-) -> Generator[Step, str, Decision | StoreUnavailable]:
+) -> Asking[Decision | StoreUnavailable]:
     """Show and ask what the gate says, until it asks no more."""
     while isinstance(outcome, Challenge):
         yield from _shown(outcome, desk.columns(tty))
@@ -198,11 +221,19 @@ def _shown(challenge: Challenge, columns: int) -> Iterator[Show]:
             yield from lines(after)
 
 
-def question(text: str, hidden: bool = True) -> Generator[Step, str, str]:
+def question(text: str, hidden: bool = True) -> Asking[str]:
     """Its last line is asked; what stands above it is shown."""
     *above, last = lines(text.rstrip("\n"))
     yield from above
-    return (yield Prompt(last.text, hidden))
+    typed = yield Prompt(last.text, hidden)
+    if typed is None:
+        raise TypeError("a prompt has an answer")
+    return typed
+
+
+def waiting(task: Task) -> Asking[str | None]:
+    """The line that was typed instead, "" for Enter alone; None: the task has ended, or could not begin."""
+    return (yield Waiting(task))
 
 
 def picture(uri: str, columns: int) -> Iterator[Show]:

@@ -65,8 +65,8 @@ def peers_nm() -> str:
     return shutil.which("nm") or "nm"
 
 
-# No getenv, no signal or sigaction, no set*uid, no fork or exec, no thread-unsafe call; nothing that changes the settings
-# of a terminal or writes to it.
+# No getenv, no signal or sigaction, no set*uid, no fork or exec, no thread-unsafe call; nothing writes to a terminal or
+# changes its settings.
 MAY_CALL = {
     "__errno_location", "__explicit_bzero_chk", "__snprintf_chk", "__stack_chk_fail", "__strcpy_chk", "__stpcpy_chk",
     "calloc", "clock_gettime", "close", "connect", "explicit_bzero", "free", "geteuid", "getpgrp", "getsockopt",
