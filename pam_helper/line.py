@@ -104,7 +104,7 @@ class Line:
         """A line that was typed at the last moment comes too late."""
         self._send_octets(Type.STOP, b"")
         frame = self._next(self._sent)
-        if frame.type is not Type.STOPPED:
+        if frame != Frame(Type.STOPPED):
             _line(frame)
 
     # --- the end
