@@ -6,13 +6,12 @@ here by the same commands, with the user as actor.
 """
 
 import time
-from collections.abc import Generator
 from dataclasses import replace
 
 from pam_helper.dialogue import Desk, conversation, spelled
 from pam_helper.hello import without_surrogates
 from pam_helper.rights import REDEEM, Asked
-from pam_helper.steps import End, Show, Step, Talk, Verdict, lines, picture, question
+from pam_helper.steps import End, Show, Talk, Verdict, lines, picture, question
 from validation.decisions import Accept, Reject
 from validation.errors import BadInput, Refused, StoreUnavailable, TwofoldError
 from validation.explaining import Outlook, Registration
@@ -245,7 +244,7 @@ def _request(asked: Asked, desk: Desk, name: str, purpose: Purpose, replaces: st
     )
 
 
-def _refused(outcome: object) -> Generator[Step, str, None]:
+def _refused(outcome: object) -> Talk:
     if isinstance(outcome, Reject):
         yield from lines(outcome.text, error=True)
         yield End(Verdict.DENIED, outcome.delay)

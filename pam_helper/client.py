@@ -1,17 +1,23 @@
 """Talking to the helper from a terminal: what it shows is printed, what it asks is read.
 
 Rules: a terminal is asked as the helper says, with or without echo; standard input that is no terminal gives a line
-for each question. Only a whole final frame is an end.
+for each question. While the helper waits for something else than typing, a line may be typed at a terminal; Ctrl-C ends
+the command and, by that, the wait. Only a whole final frame is an end.
 """
 
+import contextlib
+import os
+import select
 import socket
 import sys
+import termios
+import time
 from pathlib import Path
 
 import click
 
 from pam_helper import hello as greeting
-from pam_helper.frames import TO_MODULE, BadFrame, Frame, Parser, Type
+from pam_helper.frames import LINE_MOST, TO_MODULE, WAIT_MOST, BadFrame, Frame, Parser, Type
 from pam_helper.hello import Hello
 from pam_helper.sockets import peer_of
 from validation.errors import BadInput, Refused, StoreUnavailable
@@ -33,7 +39,7 @@ def converse(path: Path, hello: Hello, trusted: tuple[int, ...] = (0,)) -> None:
             if peer_of(connection).uid not in trusted:
                 raise Refused(f"{path} is not root's; nothing was told to it")
             connection.sendall(Frame(Type.HELLO, greeting.encode(hello)).encode())
-            _to_the_end(connection)
+            _Conversation(connection).to_the_end()
     except BadFrame as error:
         raise StoreUnavailable(f"the helper at {path} speaks otherwise than this command: {error}") from None
     except OSError as error:
@@ -41,18 +47,89 @@ def converse(path: Path, hello: Hello, trusted: tuple[int, ...] = (0,)) -> None:
         raise StoreUnavailable(f"no helper answers at {path} ({why}); is it running? twofold pam serve") from None
 
 
-def _to_the_end(connection: socket.socket) -> None:
-    parser = Parser(TO_MODULE)
-    while True:
-        while (frame := parser.take()) is None:
-            octets = connection.recv(_CHUNK)
+class _Conversation:
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self._parser = Parser(TO_MODULE)
+        self._stop_may_come = False  # it may cross a line that was sent
+
+    def to_the_end(self) -> None:
+        while (frame := self._next()).type is not Type.FINAL:
+            self._obey(frame)
+        _judge(frame.payload[:1])
+
+    def _next(self) -> Frame:
+        while (frame := self._parser.take()) is None:
+            octets = self._connection.recv(_CHUNK)
             if not octets:
                 raise StoreUnavailable("the helper hung up")
-            parser.feed(octets)
-        if frame.type is Type.FINAL:
-            _judge(frame.payload[:1])
-            return
-        _shown(connection, frame)
+            self._parser.feed(octets)
+        return frame
+
+    def _say(self, kind: Type, payload: bytes = b"") -> None:
+        self._connection.sendall(Frame(kind, payload).encode())
+
+    def _obey(self, frame: Frame) -> None:
+        crossed, self._stop_may_come = self._stop_may_come, False
+        match frame.type:
+            case Type.INFO | Type.ERROR:
+                _show(frame)
+                self._stop_may_come = crossed
+            case Type.PROMPT | Type.PROMPT_HIDDEN:
+                self._say(Type.REPLY, _read(_text(frame), hidden=frame.type is Type.PROMPT_HIDDEN))
+            case Type.WAIT:
+                self._wait(frame.payload)
+            case Type.STOP if not crossed:
+                raise BadFrame("the end of a wait, without a wait")
+            case _:  # a stop that crossed our line, or what is for PAM alone
+                return
+
+    # --- a wait
+
+    def _wait(self, payload: bytes) -> None:
+        seconds = int.from_bytes(payload, "big") / 1000
+        if len(payload) != 4 or seconds > WAIT_MOST:
+            raise BadFrame("a wait without an end")
+        until = time.monotonic() + seconds + _WITHIN
+        _forget_typed()
+        while (frame := self._in_wait(until)) is not None:
+            if frame.type is Type.STOP:
+                _forget_typed()
+                self._say(Type.STOPPED)
+                return
+            if frame.type not in (Type.INFO, Type.ERROR):
+                raise BadFrame(f"frame {frame.type.name} is not expected in a wait")
+            _show(frame)
+        self._say(Type.LINE, _typed_line())
+        self._stop_may_come = True
+
+    def _in_wait(self, until: float) -> Frame | None:
+        """What the helper says; None if a line was typed before that."""
+        frame = self._parser.take()
+        return frame if frame is not None or self._is_typed_first(until) else self._next()
+
+    def _is_typed_first(self, until: float) -> bool:
+        either = select.poll()
+        either.register(self._connection, select.POLLIN)
+        if sys.stdin.isatty():
+            either.register(sys.stdin, select.POLLIN)
+        ready = either.poll(max(0.0, until - time.monotonic()) * 1000)
+        if not ready:
+            raise StoreUnavailable("the helper has not ended its wait in time")
+        return all(descriptor != self._connection.fileno() for descriptor, _ in ready)
+
+
+def _typed_line() -> bytes:
+    """Ctrl-D, a NUL, and what is longer than a line may be, count as an empty one."""
+    octets = os.read(sys.stdin.fileno(), _CHUNK).removesuffix(b"\n")
+    return b"" if b"\0" in octets or len(octets) > LINE_MOST else octets
+
+
+def _forget_typed() -> None:
+    """What was typed before a wait, or begun when it ends, is nobody's."""
+    if sys.stdin.isatty():
+        with contextlib.suppress(termios.error):
+            termios.tcflush(sys.stdin, termios.TCIFLUSH)
 
 
 def _judge(verdict: bytes) -> None:
@@ -62,18 +139,12 @@ def _judge(verdict: bytes) -> None:
         raise Refused("refused")
 
 
-def _shown(connection: socket.socket, frame: Frame) -> None:
-    text = without_controls(frame.payload.decode("utf-8", "replace"))
-    match frame.type:
-        case Type.INFO:
-            click.echo(text)
-        case Type.ERROR:
-            click.echo(text, err=True)
-        case Type.PROMPT | Type.PROMPT_HIDDEN:
-            answer = _read(text, hidden=frame.type is Type.PROMPT_HIDDEN)
-            connection.sendall(Frame(Type.REPLY, answer).encode())
-        case _:  # for PAM alone
-            return
+def _text(frame: Frame) -> str:
+    return without_controls(frame.payload.decode("utf-8", "replace"))
+
+
+def _show(frame: Frame) -> None:
+    click.echo(_text(frame), err=frame.type is Type.ERROR)
 
 
 def _read(question: str, hidden: bool) -> bytes:

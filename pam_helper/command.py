@@ -42,6 +42,7 @@ def _serve(config: Config, chosen: tuple[str, ...]) -> None:
     from pam_helper import sockets, terminal
     from pam_helper.dialogue import Desk
     from pam_helper.owner import AsRoot, rights_of_owner
+    from pam_helper.seats import Logind
     from pam_helper.security_key import keys_here
     from pam_helper.service import Helper, hold
     from store.opening import open_gate
@@ -61,7 +62,7 @@ def _serve(config: Config, chosen: tuple[str, ...]) -> None:
         keys_here(config.security_key.wait),
     )
     listeners = sockets.listening(config.pam, chosen)
-    helper = Helper(desk, config.pam, config.database, listeners)
+    helper = Helper(desk, config.pam, config.security_key, config.database, listeners, Logind())
     told = _signals(signal.SIGTERM, signal.SIGINT)
     helper.start()
     for listener in listeners:

@@ -6,14 +6,14 @@ wrong password is asked for PINs like anybody else, and refused at the end. PAM_
 let somebody in without a PIN, and the rest of the stack must judge the password as it would without us.
 """
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from first_factor import Checker
 from pam_helper.hello import without_surrogates
 from pam_helper.key_dialogue import Keys, Told, registered, touched
 from pam_helper.rights import Asked
-from pam_helper.steps import End, SetAuthtok, Show, Step, Talk, Verdict, lines, picture, question
+from pam_helper.steps import Asking, End, SetAuthtok, Show, Talk, Verdict, lines, picture, question
 from validation.decisions import Accept, AskKey, AskKeyName, AskNewKey, Challenge, Decision, Reason, Reject
 from validation.errors import StoreUnavailable
 from validation.gate import Gate, Outcome
@@ -137,7 +137,7 @@ def proved_by_ssh_key(asked: Asked) -> bool:
 
 def conversation(
     request: LoginRequest, outcome: Outcome, desk: Desk, tty: str | None
-) -> Generator[Step, str, Decision | StoreUnavailable]:
+) -> Asking[Decision | StoreUnavailable]:
     """Show and ask what the gate says, until it asks no more."""
     while isinstance(outcome, Challenge):
         answer = replace(request, first_factor=NOT_CHECKED, passcode=None, state=outcome.state)
@@ -159,15 +159,13 @@ def conversation(
     return outcome
 
 
-def _by_typing(
-    answer: LoginRequest, asked: Challenge, desk: Desk, tty: str | None
-) -> Generator[Step, str, LoginRequest]:
+def _by_typing(answer: LoginRequest, asked: Challenge, desk: Desk, tty: str | None) -> Asking[LoginRequest]:
     yield from _shown(asked, desk.columns(tty))
     typed = yield from question(asked.texts[-1], hidden=asked.reason not in _TYPED_IN_THE_OPEN)
     return replace(answer, passcode=typed_alone(without_surrogates(typed)))
 
 
-def _by_key(answer: LoginRequest, asked: Challenge, wants: AskKey, desk: Desk) -> Generator[Step, str, LoginRequest]:
+def _by_key(answer: LoginRequest, asked: Challenge, wants: AskKey, desk: Desk) -> Asking[LoginRequest]:
     told = _told(answer, desk)
     plug_in = told(MessageKey.KEY_PLUG_IN, where=answer.where)
     did = yield from touched(wants, asked.texts[-1], plug_in, desk.keys, told)

@@ -1,13 +1,16 @@
 """The messages between the PAM module and the helper, as octets.
 
 Rules: one octet of type, four of length (big endian), the payload, at most 64 KiB. What is cut, too long or of an
-unknown type is an error and ends the connection; nothing is guessed. One connection is one conversation.
+unknown type is an error and ends the connection; nothing is guessed. One connection is one conversation. The two take
+turns but in a wait, where the person may type while the helper waits for something else.
 """
 
 from dataclasses import dataclass, field
 from enum import IntEnum
 
 MOST = 65_536  # octets of one payload
+LINE_MOST = 512  # octets of a line that was typed in a wait
+WAIT_MOST = 300.0  # seconds
 _HEADER = 5
 
 
@@ -18,6 +21,8 @@ class Type(IntEnum):
     HELLO = ord("H")
     REPLY = ord("R")
     FAILED = ord("X")  # the conversation failed, or was cancelled
+    LINE = ord("L")  # typed in a wait, without its line end: the one answer to WAIT
+    STOPPED = ord("N")  # or this: the wait was stopped, and nothing was typed
     # to the module
     INFO = ord("I")
     ERROR = ord("E")
@@ -25,10 +30,12 @@ class Type(IntEnum):
     PROMPT = ord("p")
     AUTHTOK = ord("A")
     FAIL_DELAY = ord("W")
+    WAIT = ord("T")  # for so many milliseconds at most; only INFO, ERROR and STOP may follow before its answer
+    STOP = ord("t")  # the wait is over; it may cross a LINE, which is the answer then
     FINAL = ord("F")
 
 
-TO_HELPER = frozenset({Type.HELLO, Type.REPLY, Type.FAILED})
+TO_HELPER = frozenset({Type.HELLO, Type.REPLY, Type.FAILED, Type.LINE, Type.STOPPED})
 TO_MODULE = frozenset(Type) - TO_HELPER
 
 

@@ -5,7 +5,7 @@ key is asked for as such and tried once; then, and whenever the key is of no use
 Where a PIN of an app would do, nobody waits for a key that is not there.
 """
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from pam_helper.hello import without_surrogates
@@ -30,7 +30,7 @@ from pam_helper.key_outcomes import (
     Unusable,
     WrongKey,
 )
-from pam_helper.steps import KeyTask, Step, Waiting, lines, question
+from pam_helper.steps import Asking, KeyTask, lines, question, waiting
 from validation.decisions import AskKey, AskNewKey
 from validation.messages import MessageKey
 from validation.requests import Assertion, NewCredential, typed_alone
@@ -65,14 +65,14 @@ class Keys:
     register: Callable[[AskNewKey, str | None, Cues, Plugged | None], KeyTask]
 
 
-def touched(asked: AskKey, ask: str, plug_in: str, keys: Keys, told: Told) -> Generator[Step, str, Touched]:
+def touched(asked: AskKey, ask: str, plug_in: str, keys: Keys, told: Told) -> Asking[Touched]:
     """Ask for a touch in the words of `ask`, or `plug_in` where no key is there and none can be done without."""
     if not asked.or_passcode and not keys.probe(asked).ready:
         yield from lines(plug_in)
     pin, pin_for = None, None
     for _ in range(_STRAY_LINES):
         task = keys.touch(asked, pin, Cues(ask, told(MessageKey.KEY_FOREIGN)), not asked.or_passcode, pin_for)
-        typed = yield Waiting(task)
+        typed = yield from waiting(task)
         match task.outcome:
             case Signed(assertion):
                 return Touched(assertion)
@@ -81,9 +81,9 @@ def touched(asked: AskKey, ask: str, plug_in: str, keys: Keys, told: Told) -> Ge
                 pin_for = key.plugged
                 if not pin:
                     return Touched()
-            case Cancelled() if asked.or_passcode:
+            case Cancelled() if typed is not None and asked.or_passcode:
                 return Touched(typed=typed_alone(without_surrogates(typed)))
-            case Cancelled():
+            case Cancelled() if typed is not None:
                 pin = None
             case outcome:
                 yield from lines(_hint(outcome, told), error=True)
@@ -91,12 +91,13 @@ def touched(asked: AskKey, ask: str, plug_in: str, keys: Keys, told: Told) -> Ge
     return Touched()
 
 
-def registered(asked: AskNewKey, ask: str, keys: Keys, told: Told) -> Generator[Step, str, NewCredential | None]:
+def registered(asked: AskNewKey, ask: str, keys: Keys, told: Told) -> Asking[NewCredential | None]:
     """Ask for a touch that makes a credential. A line typed instead gives it up."""
     pin, pin_for = None, None
     yield from lines(ask)
     for _ in range(2):
-        yield Waiting(task := keys.register(asked, pin, Cues(stranger=told(MessageKey.KEY_KNOWN)), pin_for))
+        task = keys.register(asked, pin, Cues(stranger=told(MessageKey.KEY_KNOWN)), pin_for)
+        yield from waiting(task)
         match task.outcome:
             case Made(credential):
                 return credential

@@ -13,25 +13,28 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pam_helper import hello as greeting
 from pam_helper import sockets
 from pam_helper.care import care
 from pam_helper.dialogue import Desk, login
-from pam_helper.frames import TO_HELPER, BadFrame, Frame, Parser, Type
+from pam_helper.frames import BadFrame, Type
+from pam_helper.hello import Hello
+from pam_helper.line import Gone, Line
 from pam_helper.owner import rights_of_owner
 from pam_helper.rights import Asked, NotAllowed, allowed
-from pam_helper.steps import End, Prompt, SetAuthtok, Show, Step, Talk, Verdict
-from store.config import PamSection
+from pam_helper.seats import Sessions, is_local
+from pam_helper.steps import End, Step, Talk, Verdict, Waiting
+from pam_helper.waiting import Tasks
+from store.config import PamSection, SecurityKeySection
 from validation.errors import StoreUnavailable
 from validation.messages import printable
 
 _log = logging.getLogger("twofold.pam")
 
 STEPS_MOST = 2000  # of one conversation
-_CHUNK = 65_536
 _COMPLAINTS_EVERY = 1.0  # seconds between two log lines about one account that asks for what it may not have
 
 
@@ -51,23 +54,29 @@ class Limits:
 USUAL = Limits()
 
 
-class Gone(Exception):
-    """The peer hung up, took too long, or gave up."""
-
-
 class Helper:
     """Serves until `stop` is called."""
 
     def __init__(
-        self, desk: Desk, pam: PamSection, database: Path, listeners: list[socket.socket], limits: Limits = USUAL
+        self,
+        desk: Desk,
+        pam: PamSection,
+        keys: SecurityKeySection,
+        database: Path,
+        listeners: list[socket.socket],
+        sessions: Sessions,
+        limits: Limits = USUAL,
     ) -> None:
         self._desk = desk
         self._pam = pam
+        self._keys = keys
+        self._sessions = sessions
         self._database = database
         self._listeners = listeners
         self._limits = limits
         self._relays = frozenset(uid for name in pam.relays if (uid := _uid(name)) is not None)
         self._complaints = Complaints()
+        self._tasks = Tasks()
         self._accepting: list[threading.Thread] = []
         self._wake, self._woken = socket.socketpair()
         self._places = Counter[int]()  # by uid
@@ -84,6 +93,7 @@ class Helper:
     def stop(self, within: float) -> None:
         """No new conversations; those that are open may end by themselves for so many seconds."""
         self._stopping.set()
+        self._tasks.stop()
         self._wake.close()
         for thread in self._accepting:
             thread.join()
@@ -150,7 +160,7 @@ class Helper:
     def _served(self, connection: socket.socket, peer: sockets.Peer) -> None:
         try:
             with connection:
-                self._serve(Line(connection, self._limits), peer)
+                self._serve(Line(connection, self._limits.sent, self._limits.answer), peer)
         except Exception as error:
             _log.error("conversation of uid %d failed: %s", peer.uid, type(error).__name__)
             _log.debug("where it failed", exc_info=error)
@@ -165,12 +175,12 @@ class Helper:
 
     # --- one conversation ---------------------------------------------------------------------------------------
 
-    def _serve(self, line: "Line", peer: sockets.Peer) -> None:
+    def _serve(self, line: Line, peer: sockets.Peer) -> None:
         user = ""
         try:
             hello = greeting.parse(line.take(Type.HELLO, self._limits.hello))
             user = hello.user
-            asked = allowed(hello, peer.uid, self._pam, _account)
+            asked = self._allowed(hello, peer)
             with rights_of_owner(self._database):
                 end = self._talk(line, asked)
         except (NotAllowed, BadFrame) as error:
@@ -184,7 +194,13 @@ class Helper:
             return
         line.finish(end, user)
 
-    def _talk(self, line: "Line", asked: Asked) -> End:
+    def _allowed(self, hello: Hello, peer: sockets.Peer) -> Asked:
+        """Raises NotAllowed."""
+        asked = allowed(hello, peer.uid, self._pam, _account)
+        relay = bool(asked.actor) and not asked.own
+        return replace(asked, local=is_local(hello, peer, relay, self._keys, self._sessions))
+
+    def _talk(self, line: Line, asked: Asked) -> End:
         talk: Talk = care(asked, self._desk) if asked.hello.request else login(asked, self._desk)
         try:
             step = next(talk)
@@ -192,11 +208,13 @@ class Helper:
                 if isinstance(step, End):
                     self._log_end(asked, step)
                     return step
-                answer = line.show(step)
-                step = talk.send(answer) if answer is not None else next(talk)
+                step = talk.send(self._answer(line, step))
         finally:
             talk.close()
         raise BadFrame("the conversation has no end")
+
+    def _answer(self, line: Line, step: Step) -> str | None:
+        return self._tasks.wait(step.task, line) if isinstance(step, Waiting) else line.show(step)
 
     def _log_end(self, asked: Asked, end: End) -> None:
         what = asked.hello.request or "login"
@@ -223,73 +241,6 @@ class Complaints:
                 return None
             self._last[uid] = now
             return self._unsaid.pop(uid, 0)
-
-
-class Line:
-    """Frames over one connection, each with a time limit of its own."""
-
-    def __init__(self, connection: socket.socket, limits: Limits) -> None:
-        self._connection = connection
-        self._limits = limits
-        self._parser = Parser(TO_HELPER)
-
-    def take(self, wanted: Type, within: float) -> bytes:
-        """The payload of the next frame. Raises Gone, or BadFrame if it is another one than `wanted`."""
-        until = time.monotonic() + within
-        while (frame := self._parser.take()) is None:
-            self._parser.feed(self._received(until))
-        if frame.type is Type.FAILED:
-            raise Gone("it was given up")
-        if frame.type is not wanted:
-            raise BadFrame(f"frame {frame.type.name} is not expected here")
-        return frame.payload
-
-    def _received(self, until: float) -> bytes:
-        left = until - time.monotonic()
-        if left <= 0:
-            raise Gone("nothing came in time")
-        self._connection.settimeout(left)
-        try:
-            octets = self._connection.recv(_CHUNK)
-        except TimeoutError:
-            raise Gone("nothing came in time") from None
-        except OSError as error:
-            raise Gone(error.strerror or "the connection broke") from None
-        if not octets:
-            raise Gone("the other end hung up")
-        return octets
-
-    def show(self, step: Step) -> str | None:
-        """Show it; the answer, where one is asked for."""
-        match step:
-            case Show():
-                self._send(Type.ERROR if step.error else Type.INFO, step.text)
-            case SetAuthtok():
-                self._send(Type.AUTHTOK, step.text)
-            case Prompt():
-                self._send(Type.PROMPT_HIDDEN if step.hidden else Type.PROMPT, step.text)
-                return self.take(Type.REPLY, self._limits.answer).decode("utf-8", "surrogateescape")
-            case End():
-                raise BadFrame("an end is no step")
-        return None
-
-    def finish(self, end: End, user: str) -> None:
-        try:
-            if end.verdict is Verdict.DENIED and end.delay:
-                self._send_octets(Type.FAIL_DELAY, int(end.delay * 1_000_000).to_bytes(4, "big"))
-            self._send_octets(Type.FINAL, end.verdict.value + user.encode("utf-8", "surrogateescape"))
-        except Gone as error:
-            _log.info("the verdict about user=%s was not taken: %s", printable(user), error)
-
-    def _send(self, kind: Type, text: str) -> None:
-        self._send_octets(kind, text.encode("utf-8", "surrogateescape"))
-
-    def _send_octets(self, kind: Type, payload: bytes) -> None:
-        self._connection.settimeout(self._limits.sent)
-        try:
-            self._connection.sendall(Frame(kind, payload).encode())
-        except OSError as error:
-            raise Gone(error.strerror or "the connection broke") from None
 
 
 def hold(seconds: float) -> Callable[[], None]:

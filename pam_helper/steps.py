@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, TypeVar
 
 from pam_helper.key_outcomes import Outcome
 from validation.messages import without_controls
@@ -53,34 +53,49 @@ class End:
 
 
 class Task(Protocol):
-    """Something slow that is no typing; it runs in a thread of its own, with the rights of this process."""
+    """Something slow that is no typing, a key that is to be touched. It runs in a thread of its own, with the rights of
+    this process, and what became of it the task itself can tell; but not before its wait is over."""
 
-    seconds: float  # how long it may take
+    @property
+    def seconds(self) -> float:
+        """How long it may take at most."""
 
     def run(self, cancelled: threading.Event, say: Callable[[str], None]) -> None:
-        """Returns soon after `cancelled` is set. `say` shows a line meanwhile."""
+        """Returns soon after `cancelled` is set. What it says is shown while it runs."""
 
 
 class KeyTask(Task, Protocol):
-    outcome: Outcome
+    @property
+    def outcome(self) -> Outcome: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """For a task, or a line that is typed instead; the answer is that line, "" where nothing was typed."""
+    """For a task, or until the person types a line instead."""
 
     task: Task
 
 
+T = TypeVar("T")
 Step: TypeAlias = Show | Prompt | SetAuthtok | Waiting | End
-Talk: TypeAlias = Generator[Step, str, None]  # an answer is sent back for each Prompt, and for Waiting
+# Sent back is what was typed, for a Prompt; for a Waiting the same, or None if nothing was. None for everything else.
+Asking: TypeAlias = Generator[Step, str | None, T]
+Talk: TypeAlias = Asking[None]
 
 
-def question(text: str, hidden: bool = True) -> Generator[Step, str, str]:
+def question(text: str, hidden: bool = True) -> Asking[str]:
     """Its last line is asked; what stands above it is shown."""
     *above, last = lines(text.rstrip("\n"))
     yield from above
-    return (yield Prompt(last.text, hidden))
+    typed = yield Prompt(last.text, hidden)
+    if typed is None:
+        raise TypeError("a prompt has an answer")
+    return typed
+
+
+def waiting(task: Task) -> Asking[str | None]:
+    """The line that was typed instead, "" for Enter alone; None: the task has ended, or could not begin."""
+    return (yield Waiting(task))
 
 
 def picture(uri: str, columns: int) -> Iterator[Show]:

@@ -21,7 +21,7 @@
 #define TWOFOLD_TEST_PEER_UID 0
 #endif
 
-enum { HEADER = 5, RETRY_MILLISECONDS = 20 };
+enum { HEADER = 5, RETRY_MILLISECONDS = 20, MOMENT_MILLISECONDS = 500 };
 
 static bool failed(struct line *line, const char *trouble, int error)
 {
@@ -83,6 +83,22 @@ static bool wait_for(struct line *line, short events)
     }
 }
 
+bool line_watch(struct line *line, int other, struct ready *ready)
+{
+    struct pollfd watched[] = {{.fd = line->fd, .events = POLLIN}, {.fd = other, .events = POLLIN}};
+    int left;
+    *ready = (struct ready){.line = false};
+    if (!time_left(line, &left))
+        return false;
+    int count = poll(watched, 2, left < MOMENT_MILLISECONDS ? left : MOMENT_MILLISECONDS);
+    if (count < 0)
+        return errno == EINTR || failed(line, "poll", errno);
+    ready->line = watched[0].revents != 0; /* also on a hang-up: the call that follows says what it is */
+    ready->other_gone = (watched[1].revents & (POLLHUP | POLLERR | POLLNVAL)) != 0;
+    ready->other = watched[1].revents != 0 && !ready->other_gone;
+    return true;
+}
+
 static bool connect_to(struct line *line, const char *path)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -132,16 +148,21 @@ void line_close(struct line *line)
     line->fd = -1;
 }
 
-/* An octet that waits while we have the turn was sent without being asked for: a verdict on an answer not given. */
-static bool is_our_turn(struct line *line)
+static bool look_for_octet(struct line *line, bool *there)
 {
     char octet;
     ssize_t waiting = recv(line->fd, &octet, 1, MSG_PEEK | MSG_DONTWAIT);
-    if (waiting > 0)
-        return failed(line, "a frame out of turn", 0);
+    *there = waiting > 0;
     if (waiting == 0)
         return failed(line, "the daemon closed the connection", 0);
-    return passing(errno) || failed(line, "recv", errno);
+    return *there || passing(errno) || failed(line, "recv", errno);
+}
+
+/* An octet that waits while we have the turn was sent without being asked for: a verdict on an answer not given. */
+static bool is_our_turn(struct line *line)
+{
+    bool there;
+    return look_for_octet(line, &there) && (!there || failed(line, "a frame out of turn", 0));
 }
 
 static bool send_all(struct line *line, const void *data, size_t length)
@@ -180,7 +201,7 @@ static bool receive_all(struct line *line, void *data, size_t length)
     return true;
 }
 
-bool line_send(struct line *line, unsigned char type, const char *payload, size_t length)
+static bool send_frame(struct line *line, unsigned char type, const char *payload, size_t length)
 {
     if (length > FRAME_MAX)
         return failed(line, "too much for one frame", 0);
@@ -191,7 +212,22 @@ bool line_send(struct line *line, unsigned char type, const char *payload, size_
         (unsigned char)(length >> 8),
         (unsigned char)length,
     };
-    return is_our_turn(line) && send_all(line, header, sizeof header) && send_all(line, payload, length);
+    return send_all(line, header, sizeof header) && send_all(line, payload, length);
+}
+
+bool line_send(struct line *line, unsigned char type, const char *payload, size_t length)
+{
+    return is_our_turn(line) && send_frame(line, type, payload, length);
+}
+
+bool line_offer(struct line *line, unsigned char type, const char *payload, size_t length, bool *sent)
+{
+    bool there;
+    *sent = false;
+    if (!look_for_octet(line, &there))
+        return false;
+    *sent = !there && send_frame(line, type, payload, length);
+    return *sent || there;
 }
 
 bool line_receive(struct line *line, struct frame *frame)

@@ -2,7 +2,8 @@
  * The line to the helper daemon, and the frames on it.
  *
  * A frame is 1 octet of type, 4 octets of length (big-endian) and a payload of at most FRAME_MAX octets. The two sides
- * take turns: the daemon never sends while we have the turn, and nothing follows its verdict.
+ * take turns: the daemon never sends while we have the turn, and nothing follows its verdict. While the daemon waits
+ * for something else than us, either may speak: then a frame of ours is offered, and what has come is heard first.
  *
  * Rules: nothing here knows PAM. A function that returns false has said why in line->trouble, and the line is of no
  * more use. All waiting ends at one deadline, from which the time between line_pause and line_resume is left out.
@@ -35,10 +36,21 @@ bool line_open(struct line *line, const char *path, int timeout_seconds);
 void line_close(struct line *line);
 
 bool line_send(struct line *line, unsigned char type, const char *payload, size_t length);
+/* Not sent if something of the daemon's has come already, which must be heard first. */
+bool line_offer(struct line *line, unsigned char type, const char *payload, size_t length, bool *sent);
 /* The caller wipes the frame, whatever the result. */
 bool line_receive(struct line *line, struct frame *frame);
 /* Waits until the daemon has closed its side, and fails if it sends anything more. */
 bool line_ended(struct line *line);
+
+struct ready {
+    bool line;
+    bool other;
+    bool other_gone; /* hung up: there will never be anything more */
+};
+
+/* Waits for the daemon and for another descriptor (-1: none), but a moment at most: then nothing is ready. */
+bool line_watch(struct line *line, int other, struct ready *ready);
 
 void line_pause(struct line *line);
 void line_resume(struct line *line);

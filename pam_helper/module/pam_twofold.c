@@ -3,8 +3,9 @@
  *
  * Rules: every way out is a refusal except two, which stand in pam_code(): PAM_SUCCESS and PAM_IGNORE. Both need the
  * daemon's verdict, read in full, about the user that PAM names at that moment. Nothing is static, no signal handler is
- * touched, no file is opened and no environment is read except PAM's own SSH_AUTH_INFO_0. Secrets are wiped before
- * they are freed. Logs hold neither secrets nor anything else a user typed; the daemon logs who and why.
+ * touched, no environment is read except PAM's own SSH_AUTH_INFO_0, and no file is opened but the controlling terminal,
+ * while the daemon waits for something else than typing (terminal.h). Secrets are wiped before they are freed. Logs hold
+ * neither secrets nor anything else a user typed; the daemon logs who and why.
  *
  * Options: socket=PATH timeout=SECONDS combined debug. Any other refuses every login.
  */
@@ -19,12 +20,14 @@
 #include <unistd.h>
 
 #include "frames.h"
+#include "terminal.h"
 
 #define EXPORTED __attribute__((visibility("default")))
 #define SOCKET_OF_ROOT "/run/twofold/priv/pam.sock"
 #define SOCKET_OF_ALL "/run/twofold/pam.sock"
 
 enum { DEFAULT_TIMEOUT = 10, MAX_TIMEOUT = 300, MAX_DELAY_MICROSECONDS = 60 * 1000 * 1000 };
+enum { MAX_WAIT_MILLISECONDS = 300 * 1000 };
 
 /* Zero is a refusal, so that nothing forgotten can become a success. */
 enum outcome { UNAVAILABLE = 0, DENIED, NO_CONVERSATION, NO_MEMORY, MISUSED, GO_ON, NOT_ASKED, ACCEPTED };
@@ -41,6 +44,14 @@ struct login {
     int flags;
     struct options options;
     struct line line;
+    bool stop_may_come; /* a line was sent, and the daemon may have ended the wait before it had heard it */
+};
+
+/* While the daemon waits for something else. It ends with one answer of ours: a line, or that none was typed. */
+struct wait {
+    struct terminal terminal;
+    struct typed typed;
+    bool answered;
 };
 
 struct hello {
@@ -254,13 +265,21 @@ static enum outcome set_authtok(struct login *login, const struct frame *frame)
     return pam_set_item(login->pamh, PAM_AUTHTOK, frame->payload) == PAM_SUCCESS ? GO_ON : no_memory(login);
 }
 
-/* A delay of more than a minute can only be a mistake, and would hang the login program. */
-static enum outcome set_delay(struct login *login, const struct frame *frame)
+static bool read_number(const struct frame *frame, uint32_t *number)
 {
     const unsigned char *octets = (const unsigned char *)frame->payload;
     if (frame->length != 4)
+        return false;
+    *number = (uint32_t)octets[0] << 24 | (uint32_t)octets[1] << 16 | (uint32_t)octets[2] << 8 | octets[3];
+    return true;
+}
+
+/* A delay of more than a minute can only be a mistake, and would hang the login program. */
+static enum outcome set_delay(struct login *login, const struct frame *frame)
+{
+    uint32_t delay;
+    if (!read_number(frame, &delay))
         return garbled(login, "a delay of the wrong length");
-    uint32_t delay = (uint32_t)octets[0] << 24 | (uint32_t)octets[1] << 16 | (uint32_t)octets[2] << 8 | octets[3];
     if (delay > MAX_DELAY_MICROSECONDS)
         return garbled(login, "a delay of more than a minute");
     return pam_fail_delay(login->pamh, delay) == PAM_SUCCESS ? GO_ON : no_memory(login);
@@ -299,10 +318,113 @@ static enum outcome judge(struct login *login, const struct frame *verdict)
     }
 }
 
-static enum outcome obey(struct login *login, const struct frame *frame)
+static void log_frame(struct login *login, const struct frame *frame)
 {
     if (login->options.debug)
         pam_syslog(login->pamh, LOG_DEBUG, "frame of type 0x%02x", frame->type);
+}
+
+/* --- Waiting, as long as the daemon waits for something else than typing */
+
+/* What was typed and not sent was meant for the wait, and must not reach the program that reads next. */
+static enum outcome answer_stop(struct login *login, struct wait *wait, const struct frame *frame)
+{
+    if (frame->length != 0)
+        return garbled(login, "an end of a wait with something in it");
+    terminal_forget(&wait->terminal);
+    wait->answered = line_send(&login->line, 'N', NULL, 0);
+    return wait->answered ? GO_ON : line_broke(login);
+}
+
+static enum outcome obey_in_wait(struct login *login, struct wait *wait, const struct frame *frame)
+{
+    log_frame(login, frame);
+    switch (frame->type) {
+    case 'I':
+        return show(login, PAM_TEXT_INFO, frame);
+    case 'E':
+        return show(login, PAM_ERROR_MSG, frame);
+    case 't':
+        return answer_stop(login, wait, frame);
+    default:
+        return garbled(login, "a frame that does not belong into a wait");
+    }
+}
+
+static enum outcome hear_in_wait(struct login *login, struct wait *wait)
+{
+    struct frame frame = {.payload = NULL};
+    enum outcome outcome =
+        line_receive(&login->line, &frame) ? obey_in_wait(login, wait, &frame) : line_broke(login);
+    frame_wipe(&frame);
+    return outcome;
+}
+
+/* What the daemon has said comes first: if it has ended the wait, the line is dropped. */
+static enum outcome offer_line(struct login *login, struct wait *wait)
+{
+    if (!line_offer(&login->line, 'L', wait->typed.text, wait->typed.length, &wait->answered))
+        return line_broke(login);
+    login->stop_may_come = wait->answered;
+    return wait->answered ? GO_ON : hear_in_wait(login, wait);
+}
+
+static enum outcome look(struct login *login, struct wait *wait)
+{
+    struct ready ready;
+    if (!line_watch(&login->line, terminal_watched(&wait->terminal), &ready))
+        return line_broke(login);
+    if (ready.line)
+        return hear_in_wait(login, wait);
+    if (ready.other_gone)
+        terminal_close(&wait->terminal);
+    if (ready.other)
+        terminal_read(&wait->terminal, &wait->typed);
+    return GO_ON;
+}
+
+static enum outcome wait_for_answer(struct login *login)
+{
+    struct wait wait = {.terminal = {.fd = -1}};
+    enum outcome outcome = GO_ON;
+    terminal_open(&wait.terminal);
+    while (outcome == GO_ON && !wait.answered)
+        outcome = wait.typed.complete ? offer_line(login, &wait) : look(login, &wait);
+    terminal_close(&wait.terminal);
+    explicit_bzero(&wait, sizeof wait);
+    return outcome;
+}
+
+/* Our own time stands still meanwhile, but is added to the daemon's, so that one that hangs is given up. */
+static enum outcome wait_with_daemon(struct login *login, const struct frame *frame)
+{
+    uint32_t milliseconds;
+    if (!read_number(frame, &milliseconds))
+        return garbled(login, "a wait of the wrong length");
+    if (milliseconds > MAX_WAIT_MILLISECONDS)
+        return garbled(login, "a wait of more than five minutes");
+    line_pause(&login->line);
+    const int64_t left = login->line.left;
+    login->line.deadline += milliseconds;
+    enum outcome outcome = wait_for_answer(login);
+    login->line.left = left;
+    line_resume(&login->line);
+    return outcome;
+}
+
+/* It crossed our line on the way. What the daemon had shown before may still come first. */
+static enum outcome pass_over_stop(struct login *login, bool expected, const struct frame *frame)
+{
+    if (!expected || frame->length != 0)
+        return garbled(login, "an end of a wait, without a wait");
+    return GO_ON;
+}
+
+static enum outcome obey(struct login *login, const struct frame *frame)
+{
+    const bool stop_may_come = login->stop_may_come;
+    log_frame(login, frame);
+    login->stop_may_come = stop_may_come && (frame->type == 'I' || frame->type == 'E');
     switch (frame->type) {
     case 'I':
         return show(login, PAM_TEXT_INFO, frame);
@@ -316,6 +438,10 @@ static enum outcome obey(struct login *login, const struct frame *frame)
         return set_authtok(login, frame);
     case 'W':
         return set_delay(login, frame);
+    case 'T':
+        return wait_with_daemon(login, frame);
+    case 't':
+        return pass_over_stop(login, stop_may_come, frame);
     case 'F':
         return judge(login, frame);
     default:

@@ -3,6 +3,7 @@
 room.engine   who there is, and PINs (tests/validation/engine.py)
 room.login()  a login as the module would ask for it; what was shown and asked, and the verdict
     host          a real helper on a real socket, with alice and `token` in a real store
+waits         its conversations wait for a key, instead of what they do otherwise
 """
 
 from collections.abc import Iterator
@@ -10,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.pam_helper.host import Host, open_folder
+from pam_helper import service
+from tests.pam_helper.host import Host, open_folder, until
 from tests.pam_helper.talking import Room
+from tests.pam_helper.waits import Waits, tasks
 from validation.model import Token
 
 
@@ -49,3 +52,14 @@ def host(folder: Path) -> Iterator[Host]:
 @pytest.fixture
 def token(host: Host) -> Token:
     return host.site.enroll("alice")
+
+
+@pytest.fixture
+def waits(monkeypatch: pytest.MonkeyPatch) -> Iterator[Waits]:
+    made = Waits()
+    monkeypatch.setattr(service, "login", made.talk)
+    monkeypatch.setattr(service, "care", made.talk)
+    yield made
+    for key in made.keys:
+        key.touch()
+    until(lambda: not tasks(), "the end of all tasks")

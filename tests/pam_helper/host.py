@@ -21,6 +21,7 @@ import pytest
 from first_factor import checker
 from pam_helper import sockets, terminal
 from pam_helper.dialogue import Desk
+from pam_helper.seats import Logind
 from pam_helper.security_key import keys_here
 from pam_helper.service import USUAL, Helper, Limits, hold
 from store.config import PamSection
@@ -150,7 +151,7 @@ class Host:
             keys_here(config.security_key.wait),
         )
         listeners = sockets.listening(self._pam, (str(self.path),))
-        self.helper = Helper(desk, self._pam, config.database, listeners, self._limits)
+        self.helper = Helper(desk, self._pam, config.security_key, config.database, listeners, Logind(), self._limits)
         self.helper.start()
         return self
 

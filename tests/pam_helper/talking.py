@@ -125,10 +125,10 @@ def run(talk: Talk, answers: Sequence[Answer] = ()) -> Heard:
         return heard
 
 
-def waited(step: Waiting, heard: Heard) -> str:
+def waited(step: Waiting, heard: Heard) -> str | None:
     """What comes of waiting: nobody types while a key is touched, unless the drawer says so."""
     step.task.run(threading.Event(), lambda text: heard.steps.append(Show(text)))
-    return step.task.typed if isinstance(step.task, DrawerTask) else ""
+    return step.task.typed if isinstance(step.task, DrawerTask) else None
 
 
 @dataclass
@@ -137,7 +137,7 @@ class DrawerTask:
 
     result: Outcome
     cue: str
-    typed: str = ""
+    typed: str | None = None
     seconds: float = 1.0
     outcome: Outcome = field(default_factory=Cancelled)
 

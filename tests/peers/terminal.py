@@ -38,7 +38,10 @@ class Terminal:
         return fresh
 
     def type(self, line: str) -> None:
-        os.write(self._screen, line.encode() + b"\n")
+        self.press(line.encode() + b"\n")
+
+    def press(self, keys: bytes) -> None:
+        os.write(self._screen, keys)
 
     def status(self, seconds: float = 30.0) -> int:
         """The exit status, once the program has ended."""

@@ -18,6 +18,9 @@
  * search=HEX               how often a secret (each octet ^ 0x55) stands in memory after the call and after pam_end
  * becomes=NAME             the conversation changes PAM_USER to it
  * keep=1                   the conversation keeps a copy of each answer: a control for search
+ * ctty=PATH                the controlling terminal; there is none otherwise. Texts are shown there, too
+ * background=1             somebody else has the terminal, until he has read a line there
+ * nohup=1                  a hang-up of the terminal does not end the driver
  *
  * Prints one JSON object a run. Texts are in hex.
  */
@@ -35,6 +38,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/time.h>
 #include <syslog.h>
@@ -186,11 +190,19 @@ static int answered(struct session *session, const char *how, int style, struct 
     return PAM_SUCCESS;
 }
 
+static void show_on_terminal(const char *text)
+{
+    int fd = option("ctty") ? open("/dev/tty", O_WRONLY | O_NOCTTY) : -1;
+    if (fd >= 0 && (dprintf(fd, "%s\n", text) < 0 || close(fd) < 0))
+        abort();
+}
+
 static int talk(struct session *session, int style, const char *text, struct pam_response **reply)
 {
     const char *how = option("conv") ? option("conv") : "good";
     tell(&session->shown, style, text);
     look_around(session);
+    show_on_terminal(text);
     if (strcmp(how, "dangling-error") == 0) {
         *reply = (struct pam_response *)(uintptr_t)16;
         return PAM_CONV_ERR;
@@ -237,6 +249,38 @@ static void start_timer(long microseconds)
         return;
     sigaction(SIGALRM, &action, NULL);
     setitimer(ITIMER_REAL, &timer, NULL);
+}
+
+/* Has the terminal until a line was typed, as a shell that has put the driver into the background. */
+static void be_in_front(int terminal, pid_t driver)
+{
+    char octet = '\0';
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    signal(SIGTTOU, SIG_IGN);
+    setpgid(0, 0);
+    tcsetpgrp(terminal, getpid());
+    while (octet != '\n' && read(terminal, &octet, 1) == 1)
+        ;
+    tcsetpgrp(terminal, driver);
+    _exit(0);
+}
+
+static void take_terminal(void)
+{
+    if (setsid() < 0)
+        abort();
+    if (option("nohup"))
+        signal(SIGHUP, SIG_IGN);
+    int terminal = option("ctty") ? open(option("ctty"), O_RDWR) : -1;
+    if (number("background", 0)) {
+        pid_t driver = getpid();
+        if (fork() == 0)
+            be_in_front(terminal, driver);
+        while (tcgetpgrp(terminal) == driver)
+            usleep(1000);
+    }
+    if (terminal >= 0)
+        close(terminal);
 }
 
 static void read_signals(struct sigaction actions[SIGNALS])
@@ -504,6 +548,7 @@ int main(int argc, char **argv)
     arguments = argv;
     faults = dlsym(RTLD_DEFAULT, "faults");
     setvbuf(stdout, buffer, _IOFBF, sizeof buffer);
+    take_terminal();
     start_timer(number("timer", 0));
     if (option("threads"))
         run_at_once(number("threads", 1));

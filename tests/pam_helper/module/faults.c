@@ -10,12 +10,15 @@
 
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <security/pam_modules.h>
+#include <stdarg.h>
 #include <stdatomic.h>
 #include <stddef.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <termios.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -98,6 +101,22 @@ FAULTY(int, pam_get_item, PAM_SYSTEM_ERR, (const pam_handle_t *pamh, int type, c
 FAULTY(int, pam_set_item, PAM_BUF_ERR, (pam_handle_t * pamh, int type, const void *item), (pamh, type, item))
 FAULTY(int, pam_get_user, PAM_IGNORE, (pam_handle_t * pamh, const char **user, const char *text), (pamh, user, text))
 FAULTY(int, pam_fail_delay, PAM_SYSTEM_ERR, (pam_handle_t * pamh, unsigned int usec), (pamh, usec))
+
+FAULTY(ssize_t, read, -1, (int fd, void *data, size_t size), (fd, data, size))
+FAULTY(pid_t, tcgetpgrp, -1, (int fd), (fd))
+FAULTY(int, tcgetattr, -1, (int fd, struct termios *settings), (fd, settings))
+FAULTY(int, tcflush, -1, (int fd, int which), (fd, which))
+
+int open(const char *path, int flags, ...)
+{
+    va_list more;
+    if (is_module(__builtin_return_address(0)) && fails("open"))
+        return -1;
+    va_start(more, flags);
+    int mode = flags & O_CREAT ? va_arg(more, int) : 0;
+    va_end(more);
+    return openat(AT_FDCWD, path, flags, mode);
+}
 
 int clock_gettime(clockid_t which, struct timespec *now)
 {

@@ -23,7 +23,8 @@ from tests.pam_helper.module.hostile import FRAME_MAX, Connection, Hostile, Scri
 USER = "alice"
 BATCH = 500
 MOST_DELAY = 60_000_000
-KINDS = b"IEPpAWFHRXi\0\xff"
+MOST_WAIT = 300_000
+KINDS = b"IEPpAWTtFHRXLNi\0\xff"
 LENGTHS = (0, 1, 3, 4, 5, 255, 256, FRAME_MAX, FRAME_MAX + 1, 2**24, 2**31 - 1, 2**31, 2**32 - 1)
 
 
@@ -61,20 +62,33 @@ def frames(octets: bytes) -> Iterator[tuple[int, bytes | None, int]]:
 
 
 def expected(case: Case) -> int:
+    waiting = False
     for kind, payload, end in frames(case.octets):
         if payload is None:
             break
-        if chr(kind) == "F":
+        if chr(kind) == "F" and not waiting:
             return _judged(payload) if end == len(case.octets) else AUTHINFO_UNAVAIL
-        if not _is_good(chr(kind), payload) or (chr(kind) in "Pp" and case.impatient):
+        if not _is_good(chr(kind), payload, waiting) or (_is_answered(chr(kind)) and case.impatient):
             break
+        waiting = _waits_after(chr(kind), waiting)
     return AUTHINFO_UNAVAIL
 
 
-def _is_good(kind: str, payload: bytes) -> bool:
-    if kind == "W":
-        return len(payload) == 4 and int.from_bytes(payload, "big") <= MOST_DELAY
-    return kind in "IEPpA" and b"\0" not in payload
+def _is_good(kind: str, payload: bytes, waiting: bool) -> bool:
+    """The driver has no terminal, so a wait ends only when the daemon ends it."""
+    if kind in "WT" and not waiting:
+        return len(payload) == 4 and int.from_bytes(payload, "big") <= (MOST_DELAY if kind == "W" else MOST_WAIT)
+    if kind == "t":
+        return waiting and not payload
+    return kind in ("IE" if waiting else "IEPpA") and b"\0" not in payload
+
+
+def _is_answered(kind: str) -> bool:
+    return kind in "Ppt"
+
+
+def _waits_after(kind: str, waiting: bool) -> bool:
+    return kind == "T" or (waiting and kind != "t")
 
 
 def _judged(payload: bytes) -> int:
@@ -85,14 +99,15 @@ def _judged(payload: bytes) -> int:
 
 
 def turns(octets: bytes) -> Iterator[bytes]:
-    """The octets up to each prompt that will be answered, then the rest."""
-    start = 0
+    """The octets up to each frame that will be answered, then the rest."""
+    start, waiting = 0, False
     for kind, payload, end in frames(octets):
-        if payload is None or not _is_good(chr(kind), payload):
+        if payload is None or not _is_good(chr(kind), payload, waiting):
             break
-        if chr(kind) in "Pp":
+        if _is_answered(chr(kind)):
             yield octets[start:end]
             start = end
+        waiting = _waits_after(chr(kind), waiting)
     yield octets[start:]
 
 
@@ -104,8 +119,11 @@ def good(dice: random.Random) -> list[bytes]:
     said = [frame(dice.choice("IEPpA"), dice.choice(texts)) for _ in range(dice.randrange(4))]
     if dice.random() < 0.3:
         said.append(frame("W", dice.randrange(2 * MOST_DELAY).to_bytes(4, "big")))
+    if dice.random() < 0.2:
+        texts_meanwhile = [frame(dice.choice("IE"), dice.choice(texts)) for _ in range(dice.randrange(3))]
+        said += [frame("T", dice.randrange(MOST_WAIT * 10 // 9).to_bytes(4, "big")), *texts_meanwhile, frame("t")]
     name = dice.choice([USER] * 6 + ["bob", "", USER + "\0", USER.upper()])
-    return [*said, verdict(dice.choice("SSSSIDUx"), name)]
+    return [*said, verdict(dice.choice("SSSSIIDUx"), name)]
 
 
 def spoiled(said: list[bytes], dice: random.Random) -> bytes:

@@ -17,6 +17,7 @@ from tests.pam_helper.module.harness import (
     hidden,
 )
 from tests.pam_helper.module.hostile import Connection, Hostile, Script, asks, frame, verdict
+from tests.pam_helper.module.screen import screen, types
 
 PIN = frame("P", "PIN: ")
 TEXTS = frame("I", "hello") + frame("W", bytes(4)) + frame("A", "geheim")
@@ -67,6 +68,42 @@ def test_whichever_call_fails_nothing_is_leaked(full: Stack, error: int) -> None
     assert [(n, run.failed, run.leaked) for n, run in enumerate(runs, 1) if run.leaked != 0] == []
     assert {run.files for run in runs} == {(3, 3)}
     assert {run.ids_kept and run.signals_kept for run in runs} == {True}
+
+
+TERMINAL_CALLS = {"open", "read", "tcflush", "tcgetattr", "tcgetpgrp"}
+# What was typed before stays a line then; and whether the terminal is ours is asked again half a second later.
+MADE_GOOD = {"tcflush", "tcgetattr", "tcgetpgrp"}
+
+
+@pytest.mark.statement("P-002", "P-001", "P-016")
+@pytest.mark.parametrize("error", [errno.EIO, errno.EMFILE])
+@pytest.mark.parametrize("which", ["S", "I"])
+def test_whichever_call_fails_in_a_wait_it_is_no_success_and_no_ignore(stack: Stack, which: str, error: int) -> None:
+    """The daemon says yes to the line alone that is typed; a terminal that fails is none, and nobody can type."""
+    stack.service("auth [success=done default=die] @us timeout=2")
+    with screen() as terminal:
+        stack.options = {"ctty": terminal.path}
+        *failing, last = with_each_call_failing(
+            stack, types(terminal, b"123456\n", ("L", b"123456"), verdict(which, "alice"), milliseconds=100), error
+        )
+    assert {run.failed for run in failing} >= TERMINAL_CALLS | {"poll", "recv", "send", "calloc"}
+    refused = {AUTHINFO_UNAVAIL, BUF_ERR, CONV_ERR, AUTH_ERR}
+    wrong = {run.failed for run in failing if run.code not in refused}
+    assert wrong <= HARMLESS | MADE_GOOD, [(n, run.failed, run.code) for n, run in enumerate(failing, 1)]
+    assert {(run.leaked, run.files) for run in failing} == {(0, (3, 3))}
+    assert last.code == (SUCCESS if which == "S" else IGNORED)
+
+
+@pytest.mark.statement("P-017")
+def test_an_interrupted_call_in_a_wait_is_tried_again(stack: Stack) -> None:
+    with screen() as terminal:
+        stack.options = {"ctty": terminal.path}
+        runs = with_each_call_failing(stack, types(terminal, b"1\n", ("L", b"1"), verdict("S", "alice")), errno.EINTR)
+    tried_again = [run for run in runs if run.failed in ("connect", "poll", "send", "recv", "read")]
+    assert ({run.failed for run in tried_again}, {run.code for run in tried_again}) == (
+        {"connect", "poll", "send", "recv", "read"},
+        {SUCCESS},
+    )
 
 
 @pytest.mark.statement("P-003")

@@ -32,6 +32,10 @@ def test_the_dialogues_reach_every_code_and_are_the_same_for_a_seed() -> None:
     [
         (verdict("S", "alice"), SUCCESS),
         (frame("P", "PIN") + verdict("S", "alice"), SUCCESS),
+        (frame("T", bytes(4)) + frame("I", "touch") + frame("t") + verdict("S", "alice"), SUCCESS),
+        (frame("T", bytes(4)) + verdict("S", "alice"), AUTHINFO_UNAVAIL),
+        (frame("T", bytes(4)) + frame("t") + frame("t") + verdict("S", "alice"), AUTHINFO_UNAVAIL),
+        (frame("t") + verdict("S", "alice"), AUTHINFO_UNAVAIL),
         (verdict("I", "alice"), IGNORED),
         (verdict("S", "bob"), AUTH_ERR),
         (verdict("S", "alice") + b"x", AUTHINFO_UNAVAIL),

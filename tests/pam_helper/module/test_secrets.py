@@ -3,7 +3,8 @@
 import pytest
 
 from tests.pam_helper.module.harness import Stack, hidden
-from tests.pam_helper.module.hostile import Hostile, Script, asks, frame, says, verdict
+from tests.pam_helper.module.hostile import Connection, Hostile, Script, asks, frame, says, verdict
+from tests.pam_helper.module.screen import STOP, Screen, begin, screen
 
 PIN, PASSWORD = "mark-of-the-pin-8362", "mark-of-the-password-5917"
 FILLER = "." * 64  # stands before the mark: free() itself overwrites the first octets, which would hide a copy
@@ -56,6 +57,37 @@ def test_a_cut_password_frame_is_gone_too(stack: Stack) -> None:
     cut = b"A" + (1000).to_bytes(4, "big") + (FILLER + PASSWORD).encode()
     with Hostile(stack.socket, [says(cut)]):
         assert stack.login(search=hidden(PASSWORD)).in_memory == (0, 0)
+
+
+IN_A_WAIT: dict[str, tuple[str, bytes]] = {
+    "accepted": ("\n", YES),
+    "refused": ("\n", verdict("D", "alice")),
+    "garbled": ("\n", b"\0\0\0"),
+    "too long": ("1" * 600 + "\n", YES),
+    "with a NUL": ("\x16\0\n", YES),
+    "not finished": ("", STOP + YES),
+    "left": ("", b""),
+}
+
+
+@pytest.mark.statement("P-012")
+@pytest.mark.parametrize("way_out", IN_A_WAIT)
+def test_what_was_typed_in_a_wait_is_gone_too(stack: Stack, way_out: str) -> None:
+    line_end, then = IN_A_WAIT[way_out]
+
+    def script(connection: Connection, terminal: Screen) -> None:
+        begin(connection, terminal)
+        terminal.type((FILLER + PIN + line_end).encode())
+        if line_end:
+            connection.hear()
+        connection.send(then)
+
+    with screen() as terminal, Hostile(stack.socket, [lambda connection: script(connection, terminal)]) as helper:
+        run = stack.login(search=hidden(PIN), ctty=terminal.path)
+        assert PIN.encode() not in terminal.left()
+    if way_out == "accepted":
+        assert helper.connections[0].heard[-1] == ("L", (FILLER + PIN).encode())
+    assert run.in_memory == (0, 0)
 
 
 def test_the_search_finds_a_copy_that_is_kept(stack: Stack) -> None:

@@ -65,18 +65,26 @@ def peers_nm() -> str:
     return shutil.which("nm") or "nm"
 
 
-# No getenv, no open, no signal or sigaction, no set*uid, no fork or exec, no thread-unsafe call.
+# No getenv, no signal or sigaction, no set*uid, no fork or exec, no thread-unsafe call; nothing writes to a terminal or
+# changes its settings.
 MAY_CALL = {
     "__errno_location", "__explicit_bzero_chk", "__snprintf_chk", "__stack_chk_fail", "__strcpy_chk", "__stpcpy_chk",
-    "calloc", "clock_gettime", "close", "connect", "explicit_bzero", "free", "geteuid", "getsockopt", "memcmp",
-    "pam_fail_delay", "pam_get_item", "pam_get_user", "pam_getenv", "pam_set_item", "pam_syslog", "poll", "recv",
-    "send", "shutdown", "snprintf", "socket", "stpcpy", "strcmp", "strcpy", "strlen", "strncmp",
+    "calloc", "clock_gettime", "close", "connect", "explicit_bzero", "free", "geteuid", "getpgrp", "getsockopt",
+    "memchr", "memcmp", "open", "pam_fail_delay", "pam_get_item", "pam_get_user", "pam_getenv", "pam_set_item",
+    "pam_syslog", "poll", "read", "recv", "send", "shutdown", "snprintf", "socket", "stpcpy", "strcmp", "strcpy",
+    "strlen", "strncmp", "tcflush", "tcgetattr", "tcgetpgrp",
 }  # fmt: skip
 
 
 @pytest.mark.statement("P-015", "P-017", "P-023", "P-024")
 def test_the_module_calls_nothing_else(shipped: Built) -> None:
     assert {name for kind, name in symbols(shipped.module, "-D", "-u") if kind == "U"} <= MAY_CALL
+
+
+@pytest.mark.statement("P-024", "P-023")
+def test_the_only_file_it_opens_is_the_controlling_terminal() -> None:
+    opened = [(name, what) for name, source in FILES.items() for what in re.findall(r"\bopen\(([^)]*)\)", source)]
+    assert opened == [("terminal.c", '"/dev/tty", O_RDONLY | O_NOCTTY | O_NONBLOCK | O_CLOEXEC')]
 
 
 @pytest.mark.statement("P-025")

@@ -4,10 +4,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.peers.pam.desk import desk, office
 from tests.peers.pam.house import entrance, house
 from tests.peers.pam.world import World, world_or_skip
 
-__all__ = ["entrance", "house", "world"]
+__all__ = ["desk", "entrance", "house", "office", "world"]
 
 
 @pytest.fixture(scope="session")

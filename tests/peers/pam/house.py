@@ -16,6 +16,7 @@ from tests.peers.pam import programs
 from tests.peers.pam.programs import KEY_AND_KEYBOARD, KEYBOARD, Answers, Visit
 from tests.peers.pam.world import USERS, Running, World
 from tests.site import TWOFOLD, Site, eventually
+from tests.software_key.ports import Ports
 from tests.vectors import reference
 from validation.model import FirstFactorKind, Origin, RevokeReason
 from validation.requests import AddUser, EnrollToken, RemoveUser, RevokeToken, SetRule, SetText, UnsetRule
@@ -54,9 +55,12 @@ class Person:
 
 
 class House:
-    def __init__(self, world: World, folder: Path) -> None:
+    def __init__(self, world: World, folder: Path, settings: str = "", ports: Ports | None = None) -> None:
+        """`settings` are further lines of the configuration. With `ports` the helper finds software keys there."""
         self.world = world
-        self.site = Site(folder, f'[store]\nchain = "web-7"\n[pam]\nsocket = "{world.path}/pam.sock"\n')
+        self._ports = ports
+        lines = f'[store]\nchain = "web-7"\n[pam]\nsocket = "{world.path}/pam.sock"\n'
+        self.site = Site(folder, lines + settings)
         built = ["make", "--silent", "--directory", str(ROOT), "module", f"BUILD={folder}"]
         subprocess.run(built, check=True, capture_output=True, timeout=120)
         module = world.path / "pam_twofold.so"  # where every user can load it
@@ -72,6 +76,8 @@ class House:
         socket = self.world.path / "pam.sock"
         self.world.run("rm", "-f", socket)
         command = [*TWOFOLD, "--config", str(self.site.config_file), "pam", "serve", "--socket", str(socket)]
+        if self._ports is not None:
+            command = self._ports.command(*command)
         running = self.world.start(*command, log="helper.log")
         eventually(lambda: self.world.outside(socket).exists() or running.process.poll() is not None, what="the helper")
         assert running.process.poll() is None, self.said()

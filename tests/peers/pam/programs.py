@@ -80,7 +80,10 @@ class Screen:
             return b""
 
     def type(self, text: str) -> None:
-        os.write(self._side, f"{text}\n".encode())
+        self.press(f"{text}\n".encode())
+
+    def press(self, keys: bytes) -> None:
+        os.write(self._side, keys)
 
     def close(self) -> None:
         """Hangs up; the program in the world is ended by that."""
