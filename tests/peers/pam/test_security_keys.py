@@ -119,7 +119,7 @@ def test_ctrl_c_stops_the_blinking(desk: Desk, way: str) -> None:
         with at_password(desk, way, alice) as shown:
             shown.wait_for(TOUCH)
             key.wait_for_blink(before + 1)
-            shown.press("\x03")
+            shown.press(b"\x03")
             key.wait_for_cancel()
         key.knobs.touch = Touch.AT_ONCE
         seen = visit(desk, way, alice)
