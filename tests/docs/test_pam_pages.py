@@ -19,6 +19,8 @@ from tests.peers.installing import PrivateSystem, helper, private_system
 from tests.peers.oathtool import oathtool
 from tests.peers.terminal import Terminal
 from tests.site import eventually
+from tests.software_key.authenticator import SoftwareKey
+from tests.software_key.ports import Ports
 
 PAGES = ROOT / "docs/pam"
 PASSWORD = "correct horse"
@@ -45,8 +47,9 @@ def commands(page: str, heading: str = "") -> list[str]:
 class Host:
     """A host on which everything under "Install" has been done, with two people who have accounts."""
 
-    def __init__(self, system: PrivateSystem, build: Path) -> None:
+    def __init__(self, system: PrivateSystem, build: Path, ports: Ports) -> None:
         self.system = system
+        self.ports = ports
         self._build = build
         for stand_in in ("apt", "systemctl"):
             system.run("sh", "-c", f"printf '#!/bin/sh\n' > {STAND_INS}/{stand_in}; chmod 755 {STAND_INS}/{stand_in}")
@@ -83,10 +86,10 @@ class Host:
 @pytest.fixture(scope="module")
 def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
     folder = tmp_path_factory.mktemp("system")
-    with private_system(folder) as system:
-        made = Host(system, tmp_path_factory.mktemp("build"))
+    with private_system(folder) as system, Ports(tmp_path_factory.mktemp("keys")) as ports:
+        made = Host(system, tmp_path_factory.mktemp("build"), ports)
         made.follow("README.md", "Install")
-        with helper(system):
+        with helper(system, ports.environment):
             yield made
 
 
@@ -212,6 +215,72 @@ def test_ssh_with_key_and_pin(host: Host) -> None:
         check_first_and_second_login(host, ssh(port, "-i", str(key)), ":~$ ", None)
         refused = host.system.try_(*ssh(port, "-o", "BatchMode=yes"))
         assert (refused.returncode, refused.stdout) == (255, "")
+
+
+# --- security keys
+
+
+def typed_by_alice(page: str, heading: str) -> list[tuple[str, list[str]]]:
+    """What alice types below a heading, and what the page says that she sees."""
+    text = (PAGES / page).read_text()
+    (text,) = re.findall(rf"^## {re.escape(heading)}$(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
+    found = re.findall(r"^alice@host:~\$ (.*)\n((?:(?!alice@|```).*\n)*)", text, re.MULTILINE)
+    return [(command, shown.splitlines()) for command, shown in found]
+
+
+def put_at_the_seat(host: Host, pid: str) -> None:
+    """As logind does when alice logs in on a console."""
+    uid = host.system.run("id", "-u", "alice").strip()
+    scope = f"/user.slice/user-{uid}.slice/session-7.scope"
+    session = f"UID={uid}\nUSER=alice\nACTIVE=1\nSTATE=active\nREMOTE=0\nSEAT=seat0\n"
+    host.system.run("mkdir", "-p", "/run/systemd/sessions")
+    host.system.run("tee", "/run/systemd/sessions/7", stdin=session)
+    host.system.run("tee", "/run/cgroup", stdin=f"1:name=systemd:{scope}\n0::{scope}\n")
+    host.system.run("mount", "--bind", "/run/cgroup", f"/proc/{pid}/cgroup")
+
+
+@contextlib.contextmanager
+def at_the_seat(host: Host, command: str) -> Iterator[Terminal]:
+    with host.terminal(
+        *AS_ALICE, "sh", "-c", f"PATH=/usr/local/bin:$PATH; echo at $$.; read go; exec {command}"
+    ) as here:
+        pid = here.wait_for(".").rpartition("at ")[2].rstrip(".")
+        put_at_the_seat(host, pid)
+        here.type("")
+        yield here
+
+
+def same(line: str) -> str:
+    """Of a line of the page what is the same on every host: up to a serial, a date or a host's name."""
+    return re.split(r"TF-|  totp|\d{4}-|\(twofold|\(login", line)[0].strip()
+
+
+def test_security_keys(host: Host) -> None:
+    page = "security-keys.md"
+    host.follow(page, "Say who may")
+    host.follow(page, "The key's own PIN")
+    host.new_phone()
+    enrolled = host.system.run("/usr/local/bin/twofold", "token", "enroll", "alice")
+    (app,) = re.findall(r"secret=([A-Z2-7]+)", enrolled)
+    host.ports.plug(key := SoftwareKey("blue"))
+    steps = [*typed_by_alice(page, "Register a key"), *typed_by_alice(page, "A key is lost, or may be copied")]
+    assert [command for command, _ in steps] == [
+        "twofold profile device add --name blue",
+        "twofold profile device test",
+        "twofold profile",
+        "twofold profile device revoke blue --reason lost",
+    ]
+    for ahead, (command, lines) in zip((0, 0, 0, 1), steps, strict=True):
+        if command.endswith("lost"):
+            host.ports.unplug(key)
+        with at_the_seat(host, command) as here:
+            for line in lines:
+                here.wait_for(same(line))
+                if line == ASKED.strip():
+                    here.type(shown_by_app(app, ahead))
+            assert here.status() == 0, here.shown
+    assert key.blinks == 2  # registered and tested
+    host.follow(page, "A key is lost, or may be copied")
 
 
 # --- the way back

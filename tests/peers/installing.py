@@ -7,7 +7,7 @@ went wrong it would let nobody in.
 import hashlib
 import os
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -111,14 +111,16 @@ def difference(before: dict[str, str], after: dict[str, str]) -> dict[str, tuple
 
 
 @contextmanager
-def helper(system: PrivateSystem) -> Iterator[None]:
+def helper(system: PrivateSystem, environment: Mapping[str, str] | None = None) -> Iterator[None]:
     """The helper with the powers that its unit leaves it."""
     unit = (ROOT / "contrib/systemd/twofold-pam.service").read_text()
     (line,) = [line for line in unit.splitlines() if line.startswith("CapabilityBoundingSet=")]
     powers = ",".join(f"+{word.removeprefix('CAP_').lower()}" for word in line.partition("=")[2].split())
     program = ("/opt/twofold/bin/python", "-I", "/opt/twofold/bin/twofold", "pam", "serve")
     limits = ("setpriv", "--no-new-privs", f"--bounding-set=-all,{powers}", "--inh-caps=-all", "--")
-    process = subprocess.Popen(system.space.inside(*limits, *program), stderr=subprocess.PIPE, text=True)
+    given = [f"{name}={value}" for name, value in (environment or {}).items()]
+    command = system.space.inside(*limits, "env", *given, *program)
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     try:
         socket = system.space.path(Path("/run/twofold/pam.sock"))
         eventually(lambda: socket.exists() or process.poll() is not None, 30, "a helper that listens")
