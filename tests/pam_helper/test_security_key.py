@@ -3,8 +3,10 @@
 import errno
 import json
 import logging
+import os
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from fido2.cose import CoseKey
@@ -33,6 +35,7 @@ from pam_helper.key_outcomes import (
     Verifies,
     WrongKey,
 )
+from pam_helper.owner import rights_of_owner
 from pam_helper.security_key import Register, Touch, probe
 from tests.pam_helper.keys import (
     CUES,
@@ -356,6 +359,26 @@ def test_a_key_that_falls_silent_while_it_blinks(bench: Bench) -> None:
     key.wait_for_cancel()
 
 
+def test_packets_for_other_programs_are_passed_over(bench: Bench) -> None:
+    """Linux shows them to everybody who has the device open."""
+    key, credential = key_that_waits()
+    key.knobs.delay = 0.05
+    bench.plug(key)
+    with bench.noise():
+        running = touch(bench, assertion_wanted(credential))
+        key.wait_for_blink(2)
+        key.press()
+        assert_signed(running.outcome(), key)
+
+
+def test_packets_for_other_programs_are_no_sign_of_life(bench: Bench) -> None:
+    key, credential = key_that_waits()
+    key.knobs.fault, key.knobs.fault_at = Fault.MUTE, frozenset({Command.GET_ASSERTION})
+    bench.plug(key)
+    with bench.noise():
+        assert isinstance(touch(bench, assertion_wanted(credential)).outcome(), Trouble)
+
+
 def test_a_key_in_use_elsewhere_ends_in_time(bench: Bench) -> None:
     """Another program has a request open, so the key answers "busy" to everything."""
     key, credential = key_that_waits()
@@ -388,6 +411,19 @@ def test_rights_that_come_late_are_taken(bench: Bench) -> None:
     running = touch(bench, assertion_wanted(credential), wait_for_key=True)
     del bench.refuses[path]
     assert_signed(running.outcome(), key)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may take the rights of others")
+def test_keys_are_opened_with_the_rights_of_the_helper_not_of_the_store(bench: Bench, tmp_path: Path) -> None:
+    key, credential = key_that_waits()
+    key.knobs.touch = Finger.AT_ONCE
+    bench.plug(key)
+    os.chown(tmp_path, 12345, 12345)
+    with rights_of_owner(tmp_path):
+        task = Touch(assertion_wanted(credential), None, LONG, CUES, bus=bench)
+        task.run(threading.Event(), lambda text: None)
+    assert_signed(task.outcome, key)
+    assert set(bench.file_users) == {0}
 
 
 def test_other_devices_are_opened_once(bench: Bench) -> None:
@@ -841,4 +877,5 @@ def test_no_descriptor_and_no_thread_is_left(bench: Bench, fault: Fault) -> None
             bench.plug(key)
             way(bench, key, credential)
             bench.unplug_if_there(key)
-    wait_until(lambda: not [thread for thread in threading.enumerate() if thread.name == "security-key"])
+    wait_until(lambda: "security-key" not in {thread.name for thread in threading.enumerate()})
+    assert not key.in_use.locked() or fault is Fault.ENDLESS_KEEPALIVE
