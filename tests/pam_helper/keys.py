@@ -55,12 +55,13 @@ class Bench:
         self.described: list[str] = []
         self.file_users: list[int] = []  # whose rights the thread had that opened a key
 
-    def plug(self, key: SoftwareKey, number: int | None = None) -> Plugged:
+    def plug(self, key: SoftwareKey, number: int | None = None, as_before: bool = False) -> Plugged:
+        """With `as_before` nothing but what becomes of a connection tells this stay from the last one."""
         with self._lock:
             number = len(self._ports) if number is None else number
             path = self.path(number)
             assert path not in self._ports
-            self._stays += 1
+            self._stays += 0 if as_before else 1
             key.power_cycle()
             self._ports[path] = _Port(key, self._stays, [])
         return Plugged(path, self._stays)

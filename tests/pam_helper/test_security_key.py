@@ -201,7 +201,7 @@ def test_a_key_that_is_not_registered_never_blinks(bench: Bench) -> None:
     assert all(not seen.up for seen in stranger.log.of(Command.GET_ASSERTION))
 
 
-@pytest.mark.parametrize("length", [16, 48, 120])
+@pytest.mark.parametrize("length", [16, 48, 128])
 def test_long_lists_of_credentials_go_in_pieces(bench: Bench, length: int) -> None:
     key, credential = key_that_waits()
     key.knobs.touch = Finger.AT_ONCE
@@ -285,13 +285,14 @@ def test_a_second_key_is_plugged_in_while_the_first_blinks(bench: Bench) -> None
     assert_signed(running.outcome(), second)
 
 
-def test_pulled_out_and_put_in_again(bench: Bench) -> None:
+@pytest.mark.parametrize("looks_the_same", [False, True])
+def test_pulled_out_and_put_in_again(bench: Bench, looks_the_same: bool) -> None:
     key, credential = key_that_waits()
     bench.plug(key)
     running = touch(bench, assertion_wanted(credential))
     key.wait_for_blink(2)
     bench.unplug(key)
-    bench.plug(key)
+    bench.plug(key, as_before=looks_the_same)
     key.wait_for_blink(3)
     key.press()
     assert_signed(running.outcome(), key)
@@ -409,6 +410,7 @@ def test_rights_that_come_late_are_taken(bench: Bench) -> None:
     path = bench.plug(key).path
     bench.refuses[path] = errno.EACCES
     running = touch(bench, assertion_wanted(credential), wait_for_key=True)
+    wait_until(lambda: path in bench.described)
     del bench.refuses[path]
     assert_signed(running.outcome(), key)
 
@@ -798,6 +800,7 @@ def test_keys_with_a_pin_make_credentials_with_it_alone(bench: Bench) -> None:
     key = SoftwareKey(pin=PIN)
     bench.plug(key)
     assert isinstance(register(bench, credential_wanted()).outcome(), PinNeeded)
+    assert_made(register(bench, credential_wanted(), PIN).outcome(), key, uv=True)
     key.knobs.make_credential_without_uv = True
     assert_made(register(bench, credential_wanted()).outcome(), key)
 
@@ -876,6 +879,6 @@ def test_no_descriptor_and_no_thread_is_left(bench: Bench, fault: Fault) -> None
         for way in WAYS:
             bench.plug(key)
             way(bench, key, credential)
+            wait_until(lambda: "security-key" not in {thread.name for thread in threading.enumerate()})
             bench.unplug_if_there(key)
-    wait_until(lambda: "security-key" not in {thread.name for thread in threading.enumerate()})
     assert not key.in_use.locked() or fault is Fault.ENDLESS_KEEPALIVE
