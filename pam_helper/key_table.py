@@ -238,10 +238,13 @@ class Seen:
             case End.IN_USE:
                 self.waiting.add(plugged)
             case End.SILENT | End.PULLED:
-                self.silent.add(plugged)
-                self.looks.pop(plugged, None)
+                self.give_up(plugged)
             case _:
                 self.others.add(plugged)
+
+    def give_up(self, plugged: Plugged) -> None:
+        self.silent.add(plugged)
+        self.looks.pop(plugged, None)
 
     def forget(self, plugged: Plugged) -> None:
         for known in (self.waiting, self.silent, self.others):

@@ -79,6 +79,7 @@ class _Round:
         self._said: dict[str, set[Plugged]] = {}
         self._settled = False
         self._blinked = False
+        self._may_come_back = False  # a key that was asked, and pulled out
 
     def outcome(self, cancelled: threading.Event) -> Outcome:
         try:
@@ -137,7 +138,7 @@ class _Round:
     def _take_stranger(self, stranger: Stranger) -> Outcome | None:
         if self._settled or self._task.wait_for_key:
             self._say(self._task.cues.stranger, stranger.key.plugged, stranger.key.product)
-        return None
+        return self._nothing_left()
 
     def _take_end(self, plugged: Plugged, end: End | Closed | Outcome) -> Outcome | None:
         was_asked = plugged in self._asked
@@ -147,16 +148,18 @@ class _Round:
                 self._table.forget(plugged)  # and tried again: rights come late when a key is plugged in
                 return None
             case End.PULLED if was_asked:
+                self._may_come_back = True
                 self._forget(plugged)
                 return None
             case WrongKey() | AlreadyRegistered():
                 return self._turns_out_a_stranger(plugged)
             case End.GAVE_UP:
                 return None if self._asked else TimedOut()
-            case Trouble() if self._asked:
-                return None
+            case Trouble():
+                self._seen.give_up(plugged)
+                return end if self._settled and not self._asked else None
             case End.SILENT | End.PULLED | End.DONE | End.NOT_A_KEY | End.IN_USE:
-                return self._nothing_left() if was_asked else None
+                return self._nothing_left()
             case _:
                 return end
 
@@ -166,13 +169,15 @@ class _Round:
         if isinstance(look, Ready):
             stranger = Stranger(look.key)
             self._seen.looks[plugged] = stranger
-            self._take_stranger(stranger)
+            return self._take_stranger(stranger)
         return self._nothing_left()
 
     def _forget(self, plugged: Plugged) -> None:
         self._table.forget(plugged)
         self._seen.forget(plugged)
-        self._asked.discard(plugged)
+        if plugged in self._asked:
+            self._may_come_back = True
+            self._asked.discard(plugged)
         for said_for in self._said.values():
             said_for.discard(plugged)
 
@@ -213,9 +218,10 @@ class _Round:
     # --- When nothing can be asked
 
     def _nothing_left(self) -> Outcome | None:
-        if self._asked or self._task.wait_for_key or (self._seen.waiting & self._table.plugged):
+        """How it ends if there is nothing to wait for."""
+        if not self._settled or self._asked or self._task.wait_for_key or self._may_come_back:
             return None
-        return self._failure()
+        return None if self._seen.waiting & self._table.plugged else self._failure()
 
     def _in_vain(self) -> Outcome:
         return TimedOut() if self._blinked or self._asked else self._failure()

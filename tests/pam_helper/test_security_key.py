@@ -59,7 +59,7 @@ from validation.decisions import AskKey, AskNewKey
 PIN = "123 456"
 WRONG = "not the pin"
 LONG = 60.0  # seconds: nothing here waits for that
-SHORT = 0.7  # seconds: for what is to end in vain
+SHORT = 2.0  # seconds: for what is to end in vain
 
 
 @pytest.fixture
@@ -299,10 +299,24 @@ def test_pulled_out_and_put_in_again(bench: Bench, looks_the_same: bool) -> None
     assert running.said == ["touch Software Key"] * 2
 
 
+def test_pulled_out_and_a_stranger_put_in_by_mistake(bench: Bench) -> None:
+    key, credential = key_that_waits()
+    bench.plug(key)
+    running = touch(bench, assertion_wanted(credential))
+    key.wait_for_blink(2)
+    bench.unplug(key)
+    bench.plug(SoftwareKey("Other"))
+    running.wait_until_said("Other is of no use")
+    bench.plug(key)
+    key.wait_for_blink(3)
+    key.press()
+    assert_signed(running.outcome(), key)
+
+
 def test_pulled_out_for_good(bench: Bench) -> None:
     key, credential = key_that_waits()
     bench.plug(key)
-    running = touch(bench, assertion_wanted(credential), seconds=1.5)
+    running = touch(bench, assertion_wanted(credential), seconds=3.0)
     key.wait_for_blink(2)
     bench.unplug(key)
     assert running.outcome() == TimedOut()
@@ -455,6 +469,19 @@ def test_a_second_login_waits_for_the_key(bench: Bench) -> None:
     key.wait_for_blink(3)
     key.press()
     assert_signed(second.outcome(), key)
+
+
+def test_a_key_that_was_waited_for_turns_out_a_stranger(bench: Bench) -> None:
+    key, credential = key_that_waits()
+    bench.plug(key)
+    first = touch(bench, assertion_wanted(credential))
+    key.wait_for_blink(2)
+    second = touch(bench, assertion_wanted(b"some credential"))
+    second.wait_until_said("another login has it")
+    key.press()
+    assert_signed(first.outcome(), key)
+    assert isinstance(second.outcome(), WrongKey)
+    assert key.blinks == 2
 
 
 def test_a_second_login_waits_no_longer_than_it_may(bench: Bench) -> None:
