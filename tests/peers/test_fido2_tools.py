@@ -16,7 +16,11 @@ from tests.software_key.knobs import EDDSA, ES256, RS256, UV, Attestation, Touch
 from tests.software_key.log import Command
 from tests.software_key.ports import Ports
 
-pytestmark = pytest.mark.peer("cc", "fido2-assert", "fido2-cred", "fido2-token")
+pytestmark = [
+    pytest.mark.peer("cc", "fido2-assert", "fido2-cred", "fido2-token"),
+    # The key's threads are here while a terminal forks; its child does nothing but exec.
+    pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning"),
+]
 
 RP_ID = "login.example.org"
 DEVICE = "/dev/hidraw0"

@@ -14,7 +14,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 AAGUID_OID = x509.ObjectIdentifier("1.3.6.1.4.1.45724.1.1.4")
-YEAR = datetime.timedelta(days=365)
+DAY = datetime.timedelta(days=1)
+YEAR = 365 * DAY
 
 
 @dataclass(frozen=True)
@@ -29,13 +30,17 @@ class Attester:
 
 
 class Authority:
-    def __init__(self, name: str = "Software Key") -> None:
+    """`expired`: its certificates were valid until yesterday. `names_aaguid`: the last one says for which AAGUID."""
+
+    def __init__(self, name: str = "Software Key", *, expired: bool = False, names_aaguid: bool = True) -> None:
         self.name = name
+        self._until = datetime.datetime.now(datetime.UTC) + (-DAY if expired else YEAR)
+        self._names_aaguid = names_aaguid
         self._root_key = ec.generate_private_key(ec.SECP256R1())
         self._key = ec.generate_private_key(ec.SECP256R1())
         root_name, own_name = _subject(f"{name} Root CA"), _subject(f"{name} CA")
-        self.root = _certificate(root_name, self._root_key, root_name, self._root_key, ca=True)
-        self._own = _certificate(own_name, self._key, root_name, self._root_key, ca=True)
+        self.root = _certificate(root_name, self._root_key, root_name, self._root_key, self._until, ca=True)
+        self._own = _certificate(own_name, self._key, root_name, self._root_key, self._until, ca=True)
         self._attesters: dict[bytes, Attester] = {}
 
     @property
@@ -51,7 +56,8 @@ class Authority:
         if aaguid not in self._attesters:
             key = ec.generate_private_key(ec.SECP256R1())
             subject = _subject(f"{self.name} Attestation", unit="Authenticator Attestation")
-            leaf = _certificate(subject, key, self._own.subject, self._key, aaguid=aaguid)
+            named = aaguid if self._names_aaguid else None
+            leaf = _certificate(subject, key, self._own.subject, self._key, self._until, aaguid=named)
             chain = [certificate.public_bytes(Encoding.DER) for certificate in (leaf, self._own)]
             self._attesters[aaguid] = Attester(key, chain)
         return self._attesters[aaguid]
@@ -72,12 +78,12 @@ def _certificate(
     key: ec.EllipticCurvePrivateKey,
     issuer: x509.Name,
     issuer_key: ec.EllipticCurvePrivateKey,
+    until: datetime.datetime,
     ca: bool = False,
     aaguid: bytes | None = None,
 ) -> x509.Certificate:
-    now = datetime.datetime.now(datetime.UTC)
     builder = x509.CertificateBuilder(issuer, subject, key.public_key(), x509.random_serial_number())
-    builder = builder.not_valid_before(now - YEAR).not_valid_after(now + YEAR)
+    builder = builder.not_valid_before(until - 2 * YEAR).not_valid_after(until)
     builder = builder.add_extension(x509.BasicConstraints(ca, None), critical=True)
     if aaguid is not None:  # an OCTET STRING of 16
         builder = builder.add_extension(x509.UnrecognizedExtension(AAGUID_OID, b"\x04\x10" + aaguid), critical=False)

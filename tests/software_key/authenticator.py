@@ -136,12 +136,11 @@ class SoftwareKey:
         """A status, and after success what belongs to it. Nothing that is asked can make it raise."""
         try:
             call.pause(self.knobs.delay)
-            answer = self._commands[command_of(message)](_decoded(message), call)
+            answer = self._command(command_of(message))(_decoded(message), call)
         except CtapError as error:
             return bytes([error.code])
         except KeyError:
-            known = command_of(message) in self._commands
-            return bytes([CtapError.ERR.MISSING_PARAMETER if known else CtapError.ERR.INVALID_COMMAND])
+            return bytes([CtapError.ERR.MISSING_PARAMETER])
         except (TypeError, ValueError, IndexError, AttributeError):
             return bytes([CtapError.ERR.INVALID_CBOR])
         return b"\0" + (cbor.encode(answer) if answer is not None else b"")
@@ -149,13 +148,21 @@ class SoftwareKey:
     def u2f(self, message: bytes) -> bytes:
         return u2f.answer(self._chip, message)
 
+    def _command(self, command: Command) -> Callable[[Request, Call], Response | None]:
+        if command is not Command.GET_NEXT_ASSERTION:
+            self._chip.more = []  # it follows at once or not at all
+        if command not in self._commands:
+            raise CtapError(CtapError.ERR.INVALID_COMMAND)
+        return self._commands[command]
+
     # --- Commands that need no file of their own
 
     def _info(self) -> Response:
         knobs = self.knobs
+        extensions: dict[int, Any] = {2: ["credProtect"]} if knobs.cred_protect else {}
         return {
             1: list(self._chip.versions),
-            2: ["credProtect"] if knobs.cred_protect else [],
+            **extensions,
             3: knobs.aaguid,
             4: self._options(),
             5: LONGEST_MESSAGE,

@@ -7,7 +7,7 @@ from typing import Any
 
 from fido2 import cbor
 
-from tests.software_key.attestation import Authority
+from tests.software_key.attestation import Attester, Authority
 from tests.software_key.finger import Finger
 from tests.software_key.knobs import ED, Knobs
 from tests.software_key.log import Log
@@ -48,6 +48,9 @@ class Chip:
         counter = self.memory.count(self.knobs.counter_step).to_bytes(4, "big")
         head = self.rp_hash(rp) + bytes([flags]) + counter
         return head + attested + (cbor.encode(outputs) if outputs else b"") + self.knobs.trailing
+
+    def attester(self) -> Attester:
+        return self.authority.attester(self.knobs.certificate_aaguid or self.knobs.aaguid)
 
     def sign(self, pair: KeyPair, message: bytes) -> bytes:
         """A wrong signature is a well formed one of the right key, over something else."""

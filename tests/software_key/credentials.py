@@ -31,14 +31,7 @@ def make_credential(chip: Chip, request: Request, call: Call) -> Response:
     chip.pins.use_up()
     if excluded:
         raise CtapError(ERR.CREDENTIAL_EXCLUDED)
-    credential = Credential(
-        id=os.urandom(48),
-        rp_hash=rp_hash(rp_id),
-        pair=KeyPair(algorithm),
-        user=request[3],
-        resident=bool(options.get("rk")),
-        protection=_asked_protection(chip, request) or UV_OPTIONAL,
-    )
+    credential = _new_credential(chip, request, algorithm)
     chip.memory.keep(credential)
     return _attested(chip, credential, message, uv, request)
 
@@ -120,6 +113,17 @@ def _asked_protection(chip: Chip, request: Request) -> int | None:
 # --- Answers
 
 
+def _new_credential(chip: Chip, request: Request, algorithm: int) -> Credential:
+    return Credential(
+        id=os.urandom(48),
+        rp_hash=rp_hash(request[2]["id"]),
+        pair=KeyPair(algorithm),
+        user=request[3],
+        resident=bool(request.get(7, {}).get("rk")),
+        protection=(chip.knobs.cred_protect_kept and _asked_protection(chip, request)) or UV_OPTIONAL,
+    )
+
+
 def _attested(chip: Chip, credential: Credential, message: bytes, uv: bool, request: Request) -> Response:
     knobs, protection = chip.knobs, _asked_protection(chip, request)
     public = cbor.encode(credential.pair.cose())
@@ -134,7 +138,7 @@ def _attested(chip: Chip, credential: Credential, message: bytes, uv: bool, requ
 def _statement(chip: Chip, credential: Credential, signed: bytes) -> Mapping[str, Any]:
     if chip.knobs.attestation is Attestation.SELF:
         return {"alg": credential.pair.algorithm, "sig": chip.sign(credential.pair, signed)}
-    attester = chip.authority.attester(chip.knobs.aaguid)
+    attester = chip.attester()
     signed = b"not " + signed if chip.knobs.wrong_signature else signed
     return {"alg": -7, "sig": attester.sign(signed), "x5c": list(attester.chain)}
 

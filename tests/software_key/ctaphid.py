@@ -31,7 +31,6 @@ LONGEST = FIRST + 128 * NEXT
 BROADCAST = 0xFFFFFFFF
 START = 0x80
 KEEPALIVE_EVERY = 0.08
-REST_WITHIN = 0.5  # for the rest of a message that has begun
 VENDOR, PRODUCT = 0x1209, 0xF1D0
 ERR = CtapError.ERR
 
@@ -146,7 +145,7 @@ class Session:
             self._refuse(channel, ERR.INVALID_SEQ)
         else:
             self._incoming = Incoming(
-                channel, command, length, packet[7 : 7 + length], until=time.monotonic() + REST_WITHIN
+                channel, command, length, packet[7 : 7 + length], until=time.monotonic() + self._key.knobs.rest_within
             )
 
     def _take_next(self, channel: int, number: int, packet: bytes) -> None:
@@ -284,15 +283,15 @@ class SocketConnection(CtapHidConnection):
         return self._wire.fileno()
 
     def read_packet(self) -> bytes:
-        packet = self._wire.recv(PACKET)
-        if not packet:
-            raise OSError(errno.EIO, "the key is gone")
-        return packet
+        with suppress(ConnectionResetError):
+            if packet := self._wire.recv(PACKET):
+                return packet
+        raise OSError(errno.EIO, "the key is gone")
 
     def write_packet(self, data: bytes) -> None:
         try:
             self._wire.send(data)
-        except BrokenPipeError:
+        except (BrokenPipeError, ConnectionResetError):
             raise OSError(errno.ENODEV, "the key is gone") from None
 
     def close(self) -> None:
@@ -311,7 +310,8 @@ def descriptor(key: SoftwareKey, path: str = "/dev/hidraw-in-process") -> HidDes
 
 
 def plug(key: SoftwareKey) -> CtapHidDevice:
-    """The key, plugged in. The device has to be closed."""
+    """The key, plugged in. The device has to be closed. With a key that is mute from the start this never returns:
+    python-fido2 waits for its INIT."""
     key.power_cycle()
     return CtapHidDevice(descriptor(key), connect(key))
 

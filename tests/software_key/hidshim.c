@@ -1,6 +1,7 @@
 /* Preloaded into a program of a test: /dev/hidrawN is a software key that listens on a socket.
  *
- * SOFTWARE_KEY_DIR names a folder. While it is set, the hidraw devices of this host do not exist for the program, and:
+ * SOFTWARE_KEY_DIR, as it is when the program starts, names a folder. The hidraw devices of this host are hidden from
+ * the program, and files in the folder make its own:
  *   hidrawN          a socket; opening /dev/hidrawN connects to it, and a listing of /dev shows it
  *   hidrawN.denied   opening /dev/hidrawN fails with EACCES; hidrawN may be any file then
  *   hidrawN.name, hidrawN.serial   what the ioctls HIDIOCGRAWNAME and HIDIOCGRAWUNIQ tell
@@ -8,7 +9,8 @@
  * is listed is looked up anew each time, so keys come and go while the program runs.
  *
  * Rules: only what stands here is replaced, in the forms that python-fido2 and libfido2 call; everything else, and
- * every other file, goes to libc. It is no use with setuid programs, for which the loader ignores it.
+ * every other file, goes to libc. stat, access and fopen know nothing of the keys: open one to learn what it is. It is
+ * no use with setuid programs, for which the loader ignores it.
  */
 #include <dirent.h>
 #include <dlfcn.h>
@@ -31,7 +33,30 @@
 
 #define FILES 4096
 #define NAME_SIZE 16
-#define NEXT(function) ((__typeof__(&function))dlsym(RTLD_NEXT, #function))
+
+/* What is replaced here, as libc has it. Looked up before anything runs: a child between fork and exec must not need
+ * the loader, whose lock another thread may have held. */
+#define REPLACED(each)                                                                                                 \
+    each(open) each(open64) each(openat) each(openat64) each(close) each(read) each(write) each(ioctl) each(flock)     \
+    each(fstat) each(fstat64) each(opendir) each(closedir) each(readdir) each(readdir64)
+#define POINTER(function) __typeof__(&function) function;
+#define LOOK_UP(function) libc.function = (__typeof__(&function))dlsym(RTLD_NEXT, #function);
+#define NEXT(function) (prepare(), libc.function)
+
+static struct {
+    bool ready;
+    const char *folder; /* NULL: nothing is to be replaced */
+    REPLACED(POINTER)
+} libc;
+
+__attribute__((constructor)) static void prepare(void) {
+    if (libc.ready)
+        return;
+    REPLACED(LOOK_UP)
+    const char *folder = getenv("SOFTWARE_KEY_DIR");
+    libc.folder = folder != NULL && *folder != '\0' ? folder : NULL;
+    libc.ready = true;
+}
 
 /* The name of the key behind each descriptor of ours, "" for every other one. */
 static char key_of[FILES][NAME_SIZE];
@@ -49,11 +74,6 @@ static const unsigned char report_descriptor[] = {
 
 /* --- Names */
 
-static const char *folder(void) {
-    const char *name = getenv("SOFTWARE_KEY_DIR");
-    return name != NULL && *name != '\0' ? name : NULL;
-}
-
 /* hidraw and digits, nothing else. */
 static bool is_key_name(const char *name) {
     if (strncmp(name, "hidraw", 6) != 0 || strlen(name) >= NAME_SIZE)
@@ -64,7 +84,10 @@ static bool is_key_name(const char *name) {
 
 /* The name of the key that `path` means, or NULL where it is none of our business. */
 static const char *key_named_by(const char *path) {
-    if (path == NULL || strncmp(path, "/dev/", 5) != 0 || folder() == NULL)
+    if (path == NULL || strncmp(path, "/dev/", 5) != 0)
+        return NULL;
+    prepare();
+    if (libc.folder == NULL)
         return NULL;
     return is_key_name(path + 5) ? path + 5 : NULL;
 }
@@ -76,10 +99,8 @@ static void forget(int fd) {
         key_of[fd][0] = '\0';
 }
 
-static int real_open(const char *path, int flags) { return NEXT(open)(path, flags); }
-
 /* The folder is reached through a descriptor: its path may be longer than the address of a socket. */
-static int open_folder(void) { return real_open(folder(), O_PATH | O_DIRECTORY | O_CLOEXEC); }
+static int open_folder(void) { return NEXT(open)(libc.folder, O_PATH | O_DIRECTORY | O_CLOEXEC); }
 
 /* --- Opening */
 
@@ -288,9 +309,9 @@ static bool remember(DIR *dev, DIR *keys) {
 
 DIR *opendir(const char *path) {
     DIR *dev = NEXT(opendir)(path);
-    if (dev == NULL || folder() == NULL || (strcmp(path, "/dev") != 0 && strcmp(path, "/dev/") != 0))
+    if (dev == NULL || libc.folder == NULL || (strcmp(path, "/dev") != 0 && strcmp(path, "/dev/") != 0))
         return dev;
-    DIR *keys = NEXT(opendir)(folder());
+    DIR *keys = NEXT(opendir)(libc.folder);
     if (keys != NULL && !remember(dev, keys))
         NEXT(closedir)(keys);
     return dev;

@@ -38,7 +38,7 @@ class Fault(Enum):
     GARBAGE = auto()  # packets on the right channel that mean nothing
     GARBAGE_CBOR = auto()  # a well framed answer that is no CBOR
     WRONG_CHANNEL = auto()
-    ENDLESS_KEEPALIVE = auto()  # "processing", without end and without a look at cancels
+    ENDLESS_KEEPALIVE = auto()  # "processing", without end and without a look at cancels; in CTAP2 and U2F requests
 
 
 @dataclass
@@ -52,11 +52,13 @@ class Knobs:
     algorithms: tuple[int, ...] = (ES256,)
     aaguid: bytes = bytes.fromhex("2f0a1c53a9d54c0e8b6b5f3c7a11d001")
     attestation: Attestation = Attestation.SELF
+    certificate_aaguid: bytes | None = None  # the kind its certificate is for, if not the one it says it is
     pin_protocols: tuple[int, ...] = (2, 1)
     always_uv: bool = False
     always_uv_even_silent: bool = False  # with always_uv: silent probes are refused without a PIN, too
     make_credential_without_uv: bool = False  # with a PIN set, a credential that is not resident needs none
-    cred_protect: bool = True  # False: the extension is not known and protects nothing
+    cred_protect: bool = True  # False: the extension is not known
+    cred_protect_kept: bool = True  # False: it is promised, and does nothing
     blink_without_credential: bool = True  # asks for a touch before it says that it knows none of the credentials
 
     # What it signs. A counter_step of 0 keeps the counter where it is.
@@ -74,6 +76,7 @@ class Knobs:
 
     # How it answers. `fault_at` names the requests that go wrong; none named means all.
     delay: float = 0.0
+    rest_within: float = 5.0  # seconds for the rest of a message that has begun; real keys take 0.5
     fault: Fault = Fault.NONE
     fault_at: frozenset[Command] = frozenset()
 

@@ -1,10 +1,12 @@
 """The other side for the key's own tests: python-fido2's client and server, unmodified."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from threading import Event
+from typing import Any, TypedDict, Unpack
 
-from fido2.client import DefaultClientDataCollector, Fido2Client, UserInteraction
+from fido2.client import ClientError, DefaultClientDataCollector, Fido2Client, UserInteraction
+from fido2.ctap import CtapError
 from fido2.ctap2.pin import ClientPin
 from fido2.hid import CtapHidDevice
 from fido2.server import Fido2Server
@@ -22,6 +24,20 @@ from fido2.webauthn import (
 RP_ID = "login.example.org"
 ORIGIN = f"pam://{RP_ID}"
 DISCOURAGED, REQUIRED = UserVerificationRequirement.DISCOURAGED, UserVerificationRequirement.REQUIRED
+
+
+def cause_of(error: ClientError) -> int | None:
+    """What the key said."""
+    return error.cause.code if isinstance(error.cause, CtapError) else None
+
+
+class Wanted(TypedDict, total=False):
+    """Of a registration; nothing of it by default."""
+
+    known: Sequence[AttestedCredentialData]
+    uv: UserVerificationRequirement
+    resident: bool
+    extensions: Mapping[str, Any]
 
 
 @dataclass
@@ -55,36 +71,22 @@ class Relying:
         collector = DefaultClientDataCollector(ORIGIN, verify=lambda rp_id, origin: origin == ORIGIN)
         return Fido2Client(self.device, collector, self.person)
 
-    def register(
-        self,
-        name: str = "alice",
-        *,
-        known: Sequence[AttestedCredentialData] = (),
-        uv: UserVerificationRequirement = DISCOURAGED,
-        resident: bool = False,
-        event: Event | None = None,
-    ) -> AuthenticatorData:
-        response, state = self.response_to_register(name, known=known, uv=uv, resident=resident, event=event)
+    def register(self, name: str = "alice", **wanted: Unpack[Wanted]) -> AuthenticatorData:
+        response, state = self.response_to_register(name, **wanted)
         return self.server.register_complete(state, response)
 
     def response_to_register(
-        self,
-        name: str = "alice",
-        *,
-        known: Sequence[AttestedCredentialData] = (),
-        uv: UserVerificationRequirement = DISCOURAGED,
-        resident: bool = False,
-        event: Event | None = None,
-    ) -> tuple[RegistrationResponse, dict[str, object]]:
+        self, name: str = "alice", **wanted: Unpack[Wanted]
+    ) -> tuple[RegistrationResponse, dict[str, Any]]:
+        resident = ResidentKeyRequirement.REQUIRED if wanted.get("resident") else ResidentKeyRequirement.DISCOURAGED
         options, state = self.server.register_begin(
             PublicKeyCredentialUserEntity(id=b"handle of " + name.encode(), name=name, display_name=name),
-            credentials=known,
-            resident_key_requirement=(
-                ResidentKeyRequirement.REQUIRED if resident else ResidentKeyRequirement.DISCOURAGED
-            ),
-            user_verification=uv,
+            credentials=wanted.get("known", ()),
+            resident_key_requirement=resident,
+            user_verification=wanted.get("uv", DISCOURAGED),
+            extensions=wanted.get("extensions"),
         )
-        return self.client().make_credential(options.public_key, event=event), state
+        return self.client().make_credential(options.public_key), state
 
     def credential(self, name: str = "alice") -> AttestedCredentialData:
         credential = self.register(name).credential_data

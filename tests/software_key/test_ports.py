@@ -9,8 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fido2.ctap import CtapError
+from fido2.ctap2.base import Ctap2
+from fido2.ctap2.pin import ClientPin, PinProtocolV2
 
 from tests.software_key.authenticator import SoftwareKey
+from tests.software_key.ctaphid import plugged
 from tests.software_key.knobs import Fault
 from tests.software_key.log import Command
 from tests.software_key.ports import Ports
@@ -77,6 +81,18 @@ def test_a_key_is_spoken_to(ports: Ports, program: Program) -> None:
     ports.plug(key)
     assert program.ask("probe") == [["/dev/hidraw0", ["FIDO_2_0", "FIDO_2_1"]]]
     assert [seen.command for seen in key.log.seen] == [Command.INIT, Command.GET_INFO]
+
+
+def test_plugging_it_in_anew_makes_old_tokens_worthless(ports: Ports) -> None:
+    key = SoftwareKey(pin="2468")
+    with plugged(key) as device:
+        ctap = Ctap2(device)
+        protocol = PinProtocolV2()
+        token = ClientPin(ctap, protocol).get_pin_token("2468", ClientPin.PERMISSION.GET_ASSERTION, "example.org")
+        ports.plug(key)
+        proof = protocol.authenticate(token, bytes(32))
+        with pytest.raises(CtapError, match="PIN_AUTH_INVALID"):
+            ctap.get_assertion("example.org", bytes(32), pin_uv_param=proof, pin_uv_protocol=2)
 
 
 def test_no_key_is_no_device(program: Program) -> None:

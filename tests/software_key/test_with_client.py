@@ -1,7 +1,7 @@
 """An unmodified Fido2Client and Fido2Server with a software key over CTAPHID, in this process."""
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -12,32 +12,11 @@ from fido2.ctap2.base import Ctap2
 from fido2.hid import CtapHidDevice
 
 from tests.software_key.authenticator import SoftwareKey
-from tests.software_key.ctaphid import plugged
 from tests.software_key.knobs import EDDSA, ES256, ES384, RS256, Touch
 from tests.software_key.log import Command
-from tests.software_key.relying import REQUIRED, RP_ID, Person, Relying
+from tests.software_key.relying import REQUIRED, RP_ID, Person, Relying, cause_of
 
 ERR = CtapError.ERR
-
-
-@pytest.fixture
-def key() -> SoftwareKey:
-    return SoftwareKey()
-
-
-@pytest.fixture
-def device(key: SoftwareKey) -> Iterator[CtapHidDevice]:
-    with plugged(key) as device:
-        yield device
-
-
-@pytest.fixture
-def relying(device: CtapHidDevice) -> Relying:
-    return Relying(device)
-
-
-def cause_of(error: ClientError) -> int | None:
-    return error.cause.code if isinstance(error.cause, CtapError) else None
 
 
 def test_a_key_is_registered_and_used(key: SoftwareKey, relying: Relying) -> None:

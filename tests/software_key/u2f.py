@@ -62,7 +62,7 @@ def _register(chip: Chip, apdu: Apdu) -> bytes:
     message, rp = apdu.data[:32], apdu.data[32:]
     credential = Credential(os.urandom(48), rp, KeyPair(), user={})
     chip.memory.keep(credential)
-    attester = chip.authority.attester(chip.knobs.aaguid)
+    attester = chip.attester()
     point = credential.pair.point()
     signature = attester.sign(b"\0" + rp + message + credential.id + point)
     handle = bytes([len(credential.id)]) + credential.id
