@@ -104,6 +104,7 @@ for script in [*pathlib.Path(sys.argv[1], "bin").iterdir(), pathlib.Path(sys.arg
     mkdir -p "$root/share/doc" "$root/share/twofold"
     cp -R "$source/docs" "$root/share/doc/twofold"
     cp -R "$source/contrib/pam" "$root/share/twofold/pam"
+    cp -R "$source/contrib/udev" "$root/share/twofold/udev"
     chmod -R u=rwX,go=rX "$root/share"
 }
 

@@ -140,20 +140,16 @@ class Connection(CtapHidConnection):
         poller.register(self._handle, event)
         while True:
             if self._stop.is_set() and not self._stopping:
-                self._begin_to_stop()
+                self._stopping = True
+                self.until = min(self.until, time.monotonic() + STOPPING)
             left = min(quiet, self.until) - time.monotonic()
             if left <= 0:
                 raise Mute
             if poller.poll(min(left, _SLICE) * 1000):
                 return
 
-    def _begin_to_stop(self) -> None:
-        self._stopping = True
-        self.until = min(self.until, time.monotonic() + STOPPING)
-        self._cancel()
-
     def _cancel(self) -> None:
-        """python-fido2 cancels when a packet has come; here a key is told that says nothing."""
+        """python-fido2 cancels when the next packet has come; a key that says nothing is told here."""
         if self._channel != _BROADCAST:
             cancel = self._channel + bytes([_START | CTAPHID.CANCEL])
             self._put(cancel.ljust(self._packet, b"\0"))

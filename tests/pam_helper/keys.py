@@ -4,31 +4,34 @@ Rules: a `Bench` stands where Linux lists and opens hidraw devices, nothing else
 descriptor. Keys come and go while tasks run. A task is waited for with a deadline, never slept for.
 """
 
+import ctypes
 import errno
 import os
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
 from fido2 import cbor
 from fido2.ctap import CtapError
+from fido2.hid import CTAPHID
 from fido2.hid.base import HidDescriptor
 
 from pam_helper.key_outcomes import Cues, Outcome, Plugged
 from pam_helper.security_key import Register, Touch
 from tests.software_key.authenticator import SoftwareKey, command_of
 from tests.software_key.call import Call
-from tests.software_key.ctaphid import Session, descriptor, plugged
+from tests.software_key.ctaphid import Session, descriptor, packets, plugged
 from tests.software_key.log import Command
 from tests.software_key.pins import Permission
 from tests.software_key.relying import ORIGIN, RP_ID, Person, Relying
 from validation.decisions import AskKey, AskNewKey
 
 SOON = 15.0
+_libc = ctypes.CDLL(None)
 CHALLENGE = b"a challenge of our own, 32 octet"
 CUES = Cues(touch="touch {key}", stranger="{key} is of no use", busy="another login has it")
 
@@ -50,13 +53,15 @@ class Bench:
         self.refuses: dict[str, int] = {}  # errno when it is opened, by path
         self.other_devices: list[str] = []  # mice and the like
         self.described: list[str] = []
+        self.file_users: list[int] = []  # whose rights the thread had that opened a key
 
-    def plug(self, key: SoftwareKey, number: int | None = None) -> Plugged:
+    def plug(self, key: SoftwareKey, number: int | None = None, as_before: bool = False) -> Plugged:
+        """With `as_before` nothing but what becomes of a connection tells this stay from the last one."""
         with self._lock:
             number = len(self._ports) if number is None else number
             path = self.path(number)
             assert path not in self._ports
-            self._stays += 1
+            self._stays += 0 if as_before else 1
             key.power_cycle()
             self._ports[path] = _Port(key, self._stays, [])
         return Plugged(path, self._stays)
@@ -85,6 +90,26 @@ class Bench:
                         held.enter_context(session._sending)
             yield
 
+    @contextmanager
+    def noise(self) -> Iterator[None]:
+        """Keys talk to other programs, too, all the time."""
+        quiet = threading.Event()
+
+        def talk() -> None:
+            while not quiet.wait(0.005):
+                for session in [session for port in self._ports.values() for session in port.sessions]:
+                    with suppress(OSError):  # closed
+                        session._send(*packets(0x0BADC0DE, CTAPHID.CBOR, bytes(100)))
+                        session._send(*packets(0xFFFFFFFF, CTAPHID.INIT, bytes(17)))
+
+        talking = threading.Thread(target=talk, daemon=True)
+        talking.start()
+        try:
+            yield
+        finally:
+            quiet.set()
+            talking.join(SOON)
+
     # --- What the product sees
 
     def plugged(self) -> list[Plugged]:
@@ -101,6 +126,7 @@ class Bench:
         return descriptor(self._port(path).key, path)
 
     def open(self, path: str) -> int:
+        self.file_users.append(_libc.setfsuid(ctypes.c_uint(-1)))
         port = self._port(path)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         session = Session(port.key, theirs, vanish=lambda: self.unplug(port.key))

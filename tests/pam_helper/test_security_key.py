@@ -3,8 +3,10 @@
 import errno
 import json
 import logging
+import os
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from fido2.cose import CoseKey
@@ -33,6 +35,7 @@ from pam_helper.key_outcomes import (
     Verifies,
     WrongKey,
 )
+from pam_helper.owner import rights_of_owner
 from pam_helper.security_key import Register, Touch, probe
 from tests.pam_helper.keys import (
     CUES,
@@ -56,7 +59,7 @@ from validation.decisions import AskKey, AskNewKey
 PIN = "123 456"
 WRONG = "not the pin"
 LONG = 60.0  # seconds: nothing here waits for that
-SHORT = 0.7  # seconds: for what is to end in vain
+SHORT = 2.0  # seconds: for what is to end in vain
 
 
 @pytest.fixture
@@ -198,7 +201,7 @@ def test_a_key_that_is_not_registered_never_blinks(bench: Bench) -> None:
     assert all(not seen.up for seen in stranger.log.of(Command.GET_ASSERTION))
 
 
-@pytest.mark.parametrize("length", [16, 48, 120])
+@pytest.mark.parametrize("length", [16, 48, 128])
 def test_long_lists_of_credentials_go_in_pieces(bench: Bench, length: int) -> None:
     key, credential = key_that_waits()
     key.knobs.touch = Finger.AT_ONCE
@@ -282,23 +285,38 @@ def test_a_second_key_is_plugged_in_while_the_first_blinks(bench: Bench) -> None
     assert_signed(running.outcome(), second)
 
 
-def test_pulled_out_and_put_in_again(bench: Bench) -> None:
+@pytest.mark.parametrize("looks_the_same", [False, True])
+def test_pulled_out_and_put_in_again(bench: Bench, looks_the_same: bool) -> None:
     key, credential = key_that_waits()
     bench.plug(key)
     running = touch(bench, assertion_wanted(credential))
     key.wait_for_blink(2)
     bench.unplug(key)
-    bench.plug(key)
+    bench.plug(key, as_before=looks_the_same)
     key.wait_for_blink(3)
     key.press()
     assert_signed(running.outcome(), key)
     assert running.said == ["touch Software Key"] * 2
 
 
+def test_pulled_out_and_a_stranger_put_in_by_mistake(bench: Bench) -> None:
+    key, credential = key_that_waits()
+    bench.plug(key)
+    running = touch(bench, assertion_wanted(credential))
+    key.wait_for_blink(2)
+    bench.unplug(key)
+    bench.plug(SoftwareKey("Other"))
+    running.wait_until_said("Other is of no use")
+    bench.plug(key)
+    key.wait_for_blink(3)
+    key.press()
+    assert_signed(running.outcome(), key)
+
+
 def test_pulled_out_for_good(bench: Bench) -> None:
     key, credential = key_that_waits()
     bench.plug(key)
-    running = touch(bench, assertion_wanted(credential), seconds=1.5)
+    running = touch(bench, assertion_wanted(credential), seconds=3.0)
     key.wait_for_blink(2)
     bench.unplug(key)
     assert running.outcome() == TimedOut()
@@ -356,6 +374,26 @@ def test_a_key_that_falls_silent_while_it_blinks(bench: Bench) -> None:
     key.wait_for_cancel()
 
 
+def test_packets_for_other_programs_are_passed_over(bench: Bench) -> None:
+    """Linux shows them to everybody who has the device open."""
+    key, credential = key_that_waits()
+    key.knobs.delay = 0.05
+    bench.plug(key)
+    with bench.noise():
+        running = touch(bench, assertion_wanted(credential))
+        key.wait_for_blink(2)
+        key.press()
+        assert_signed(running.outcome(), key)
+
+
+def test_packets_for_other_programs_are_no_sign_of_life(bench: Bench) -> None:
+    key, credential = key_that_waits()
+    key.knobs.fault, key.knobs.fault_at = Fault.MUTE, frozenset({Command.GET_ASSERTION})
+    bench.plug(key)
+    with bench.noise():
+        assert isinstance(touch(bench, assertion_wanted(credential)).outcome(), Trouble)
+
+
 def test_a_key_in_use_elsewhere_ends_in_time(bench: Bench) -> None:
     """Another program has a request open, so the key answers "busy" to everything."""
     key, credential = key_that_waits()
@@ -386,8 +424,22 @@ def test_rights_that_come_late_are_taken(bench: Bench) -> None:
     path = bench.plug(key).path
     bench.refuses[path] = errno.EACCES
     running = touch(bench, assertion_wanted(credential), wait_for_key=True)
+    wait_until(lambda: path in bench.described)
     del bench.refuses[path]
     assert_signed(running.outcome(), key)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may take the rights of others")
+def test_keys_are_opened_with_the_rights_of_the_helper_not_of_the_store(bench: Bench, tmp_path: Path) -> None:
+    key, credential = key_that_waits()
+    key.knobs.touch = Finger.AT_ONCE
+    bench.plug(key)
+    os.chown(tmp_path, 12345, 12345)
+    with rights_of_owner(tmp_path):
+        task = Touch(assertion_wanted(credential), None, LONG, CUES, bus=bench)
+        task.run(threading.Event(), lambda text: None)
+    assert_signed(task.outcome, key)
+    assert set(bench.file_users) == {0}
 
 
 def test_other_devices_are_opened_once(bench: Bench) -> None:
@@ -417,6 +469,19 @@ def test_a_second_login_waits_for_the_key(bench: Bench) -> None:
     key.wait_for_blink(3)
     key.press()
     assert_signed(second.outcome(), key)
+
+
+def test_a_key_that_was_waited_for_turns_out_a_stranger(bench: Bench) -> None:
+    key, credential = key_that_waits()
+    bench.plug(key)
+    first = touch(bench, assertion_wanted(credential))
+    key.wait_for_blink(2)
+    second = touch(bench, assertion_wanted(b"some credential"))
+    second.wait_until_said("another login has it")
+    key.press()
+    assert_signed(first.outcome(), key)
+    assert isinstance(second.outcome(), WrongKey)
+    assert key.blinks == 2
 
 
 def test_a_second_login_waits_no_longer_than_it_may(bench: Bench) -> None:
@@ -762,6 +827,7 @@ def test_keys_with_a_pin_make_credentials_with_it_alone(bench: Bench) -> None:
     key = SoftwareKey(pin=PIN)
     bench.plug(key)
     assert isinstance(register(bench, credential_wanted()).outcome(), PinNeeded)
+    assert_made(register(bench, credential_wanted(), PIN).outcome(), key, uv=True)
     key.knobs.make_credential_without_uv = True
     assert_made(register(bench, credential_wanted()).outcome(), key)
 
@@ -840,5 +906,6 @@ def test_no_descriptor_and_no_thread_is_left(bench: Bench, fault: Fault) -> None
         for way in WAYS:
             bench.plug(key)
             way(bench, key, credential)
+            wait_until(lambda: "security-key" not in {thread.name for thread in threading.enumerate()})
             bench.unplug_if_there(key)
-    wait_until(lambda: not [thread for thread in threading.enumerate() if thread.name == "security-key"])
+    assert not key.in_use.locked() or fault is Fault.ENDLESS_KEEPALIVE

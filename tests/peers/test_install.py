@@ -65,6 +65,8 @@ def test_everything_has_its_place_and_its_mode(destination: Path) -> None:
     assert mode(destination / "usr/local/bin/twofold") == "0755"
     assert (destination / "srv/two/share/twofold/pam/debian/sshd").is_file()
     assert (destination / "etc/pam.d/sshd").read_text() == "@include common-auth\n"
+    assert (destination / "srv/two/share/twofold/udev/71-twofold-security-keys.rules").is_file()
+    assert not (destination / "etc/udev").exists()  # who may use security keys is not changed by installing
     assert list((destination / "etc/twofold").iterdir()) == []
 
 

@@ -58,6 +58,32 @@ def test_services_start_isolated_leave_no_core_and_come_back(service: str) -> No
     assert {"LimitCORE=0", "Restart=always", "NoNewPrivileges=yes", "ProtectSystem=strict"} <= set(lines)
 
 
+def test_the_helper_has_keys_and_terminals_of_all_devices() -> None:
+    lines = (ROOT / "contrib/systemd/twofold-pam.service").read_text().splitlines()
+    allowed = [line.partition("=")[2] for line in lines if line.startswith("DeviceAllow=")]
+    assert allowed == ["char-hidraw rw", "char-tty r", "char-ttyS r"]
+    assert "DevicePolicy=closed" in lines
+    assert not [line for line in lines if line.startswith("PrivateDevices=")]
+    # Allowed by the name of a driver, which must be there before the helper is.
+    assert {"Wants=modprobe@hid.service", "After=modprobe@hid.service"} <= set(lines)
+
+
+def test_the_udev_rules_that_are_shipped_only_take_access_away() -> None:
+    (file,) = (ROOT / "contrib/udev").iterdir()
+    assert 70 < int(file.name.partition("-")[0]) < 73  # after access was granted, before that is carried out
+    rules = [line for line in file.read_text().splitlines() if line and not line.startswith("#")]
+    (rule,) = [line for line in rules if "MODE" in line]
+    assert rule.split(", ") == [
+        'SUBSYSTEM=="hidraw"',
+        'ENV{ID_FIDO_TOKEN}=="1"',
+        'TAG-="uaccess"',
+        'OWNER="root"',
+        'GROUP="root"',
+        'MODE="0600"',
+    ]
+    assert not re.search(r"\+=|RUN|PROGRAM|IMPORT", "\n".join(rules))
+
+
 def test_each_socket_has_the_mode_and_the_place_that_module_and_helper_expect() -> None:
     from store.config import PamSection
 
