@@ -1,0 +1,1 @@
+"""Token files of other makers, one file for each format."""
