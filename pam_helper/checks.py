@@ -60,6 +60,8 @@ def _read(known: Stacks) -> tuple[dict[str, list[Rule]], list[Finding]]:
         except BrokenStack as error:
             remedy = f"libpam refuses it. Mend /etc/pam.d/{service}"
             broken.append(serious(f"pam {service}", f"the stack is broken: {error}", remedy))
+        except OSError as error:
+            broken.append(serious(f"pam {service}", f"the stack cannot be read: {error}", "Run twofold doctor as root"))
     return auth, broken
 
 

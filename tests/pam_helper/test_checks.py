@@ -80,6 +80,16 @@ def test_a_broken_stack_does_not_hide_the_others(here: Host) -> None:
     assert [(severity, topic) for severity, topic, _ in here.wrong()] == [("!!", "pam su"), ("!!", "pam sudo")]
 
 
+def test_a_stack_that_cannot_be_read_does_not_hide_the_others(here: Host) -> None:
+    here.write("etc/pam.d/su", "auth include /proc/self/mem\n")  # which refuses to be read, to root too
+    (here.root / "proc/self").mkdir(parents=True)
+    (here.root / "proc/self/mem").symlink_to("/proc/self/mem")
+    here.write("etc/pam.d/sudo", "auth sufficient pam_unix.so\nauth required pam_twofold.so\n")
+    found = {topic: text for _, topic, text in here.wrong()}
+    assert "cannot be read" in found["pam su"]
+    assert "lets in past pam_twofold.so" in found["pam sudo"]
+
+
 def test_a_pin_alone_is_enough_only_behind_a_key(here: Host) -> None:
     here.write("etc/pam.d/sshd", "auth required pam_twofold.so\n")
     assert [topic for _, topic, _ in here.wrong()] == ["pam sshd"]
@@ -200,6 +210,33 @@ def test_what_sshd_does_without_us_is_found(here: Host, lines: str, said: str) -
 )
 def test_methods_that_end_at_the_dialogue_are_fine(here: Host, lines: str) -> None:
     here.write("etc/ssh/sshd_config", f"LoginGraceTime 10m\n{lines}\n{SSHD}")
+    assert here.wrong() == []
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        ("Match User bob\nPasswordAuthentication yes\t# for now\n", "Match User bob: PasswordAuthentication yes"),
+        ("Match User bob\nPasswordAuthentication\t=\tyes\n", "Match User bob: PasswordAuthentication yes"),
+        ('Match User bob\nPasswordAuthentication "yes" # for now\n', "Match User bob: PasswordAuthentication yes"),
+        ("Match all\nPasswordAuthentication yes\n", "Match all: PasswordAuthentication yes"),
+        ("Match User bob\nX11Forwarding no\nMatch all\nPubkeyAuthentication yes\n", "Match all: PubkeyAuthentication"),
+        ('Include "/etc/ssh/our own/*.conf"\n', "Match User eve: PasswordAuthentication yes"),
+        ("Include nowhere/*.conf /etc/ssh/plain.conf\n", "Match User tom: PasswordAuthentication yes"),
+    ],
+)
+def test_a_way_in_is_found_however_it_is_written(here: Host, lines: str, said: str) -> None:
+    here.write("etc/ssh/our own/50-eve.conf", "Match User eve\nPasswordAuthentication yes\n")
+    here.write("etc/ssh/plain.conf", "Match User tom\nPasswordAuthentication yes\n")
+    here.write("etc/ssh/sshd_config", SSHD + "LoginGraceTime 600\n" + lines)
+    severity, topic, text = only(here.wrong())
+    assert (severity, topic) == ("!!", "sshd")
+    assert text.startswith(said)
+
+
+def test_a_folder_among_the_files_of_sshd_is_passed_over(here: Host) -> None:
+    here.write("etc/ssh/sshd_config", "Include /etc/ssh/sshd_config.d/*\n" + SSHD + "LoginGraceTime 600\n")
+    here.write("etc/ssh/sshd_config.d/old/kept", "PasswordAuthentication yes\n")
     assert here.wrong() == []
 
 
