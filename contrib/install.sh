@@ -23,6 +23,7 @@ CONFIG=/etc/twofold
 STATE=/var/lib/twofold
 ACCOUNT=twofold
 SERVICE=twofold-first-factor
+OURS=.twofold # in PREFIX: whatever is in there, we have put it there
 UNITS='twofold-pam.socket twofold-pam.service twofold-radius.service'
 
 source=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
@@ -48,11 +49,25 @@ check_place() {
         *) fail "DESTDIR=$DESTDIR must be an absolute path" ;;
     esac
     # It is emptied for a new version and removed at the end, so it must be ours alone.
-    if [ -d "$root" ] && [ -n "$(ls -A "$root")" ] && [ ! -e "$root/pyvenv.cfg" ]; then
+    [ ! -L "$root" ] || fail "PREFIX=$PREFIX is a link; name the directory it leads to"
+    if [ -d "$root" ] && [ -n "$(ls -A "$root")" ] && [ ! -e "$root/$OURS" ] && [ ! -e "$root/bin/twofold" ]; then
         fail "PREFIX=$PREFIX holds something else; name a directory of its own"
     fi
     if [ -z "$DESTDIR" ] && [ "$(id -u)" -ne 0 ]; then
         fail "this needs root: sudo make $1"
+    fi
+}
+
+# One that is a person's, or root by another name, must not get the store, nor be removed with it.
+account_is_ours() {
+    least=$(awk '$1 == "UID_MIN" { print $2 }' /etc/login.defs 2>/dev/null)
+    number=$(id -u "$ACCOUNT") && [ "$number" -gt 0 ] && [ "$number" -lt "${least:-1000}" ] &&
+        [ "$(id -gn "$ACCOUNT")" = "$ACCOUNT" ]
+}
+
+check_account() {
+    if id -u "$ACCOUNT" >/dev/null 2>&1 && ! account_is_ours; then
+        fail "there is an account $ACCOUNT that is no system account with a group of its own; rename or remove it first"
     fi
 }
 
@@ -76,7 +91,8 @@ pam_directory() {
 running_systemd() { [ -z "$DESTDIR" ] && [ -d /run/systemd/system ]; }
 
 stacks_that_name_us() {
-    grep -ls '^[^#]*pam_twofold' "$DESTDIR"/etc/pam.d/* "$DESTDIR"/etc/pam.conf 2>/dev/null || true
+    grep -ls '^[^#]*pam_twofold' "$DESTDIR"/etc/pam.d/* "$DESTDIR"/etc/pam.conf "$DESTDIR"/usr/lib/pam.d/* \
+        "$DESTDIR"/usr/etc/pam.d/* 2>/dev/null || true
 }
 
 # --- installing
@@ -85,8 +101,12 @@ install_program() {
     "$PYTHON" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null ||
         fail "$PYTHON must be Python 3.11 or newer, with venv: apt install python3-venv"
     version=$("$PYTHON" -c 'import sys; print("python%d.%d" % sys.version_info[:2])')
-    if [ ! -x "$root/bin/python" ] || [ ! -d "$root/lib/$version/site-packages" ]; then
-        "$PYTHON" -m venv --clear "$root"
+    mkdir -p "$root"
+    : >"$root/$OURS"
+    # Anew for another Python, and where an earlier run was cut short.
+    if [ ! -d "$root/lib/$version/site-packages" ] || ! "$root/bin/python" -I -m pip --version >/dev/null 2>&1; then
+        find "$root" -mindepth 1 -maxdepth 1 ! -name "$OURS" -exec rm -rf {} +
+        "$PYTHON" -m venv "$root"
     fi
     "$root/bin/python" -I -m pip install --quiet --disable-pip-version-check --no-input \
         --only-binary :all: -c "$source/constraints.txt" "$source"
@@ -174,10 +194,11 @@ make_account() {
         useradd --system --gid "$ACCOUNT" --home-dir /nonexistent --no-create-home --shell /usr/sbin/nologin "$ACCOUNT"
 }
 
-# The configuration is root's, since root's helper believes it. A store that was made by hand beside it stays there.
+# The configuration is root's, since root's helper believes it. A store that was made by hand beside it stays there;
+# its user may then make files in there (SQLite does), but put none in the place of root's.
 make_store() {
-    chown root:"$ACCOUNT" "$CONFIG"
-    chown -Rh "$ACCOUNT:$ACCOUNT" "$STATE"
+    chown root:"$ACCOUNT" "$CONFIG/"
+    chown -Rh "$ACCOUNT:$ACCOUNT" "$STATE/"
     if [ ! -e "$CONFIG/twofold.toml" ]; then
         "$PREFIX/bin/python" -I -c '
 import socket, sys
@@ -189,10 +210,14 @@ print(text.replace("\"twofold.db\"", f"\"{state}/twofold.db\"").replace("\"maste
         chmod 640 "$CONFIG/.twofold.toml.new"
         chown root:"$ACCOUNT" "$CONFIG/.twofold.toml.new"
         mv "$CONFIG/.twofold.toml.new" "$CONFIG/twofold.toml"
-    elif [ -e "$CONFIG/twofold.db" ]; then
-        chown -Rh "$ACCOUNT:$ACCOUNT" "$CONFIG"
     else
-        chown root:"$ACCOUNT" "$CONFIG/twofold.toml"
+        if [ -e "$CONFIG/twofold.db" ]; then
+            chmod 1770 "$CONFIG"
+            for file in "$CONFIG"/twofold.db* "$CONFIG/master.key"; do
+                [ ! -e "$file" ] || chown -h "$ACCOUNT:$ACCOUNT" "$file"
+            done
+        fi
+        chown -h root:"$ACCOUNT" "$CONFIG/twofold.toml"
     fi
     "$DESTDIR$BINDIR/twofold" --config "$CONFIG/twofold.toml" init
 }
@@ -234,6 +259,7 @@ install_all() {
     check_place install
     [ -f "$PAM_MODULE" ] || fail "the module $PAM_MODULE is not there; build it first: make module"
     pam_dir=$(pam_directory)
+    [ -n "$DESTDIR" ] || check_account
     stop_running
     install_program
     install_command
@@ -276,7 +302,10 @@ uninstall_all() {
     rm -f "$DESTDIR$pam_dir/pam_twofold.so" "$DESTDIR/etc/pam.d/$SERVICE" "$DESTDIR$BINDIR/twofold"
     rm -rf "$root"
     if [ -n "$PURGE" ]; then
-        rm -rf "$DESTDIR$CONFIG" "$DESTDIR$STATE"
+        for place in "$DESTDIR$CONFIG" "$DESTDIR$STATE"; do
+            # What else it leads to nobody knows.
+            [ -L "$place" ] || rm -rf "$place"
+        done
     else
         rmdir "$DESTDIR$CONFIG" "$DESTDIR$STATE" 2>/dev/null || true
     fi
@@ -285,15 +314,29 @@ uninstall_all() {
         remove_account
     fi
     if [ -d "$DESTDIR$CONFIG" ] || [ -d "$DESTDIR$STATE" ]; then
-        say "Kept: configuration, key and store, in $CONFIG and $STATE. PURGE=1 removes them for good."
+        what_is_kept
     fi
+}
+
+what_is_kept() {
+    if [ -z "$PURGE" ]; then
+        say "Kept: configuration, key and store, in $CONFIG and $STATE. PURGE=1 removes them for good."
+        return
+    fi
+    for place in "$DESTDIR$CONFIG" "$DESTDIR$STATE"; do
+        [ ! -L "$place" ] || say "Kept: $place is a link. Look at $(readlink "$place") and remove both by hand."
+    done
 }
 
 # Whoever gets the number next must not own key and store.
 remove_account() {
     for kept in "$CONFIG" "$STATE"; do
-        [ ! -d "$kept" ] || chown -Rh root:root "$kept"
+        [ ! -d "$kept" ] || chown -Rh root:root "$kept/"
     done
+    if id -u "$ACCOUNT" >/dev/null 2>&1 && ! account_is_ours; then
+        say "Kept: the account $ACCOUNT, which is not ours."
+        return
+    fi
     if id -u "$ACCOUNT" >/dev/null 2>&1; then
         userdel "$ACCOUNT"
     fi

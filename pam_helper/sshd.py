@@ -96,7 +96,16 @@ def _from_file(config: Path, root: Path) -> Iterator[Block]:
         yield Block(condition, {key: value for key, value in values.items() if key in _DEFAULTS})
 
 
-_LINE = re.compile(r"^\s*(?P<key>[A-Za-z]+)(?:\s*=\s*|\s+)(?P<value>.*?)\s*$")
+_LINE = re.compile(r"^\s*(?P<key>[A-Za-z0-9]+)(?:\s*=\s*|\s+)(?P<value>.*?)\s*$")
+_WORD = re.compile(r'"(?P<quoted>[^"]*)"|(?P<comment>#.*)|(?P<bare>[^\s"]+)')
+
+
+def _words(value: str) -> Iterator[str]:
+    """Quotes hold a word together; a # that begins one begins a comment."""
+    for found in _WORD.finditer(value):
+        if found["comment"] is not None:
+            return
+        yield found["bare"] if found["bare"] is not None else found["quoted"]
 
 
 def _keywords(file: Path, root: Path, condition: str, depth: int) -> Iterator[tuple[str, str, str]]:
@@ -105,16 +114,16 @@ def _keywords(file: Path, root: Path, condition: str, depth: int) -> Iterator[tu
         match = _LINE.match(line)
         if match is None:
             continue
-        key, value = match["key"].lower(), match["value"].partition(" #")[0].strip().strip('"')
-        if key == "match":
-            condition = "" if value.lower() == "all" else value
+        key, words = match["key"].lower(), list(_words(match["value"]))
+        if key == "match":  # also of all: what stands there goes before what holds for everybody
+            condition = " ".join(words)
         elif key == "include" and depth < 16:
-            for pattern in value.split():
+            for pattern in words:
                 inside = pattern.lstrip("/") if pattern.startswith("/") else f"etc/ssh/{pattern}"
-                for path in sorted(root.glob(inside)):
+                for path in sorted(path for path in root.glob(inside) if path.is_file()):
                     yield from _keywords(path, root, condition, depth + 1)
         else:
-            yield condition, key, value
+            yield condition, key, " ".join(words)
 
 
 # --- judging ----------------------------------------------------------------------------------------------------

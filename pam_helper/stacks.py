@@ -5,8 +5,9 @@ module is tried with every result that its control tells apart. So what is found
 of the many ways to write it was used: a `sufficient` above us, a jump across us, or a control that forgives us.
 """
 
+import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 MODULE = "pam_twofold"
@@ -31,6 +32,18 @@ _CONTROLS = {
     "sufficient": {"success": "done", "new_authtok_reqd": "done", "default": "ignore"},
     "optional": {"success": "ok", "new_authtok_reqd": "ok", "default": "ignore"},
 }
+
+_TYPES = frozenset({"auth", "account", "session", "password"})
+_ACTIONS = frozenset({"ok", "done", "bad", "die", "ignore", "reset"})
+_RESULTS = frozenset(  # pam.conf(5)
+    {
+        *("success", "open_err", "symbol_err", "service_err", "system_err", "buf_err", "perm_denied", "auth_err"),
+        *("cred_insufficient", "authinfo_unavail", "user_unknown", "maxtries", "new_authtok_reqd", "acct_expired"),
+        *("session_err", "cred_unavail", "cred_expired", "cred_err", "no_module_data", "conv_err", "authtok_err"),
+        *("authtok_recover_err", "authtok_recovery_err", "authtok_lock_busy", "authtok_disable_aging", "try_again"),
+        *("ignore", "abort", "authtok_expired", "module_unknown", "bad_item", "conv_again", "incomplete", "default"),
+    }
+)
 
 
 class BrokenStack(Exception):
@@ -74,8 +87,8 @@ class Stacks:
         self.included: set[str] = set()  # files that others include, so no services
 
     def services(self) -> list[str]:
-        folder = self._root / DIRECTORIES[0]
-        names = sorted(path.name for path in folder.iterdir() if path.is_file()) if folder.is_dir() else []
+        folders = [folder for place in DIRECTORIES if (folder := self._root / place).is_dir()]
+        names = sorted({path.name for folder in folders for path in folder.iterdir() if path.is_file()})
         return [name for name in names if "~" not in name and not name.startswith(".") and ".dpkg-" not in name]
 
     def has(self, service: str) -> bool:
@@ -98,20 +111,32 @@ class Stacks:
         if path is None or depth > _DEEPEST:
             raise BrokenStack(f"{name} is not there" if path is None else f"{name} includes itself")
         shown = "/" + str(path.relative_to(self._root))
-        for number, words in _lines(path.read_text(errors="replace")):
-            if words[0] == "@include" and len(words) > 1:
-                yield from self._included(words[1], level, depth, f"{shown}, line {number}")
-                continue
-            if words[0].removeprefix("-").lower() != "auth" or len(words) < 3:
-                continue
-            if words[1] in ("include", "substack"):
-                below = level + (words[1] == "substack")
-                if below != level:
-                    yield Rule(shown, number, "substack", {"default": "ignore"}, words[2], (), level)
-                yield from self._included(words[2], below, depth, f"{shown}, line {number}")
-                continue
-            actions = _actions(words[1], f"{shown}, line {number}")
-            yield Rule(shown, number, words[1], actions, words[2], tuple(words[3:]), level)
+        # As octets: a carriage return is none of the ends of a line that libpam knows.
+        for number, words in _lines(path.read_bytes().decode(errors="replace"), shown):
+            where = f"{shown}, line {number}"
+            kind = words[0].removeprefix("-").lower()
+            if kind == "@include" and len(words) > 1:
+                yield from self._included(words[1], level, depth, where)
+            elif kind == "auth":
+                yield from self._rule(words, Rule(shown, number, "", {}, level=level), depth, where)
+            elif kind not in _TYPES:
+                raise BrokenStack(f"{where}: the type {words[0]!r} is not known")
+
+    def _rule(self, words: list[str], begun: Rule, depth: int, where: str) -> Iterator[Rule]:
+        """A line of type auth, and what it takes in."""
+        if len(words) < 3:
+            raise BrokenStack(f"{where}: no module is named")
+        if words[2].endswith("\r"):
+            raise BrokenStack(f"{where}: it ends in a carriage return")
+        control, module, arguments = words[1], words[2], tuple(words[3:])
+        if control.lower() not in ("include", "substack"):
+            yield replace(begun, control=control, actions=_actions(control, where), module=module, arguments=arguments)
+            return
+        level = begun.level
+        if control.lower() == "substack":
+            yield replace(begun, control="substack", actions={"default": "ignore"}, module=module)
+            level += 1
+        yield from self._included(module, level, depth, where)
 
     def _included(self, name: str, level: int, depth: int, where: str) -> Iterator[Rule]:
         self.included.add(name.rpartition("/")[2])
@@ -121,31 +146,27 @@ class Stacks:
             raise BrokenStack(str(error) if "line" in str(error) else f"{where}: {error}") from None
 
 
-def _lines(text: str) -> Iterator[tuple[int, list[str]]]:
-    """Number and words of each line; a backslash at the end goes on with the next, brackets hold a word together."""
+_BLANKS = " \t"
+_WORD = re.compile(r"\[(?:\\.|[^\\\]])*\]|[^ \t]+")  # brackets hold a word together
+
+
+def _lines(text: str, shown: str) -> Iterator[tuple[int, list[str]]]:
+    """Number and words of each line. A backslash at the end goes on with the next that holds anything but a comment;
+    a comment ends the line, whatever stands before it. A file may not end in the middle of a line."""
     kept, begun = "", 0
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):
+        bare, comment, _ = line.partition("#")
+        bare = bare.strip(_BLANKS)
+        if not bare:
+            continue
         begun = begun or number
-        bare = line.partition("#")[0].rstrip()
-        if bare.endswith("\\"):
+        if bare.endswith("\\") and not comment:
             kept += bare[:-1] + " "
             continue
-        words = _words(kept + bare)
-        if words:
-            yield begun, words
+        yield begun, _WORD.findall(kept + bare)
         kept, begun = "", 0
-
-
-def _words(line: str) -> list[str]:
-    words: list[str] = []
-    open_ = False
-    for piece in line.split():
-        if open_:
-            words[-1] += " " + piece
-        else:
-            words.append(piece)
-        open_ = words[-1].startswith("[") and not words[-1].endswith("]")
-    return words
+    if begun:
+        raise BrokenStack(f"{shown}, line {begun}: the line goes on behind the end of the file")
 
 
 def _actions(control: str, where: str) -> dict[str, str]:
@@ -153,8 +174,16 @@ def _actions(control: str, where: str) -> dict[str, str]:
         return _CONTROLS[control.lower()]
     if not (control.startswith("[") and control.endswith("]")):
         raise BrokenStack(f"{where}: the control {control!r} is not known")
-    pairs = [piece.partition("=") for piece in control[1:-1].split()]
-    return {key: value for key, _, value in pairs}
+    actions: dict[str, str] = {}
+    for piece in re.sub(r"\s*=\s*", "=", control[1:-1]).split():
+        result, _, action = piece.partition("=")
+        if result not in _RESULTS or not (action in _ACTIONS or (action.isdecimal() and int(action) > 0)):
+            raise BrokenStack(f"{where}: {piece!r} is not known")
+        if result == "default":
+            actions.setdefault(result, action)  # a second one finds nothing left to say
+        else:
+            actions[result] = action
+    return actions
 
 
 # --- walking ----------------------------------------------------------------------------------------------------

@@ -39,13 +39,14 @@ def checks(
         with closing(opening.open_store(config)) as store, store.connections.reading() as connection:
             users, clients = listings.user_rows(connection), listings.client_rows(connection)
             newest = [float(row["at"]) for row in listings.audit_rows(connection, limit=1)]
-            book = store.book()
+            book, served = store.book(), {client.name for client in store.clients()}
     except TwofoldError as error:
         yield serious("store", f"{error}.", "Nobody is let in until this is mended")
         return
     yield _room(config, len(users))
     yield from _clock(newest, in_step)
     yield from _policies(book, users, clients)
+    yield from _not_served(clients, served)
     yield from _bypasses(users, time.time())
 
 
@@ -64,8 +65,11 @@ def _folders(config: Config) -> Iterator[Finding]:
 
 def _room(config: Config, users: int) -> Finding:
     usage = shutil.disk_usage(config.database.parent)
+    text = f"SQLite, schema {HEAD}, {users:,} user{'' if users == 1 else 's'}"
+    if not usage.total:  # some network file systems do not tell
+        return fine("store", text)
     free = 100 * usage.free // usage.total
-    text = f"SQLite, schema {HEAD}, {users:,} user{'' if users == 1 else 's'}, disk {free} % free"
+    text += f", disk {free} % free"
     if free < _LEAST_FREE:
         return advice("store", f"{text}: on a full disk nobody gets in.", f"Make room on {config.database.parent}")
     return fine("store", text)
@@ -91,6 +95,12 @@ def _policies(book: Book, users: list[listings.Row], clients: list[listings.Row]
         yield report("policy", line, "twofold policy show tells how it was set; twofold policy unset takes it away")
     if not found:
         yield fine("policy", "nothing to mend")
+
+
+def _not_served(clients: list[listings.Row], served: set[str]) -> Iterator[Finding]:
+    for name in [row["name"] for row in clients if row["name"] not in served]:
+        text = "its row is damaged: requests from it are not answered."
+        yield serious(f"client {printable(name)}", text, f"twofold client set {printable(name)} --generate-secret")
 
 
 def _for_everybody(book: Book) -> list[object]:

@@ -2,10 +2,12 @@
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from pam_helper import sshd
+from store.config import parse
 from tests.pam_helper.machine import ASKED, ELF_ARM, NOT_ASKED, SECURITY, SSHD, Host, host
 from tests.site import Site
 from validation.requests import SetRule
@@ -78,6 +80,16 @@ def test_a_broken_stack_does_not_hide_the_others(here: Host) -> None:
     here.write("etc/pam.d/su", "@include nowhere\n")
     here.write("etc/pam.d/sudo", "auth sufficient pam_unix.so\nauth required pam_twofold.so\n")
     assert [(severity, topic) for severity, topic, _ in here.wrong()] == [("!!", "pam su"), ("!!", "pam sudo")]
+
+
+def test_a_stack_that_cannot_be_read_does_not_hide_the_others(here: Host) -> None:
+    here.write("etc/pam.d/su", "auth include /proc/self/mem\n")  # which refuses to be read, to root too
+    (here.root / "proc/self").mkdir(parents=True)
+    (here.root / "proc/self/mem").symlink_to("/proc/self/mem")
+    here.write("etc/pam.d/sudo", "auth sufficient pam_unix.so\nauth required pam_twofold.so\n")
+    found = {topic: text for _, topic, text in here.wrong()}
+    assert "cannot be read" in found["pam su"]
+    assert "lets in past pam_twofold.so" in found["pam sudo"]
 
 
 def test_a_pin_alone_is_enough_only_behind_a_key(here: Host) -> None:
@@ -203,6 +215,33 @@ def test_methods_that_end_at_the_dialogue_are_fine(here: Host, lines: str) -> No
     assert here.wrong() == []
 
 
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        ("Match User bob\nPasswordAuthentication yes\t# for now\n", "Match User bob: PasswordAuthentication yes"),
+        ("Match User bob\nPasswordAuthentication\t=\tyes\n", "Match User bob: PasswordAuthentication yes"),
+        ('Match User bob\nPasswordAuthentication "yes" # for now\n', "Match User bob: PasswordAuthentication yes"),
+        ("Match all\nPasswordAuthentication yes\n", "Match all: PasswordAuthentication yes"),
+        ("Match User bob\nX11Forwarding no\nMatch all\nPubkeyAuthentication yes\n", "Match all: PubkeyAuthentication"),
+        ('Include "/etc/ssh/our own/*.conf"\n', "Match User eve: PasswordAuthentication yes"),
+        ("Include nowhere/*.conf /etc/ssh/plain.conf\n", "Match User tom: PasswordAuthentication yes"),
+    ],
+)
+def test_a_way_in_is_found_however_it_is_written(here: Host, lines: str, said: str) -> None:
+    here.write("etc/ssh/our own/50-eve.conf", "Match User eve\nPasswordAuthentication yes\n")
+    here.write("etc/ssh/plain.conf", "Match User tom\nPasswordAuthentication yes\n")
+    here.write("etc/ssh/sshd_config", SSHD + "LoginGraceTime 600\n" + lines)
+    severity, topic, text = only(here.wrong())
+    assert (severity, topic) == ("!!", "sshd")
+    assert text.startswith(said)
+
+
+def test_a_folder_among_the_files_of_sshd_is_passed_over(here: Host) -> None:
+    here.write("etc/ssh/sshd_config", "Include /etc/ssh/sshd_config.d/*\n" + SSHD + "LoginGraceTime 600\n")
+    here.write("etc/ssh/sshd_config.d/old/kept", "PasswordAuthentication yes\n")
+    assert here.wrong() == []
+
+
 def test_included_files_count_and_the_first_value_wins(here: Host) -> None:
     here.write("etc/ssh/sshd_config.d/10-first.conf", "PasswordAuthentication yes\nMatch User x\nUsePAM no\n")
     here.write("etc/ssh/sshd_config", f"Include /etc/ssh/sshd_config.d/*.conf\nLoginGraceTime 0\n{SSHD}")
@@ -249,3 +288,24 @@ def test_sshd_itself_is_believed_before_its_file_if_it_answers(here: Host, statu
     everybody, bob = sshd.settings(here.root, here.root / "sshd")
     assert everybody.values["passwordauthentication"] == bob.values["passwordauthentication"] == believed
     assert (bob.condition, bob.values["pubkeyauthentication"]) == ("User bob", "no")
+
+
+# --- security keys
+
+
+@pytest.mark.parametrize(
+    ("ttys", "serious"),
+    [
+        ('["/dev/tty[0-9]*", ":[0-9]*"]', False),
+        ("[]", False),
+        ('["/dev/pts/*"]', True),
+        ('["/dev/*"]', True),
+        ('["*"]', True),
+        ('["/dev/tty1", "/dev/pts/[0-9]"]', True),
+    ],
+)
+def test_a_pattern_that_fits_terminals_of_ssh_is_serious(here: Host, tmp_path: Path, ttys: str, serious: bool) -> None:
+    """A key on somebody's desk would be asked for by whoever comes over the network."""
+    config = parse(f"[security_key]\nttys = {ttys}\n", tmp_path / "twofold.toml")
+    found = [(severity, topic) for severity, topic, _ in here.wrong(config) if topic == "security keys"]
+    assert found == ([("!!", "security keys")] if serious else [])

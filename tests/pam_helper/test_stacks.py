@@ -107,6 +107,7 @@ def test_a_distribution_may_keep_its_stacks_below_usr(tmp_path: Path) -> None:
     (tmp_path / "usr/lib/pam.d").mkdir(parents=True)
     (tmp_path / "usr/lib/pam.d/su").write_text("auth required pam_unix.so")
     assert [rule.file for rule in known.auth("su")] == ["/usr/lib/pam.d/su"]
+    assert known.services() == ["common-auth", "password-auth", "su"], "and they are looked at"
 
 
 @pytest.mark.parametrize(
@@ -159,3 +160,58 @@ def test_the_walk_ends_as_that_of_libpam(
     (tmp_path / "other").write_text("auth required pam_deny.so\n")
 
     assert walked(Stacks(Path("/")).auth(f"{tmp_path}/trial")) is libpam.lets_in(tmp_path, "trial")
+
+
+LETS_IN, REFUSES = libpam.says("success"), libpam.says("auth_err")
+
+# How a file may be written: each as libpam reads it, which is told by whether it lets in. `inner` is sufficient, and
+# lets in.
+ODDLY_WRITTEN = {
+    "blanks around =": f"auth [success = done default= ignore] {LETS_IN}\nauth required {REFUSES}",
+    "brackets without blanks after them": f"auth [success=done default=ignore]{LETS_IN}\nauth required {REFUSES}",
+    "brackets that are never closed": f"auth [success=ok # default=bad\nauth required {LETS_IN}",
+    "brackets over two lines": f"auth [success=done \\\n default=ignore] {LETS_IN}\nauth required {REFUSES}",
+    "two defaults": f"auth [success=ok default=ignore default=bad] {REFUSES}\nauth required {LETS_IN}",
+    "a default before": f"auth [default=ignore success=done] {LETS_IN}\nauth required {REFUSES}",
+    "one result twice": f"auth [success=ignore success=done] {LETS_IN}\nauth required {REFUSES}",
+    "large letters": f"AUTH Sufficient {LETS_IN}\nauth required {REFUSES}",
+    "a result in large letters": f"auth [SUCCESS=done default=ignore] {LETS_IN}\nauth required {REFUSES}",
+    "an include in large letters": f"auth Include inner\nauth required {REFUSES}",
+    "a substack in large letters": f"auth SUBSTACK inner\nauth required {LETS_IN}",
+    "an @include in large letters": f"@Include inner\nauth required {REFUSES}",
+    "a form feed in a comment": f"auth required {LETS_IN}\n# x\x0cauth required {REFUSES}",
+    "a line separator in a comment": f"auth required {LETS_IN}\n# x\u2028auth required {REFUSES}",
+    "a vertical tab between words": f"auth\x0bsufficient {LETS_IN}\nauth required {LETS_IN}",
+    "a no-break blank": f"auth\u00a0required {REFUSES}\nauth required {LETS_IN}",
+    "a backslash in a comment": f"# x \\\nauth required {REFUSES}\nauth required {LETS_IN}",
+    "a backslash before a comment": f"auth sufficient {LETS_IN} \\ # x\nauth required {REFUSES}",
+    "blanks after a backslash": f"auth required \\  \n{LETS_IN}",
+    "a comment inside a line": f"auth required {LETS_IN} \\\n# hi\nauth required {REFUSES}",
+    "an empty line inside a line": f"auth required {LETS_IN}\nauth required \\\n\n {REFUSES}",
+    "a backslash at the end of the file": f"auth required {LETS_IN}\nauth required {LETS_IN} \\",
+    "blanks in front": f"  \t auth \t sufficient\t{LETS_IN}\nauth required {REFUSES}",
+    "a result that there is not": f"auth [foo=ok success=done default=ignore] {LETS_IN}\nauth required {LETS_IN}",
+    "an action that there is not": f"auth [success=foo default=ignore] {LETS_IN}\nauth required {LETS_IN}",
+    "a jump across nothing": f"auth [success=0 default=ignore] {LETS_IN}\nauth required {LETS_IN}",
+    "no module": f"auth required\nauth required {LETS_IN}",
+    "a type that there is not": f"authx required {LETS_IN}\nauth required {LETS_IN}",
+    "no end of the last line": f"auth required {LETS_IN}",
+    "nothing": "",
+}
+
+
+@pytest.mark.parametrize("what", ODDLY_WRITTEN)
+def test_a_stack_is_read_as_libpam_reads_it_however_it_is_written(tmp_path: Path, what: str) -> None:
+    (tmp_path / "trial").write_bytes(ODDLY_WRITTEN[what].replace(" inner", f" {tmp_path}/inner").encode())
+    (tmp_path / "inner").write_text(f"auth sufficient {LETS_IN}\n")
+    (tmp_path / "other").write_text("auth required pam_deny.so\n")
+    try:
+        verdict = walked(Stacks(Path("/")).auth(f"{tmp_path}/trial"))
+    except BrokenStack:
+        verdict = False
+    assert verdict is libpam.lets_in(tmp_path, "trial")
+
+
+def test_a_file_of_windows_names_no_module(tmp_path: Path) -> None:
+    with pytest.raises(BrokenStack, match=r"line 1: .*carriage return"):
+        stack(tmp_path, "auth required pam_twofold.so\r\n")

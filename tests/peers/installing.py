@@ -34,11 +34,11 @@ def module() -> Path:
 
 
 def make(
-    target: str, *settings: str, within: Sequence[str] = (), status: int = 0
+    target: str, *settings: str, within: Sequence[str] = (), status: int = 0, umask: int = -1
 ) -> "subprocess.CompletedProcess[str]":
     """`make TARGET SETTING...` in the source, which must end with `status`."""
     command = [*within, "make", "--silent", "-C", str(ROOT), target, f"PAM_MODULE={module()}", *settings]
-    done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=240)
+    done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=240, umask=umask)
     assert (done.returncode != 0) == (status != 0), done.stdout + done.stderr
     return done
 

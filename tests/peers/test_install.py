@@ -34,11 +34,12 @@ def mode(path: Path) -> str:
 
 @pytest.fixture(scope="module")
 def destination(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Everything installed with PREFIX=/srv/two below a DESTDIR that has a stack in it."""
-    folder = tmp_path_factory.mktemp("destination")
+    """Everything installed with PREFIX=/srv/two below a DESTDIR that has a stack in it, a blank in its name, and by
+    somebody whose files are his alone."""
+    folder = tmp_path_factory.mktemp("destination") / "a place"
     (folder / "etc/pam.d").mkdir(parents=True)
     (folder / "etc/pam.d/sshd").write_text("@include common-auth\n")
-    make("install", f"DESTDIR={folder}", "PREFIX=/srv/two")
+    make("install", f"DESTDIR={folder}", "PREFIX=/srv/two", umask=0o077)
     return folder
 
 
@@ -68,6 +69,10 @@ def test_everything_has_its_place_and_its_mode(destination: Path) -> None:
     assert (destination / "srv/two/share/twofold/udev/71-twofold-security-keys.rules").is_file()
     assert not (destination / "etc/udev").exists()  # who may use security keys is not changed by installing
     assert list((destination / "etc/twofold").iterdir()) == []
+    folder = destination / "srv/two"
+    for path in [folder, *folder.rglob("*")]:
+        wanted = 0o555 if path.is_dir() else 0o444
+        assert path.is_symlink() or path.stat().st_mode & wanted == wanted, f"{path} is not for everybody"
 
 
 def test_the_prefix_stands_wherever_a_program_is_named(destination: Path) -> None:
@@ -77,7 +82,8 @@ def test_the_prefix_stands_wherever_a_program_is_named(destination: Path) -> Non
         assert "/opt/twofold" not in text
     scripts = [path for path in (destination / "srv/two/bin").iterdir() if not path.is_symlink()]
     assert [path.name for path in scripts if str(destination).encode() in path.read_bytes()] == []
-    assert (destination / "srv/two/bin/twofold").read_text().startswith("#!/srv/two/bin/python")
+    begins = (destination / "srv/two/bin/twofold").read_text().partition("import")[0]
+    assert "/srv/two/bin/python" in begins
 
 
 def test_uninstalling_leaves_what_was_there_before(tmp_path: Path) -> None:
@@ -107,6 +113,39 @@ def test_a_prefix_that_is_not_ours_alone_is_refused(tmp_path: Path, prefix: str,
     assert done.returncode == 1
     assert "PREFIX" in done.stderr
     assert difference(before, tree(tmp_path)) == {}
+
+
+def refused(folder: Path, target: str, **settings: str) -> str:
+    """What install.sh says, which must leave everything as it is."""
+    before = tree(folder)
+    command = ["sh", str(ROOT / "contrib/install.sh"), target]
+    given = os.environ | {"DESTDIR": str(folder), "PAM_MODULE": str(module())} | settings
+    done = subprocess.run(command, capture_output=True, text=True, env=given, timeout=60)
+    assert (done.returncode, difference(before, tree(folder))) == (1, {})
+    return done.stderr
+
+
+@pytest.mark.parametrize("target", ["install", "uninstall"])
+def test_an_environment_of_somebody_else_is_not_taken_over_and_not_removed(tmp_path: Path, target: str) -> None:
+    (tmp_path / "srv/app/bin").mkdir(parents=True)
+    (tmp_path / "srv/app/pyvenv.cfg").write_text("home = /usr/bin\n")
+    (tmp_path / "srv/app/bin/app").write_text("#!/bin/sh\n")
+    assert "PREFIX=/srv/app holds something else" in refused(tmp_path, target, PREFIX="/srv/app")
+
+
+@pytest.mark.parametrize("target", ["install", "uninstall"])
+def test_a_prefix_that_is_a_link_is_refused(tmp_path: Path, target: str) -> None:
+    (tmp_path / "srv/real").mkdir(parents=True)
+    (tmp_path / "srv/two").symlink_to("real")
+    assert "PREFIX=/srv/two is a link" in refused(tmp_path, target, PREFIX="/srv/two")
+
+
+@pytest.mark.parametrize("place", ["etc/pam.d/su", "usr/lib/pam.d/su", "usr/etc/pam.d/su", "etc/pam.conf"])
+def test_while_a_stack_names_the_module_it_stays_wherever_the_stack_is(tmp_path: Path, place: str) -> None:
+    stack = tmp_path / place
+    stack.parent.mkdir(parents=True, exist_ok=True)
+    stack.write_text("auth required \\\n  pam_twofold.so\n")
+    assert "still name pam_twofold.so" in refused(tmp_path, "uninstall")
 
 
 def test_without_the_module_nothing_is_touched(tmp_path: Path) -> None:
@@ -202,3 +241,53 @@ def test_from_upgrade_to_uninstall(tmp_path: Path) -> None:
 
         system.make("uninstall", "PURGE=1")
         assert system.changes() == set()
+
+
+# --- odd hosts
+
+
+@needs_system
+def test_an_account_of_that_name_that_is_somebody_is_neither_used_nor_removed(tmp_path: Path) -> None:
+    with private_system(tmp_path) as system:
+        system.run("useradd", "--no-create-home", "--uid", "4321", "--shell", "/bin/sh", "twofold")
+        before = system.changes()
+        assert "account twofold" in system.make("install", status=2).stderr
+        assert system.changes() == before
+        assert "Kept: the account twofold" in system.make("uninstall").stdout
+        assert system.run("id", "-u", "twofold") == "4321\n"
+
+
+@needs_system
+def test_a_configuration_with_its_store_beside_it_stays_roots(tmp_path: Path) -> None:
+    """Root's helper believes it, so the user of a server in the network must not be able to change it."""
+    with private_system(tmp_path) as system:
+        system.make("install")
+        system.run("rm", "-r", "/etc/twofold/twofold.toml", "/var/lib/twofold")
+        by_hand = ("/opt/twofold/bin/python", "-I", "/opt/twofold/bin/twofold")
+        system.run(*by_hand, "--config", "/etc/twofold/twofold.toml", "init")
+        system.make("install")
+        shown = system.run("stat", "-c", "%a %U:%G", "/etc/twofold", "/etc/twofold/twofold.toml")
+        assert shown.splitlines() == ["1770 root:twofold", "640 root:twofold"]
+        system.run(TWOFOLD, "user", "add", "carol", "--password-stdin", stdin="geheim")
+        assert "carol" in system.run(TWOFOLD, "user", "list")
+        server = ("setpriv", "--reuid=twofold", "--regid=twofold", "--init-groups", "--")
+        for command in ("mv /etc/twofold/twofold.toml /etc/twofold/old", "echo >> /etc/twofold/twofold.toml"):
+            assert system.try_(*server, "sh", "-c", command).returncode != 0, command
+        assert "others can put files" not in system.try_(TWOFOLD, "doctor").stdout
+
+
+@needs_system
+def test_a_store_behind_a_link_and_an_upgrade_that_was_cut_short(tmp_path: Path) -> None:
+    with private_system(tmp_path) as system:
+        system.make("install")
+        system.run("sh", "-c", "mkdir /opt/data && mv /var/lib/twofold /opt/data && ln -s /opt/data/twofold /var/lib/")
+        system.run("sh", "-c", "rm -r /opt/twofold/lib/python*/site-packages/pip /opt/twofold/bin/twofold")
+        system.make("install")
+        system.run(TWOFOLD, "user", "add", "carol", "--password-stdin", stdin="geheim")
+
+        out = system.make("uninstall", "PURGE=1").stdout
+        assert "/opt/data/twofold" in out
+        assert "removes them for good" not in out
+        assert system.run("find", "/opt/data/twofold", "-name", "master.key") != "", "nobody said so of what is there"
+        assert system.run("find", "/opt/data/twofold", "!", "-user", "root") == ""
+        assert system.try_("getent", "passwd", "twofold").stdout == ""

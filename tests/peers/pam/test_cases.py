@@ -31,6 +31,21 @@ def ssh(house: House, name: str, *answers: tuple[str, str]) -> Visit:
     return WAYS["ssh"](house, name, found)
 
 
+def test_p01_after_a_key_one_question_and_none_for_whom_policy_asks_for_no_pin(at: House) -> None:
+    """The stack holds us alone: what is ignored there is no success, so after a key that was proved we say one."""
+    at.usual_stacks(ssh_keys=True)
+    alice = at.somebody()
+    seen = WAYS["ssh-key"](at, "alice", ((PIN, alice.pin()),))
+    assert (seen.who, seen.screen.count("PIN")) == ("alice", 1), seen.screen
+    wrong = WAYS["ssh-key"](at, "alice", ((PIN, "000000"), (AGAIN, "000000"), (AGAIN, "000000")))
+    assert wrong.who is None, wrong.screen
+    at.policy("second_factor", "skip")
+    at.somebody("bob", token=False)
+    assert WAYS["ssh-key"](at, "bob", ()).who == "bob", at.said()
+    at.forget("bob")
+    assert WAYS["ssh-key"](at, "bob", ((PIN, "1"), (AGAIN, "2"), (AGAIN, "3"))).who is None
+
+
 def test_p03_who_needs_no_second_factor_is_still_asked_for_his_password(at: House) -> None:
     """A stack that ends with our success must not take `ignore` for one."""
     at.stack("scene", "[success=done new_authtok_reqd=done ignore=ignore default=die] {module}", "required pam_unix.so")

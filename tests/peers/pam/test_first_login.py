@@ -45,6 +45,7 @@ def test_from_a_password_to_a_token_by_the_code_on_the_screen(entrance: Entrance
     assert entrance.is_in(first, "bob"), first.screen + house.said()
     if not entrance.way.startswith("ssh"):  # sshd shows what comes after the last question in a login shell alone
         assert "Done. From now on each login asks for a PIN." in first.screen
+        assert "If you change phones, delete the account in the old app." in first.screen
     (group,) = set(re.findall(r"^(?:[A-Z2-7]{4} ){7}[A-Z2-7]{4}$", first.screen, re.MULTILINE))
     assert group.replace(" ", "") in phone.uri, "the key for those without a camera is that of the code"
     ahead = house.site.gate.outlook("bob")

@@ -85,7 +85,7 @@ def test_a_token_from_the_administrator_lets_in(entrance: Entrance) -> None:
 # --- password and PIN in one field
 
 
-@pytest.mark.parametrize("way", [way for way in WAYS if way != "ssh-key"])
+@pytest.mark.parametrize("way", WAYS)
 def test_password_and_pin_in_one_field(house: House, way: str) -> None:
     house.no_policies()
     house.combined_stacks()

@@ -61,9 +61,8 @@ def test_without_a_helper_nobody_gets_in_and_the_log_says_why(entrance: Entrance
     check_next_login(entrance)
 
 
-def test_a_helper_that_is_started_anew_between_password_and_pin(house: House) -> None:
-    house.no_policies()
-    house.usual_stacks()
+def test_a_helper_that_is_started_anew_between_password_and_pin(entrance: Entrance) -> None:
+    house = entrance.house
     alice = house.somebody()
     pin = alice.pin()
 
@@ -72,9 +71,9 @@ def test_a_helper_that_is_started_anew_between_password_and_pin(house: House) ->
         house.helper = house.start_helper()
         return pin
 
-    assert WAYS["ssh"](house, "alice", ((PASSWORD_PROMPT, alice.password), (PIN, restarted))).who is None
-    again = WAYS["ssh"](house, "alice", ((PASSWORD_PROMPT, alice.password), (PIN, pin)))
-    assert again.who == "alice", "the PIN was not used up"
+    assert entrance.visit(alice, (PIN, restarted)).who is None
+    again = entrance.visit(alice, (PIN, pin))
+    assert entrance.is_in(again, "alice"), "the PIN was not used up"
 
 
 def test_while_the_store_is_locked_nobody_gets_in(house: House) -> None:

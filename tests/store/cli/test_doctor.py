@@ -2,7 +2,9 @@
 
 import json
 import os
+import sqlite3
 import time
+from collections import namedtuple
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,8 @@ from tests.store.cli.command import Twofold
 from validation.findings import Finding, Severity
 from validation.requests import GiveBypass, SetRule
 from validation.settings import Scope
+
+usage = namedtuple("usage", ["total", "used", "free"])
 
 
 def found(site: Site, in_step: bool = True) -> list[tuple[str, str]]:
@@ -50,6 +54,21 @@ def test_a_folder_that_others_can_write_is_serious(site: Site) -> None:
     site.folder.chmod(0o777)
     assert found(site) == [("!!", "files")]
     assert of_topic(site, "files").remedy == f"chmod go-w {site.folder}"
+
+
+def test_a_client_that_is_damaged_and_so_not_served_is_serious(site: Site) -> None:
+    site.add_client("vpn")
+    site.add_client("wlan", network="192.0.2.7/32")
+    with sqlite3.connect(site.config.database) as connection:
+        connection.execute("UPDATE clients SET sealed_secret = x'00' WHERE name = 'vpn'")
+    connection.close()
+    assert found(site) == [("!!", "client vpn")]
+    assert of_topic(site, "client vpn").remedy == "twofold client set vpn --generate-secret"
+
+
+def test_a_file_system_that_tells_no_size_hides_nothing(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("store.cli.checks.shutil.disk_usage", lambda _: usage(total=0, used=0, free=0))
+    assert found(site, in_step=False) == [("!", "clock")]
 
 
 def test_a_clock_that_nobody_keeps_right_is_named(site: Site) -> None:
