@@ -369,17 +369,19 @@ static enum outcome offer_line(struct login *login, struct wait *wait)
     return wait->answered ? GO_ON : hear_in_wait(login, wait);
 }
 
+/* Whoever hangs up or presses Ctrl-C has cancelled, also where the program does not end by it. */
 static enum outcome look(struct login *login, struct wait *wait)
 {
+    const struct other typing = {.fd = wait->terminal.fd, .wanted = terminal_is_ours(&wait->terminal)};
     struct ready ready;
-    if (!line_watch(&login->line, terminal_watched(&wait->terminal), &ready))
+    if (terminal_interrupted(&wait->terminal))
+        return give_up(login);
+    if (!line_watch(&login->line, typing, &ready))
         return line_broke(login);
     if (ready.line)
         return hear_in_wait(login, wait);
-    if (ready.other_gone)
-        terminal_close(&wait->terminal);
-    if (ready.other)
-        terminal_read(&wait->terminal, &wait->typed);
+    if (ready.other_gone || (ready.other && !terminal_read(&wait->terminal, &wait->typed)))
+        return give_up(login);
     return GO_ON;
 }
 

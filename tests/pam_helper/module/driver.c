@@ -21,6 +21,7 @@
  * ctty=PATH                the controlling terminal; there is none otherwise. Texts are shown there, too
  * background=1             somebody else has the terminal, until he has read a line there
  * nohup=1                  a hang-up of the terminal does not end the driver
+ * putoff=1                 Ctrl-C does not, either: it waits until the driver would hear it, as in sudo; 2: it does already
  *
  * Prints one JSON object a run. Texts are in hex.
  */
@@ -265,8 +266,20 @@ static void be_in_front(int terminal, pid_t driver)
     _exit(0);
 }
 
+static void put_off_interrupts(void)
+{
+    sigset_t interrupts;
+    sigemptyset(&interrupts);
+    sigaddset(&interrupts, SIGINT);
+    sigprocmask(SIG_BLOCK, &interrupts, NULL);
+    if (number("putoff", 0) == 2)
+        raise(SIGINT);
+}
+
 static void take_terminal(void)
 {
+    if (option("putoff"))
+        put_off_interrupts();
     if (setsid() < 0)
         abort();
     if (option("nohup"))

@@ -208,18 +208,43 @@ def test_where_a_program_reads_key_by_key_the_keys_are_its_own(at_terminal: Stac
     assert terminal.left() == b"x\n"
 
 
-@pytest.mark.statement("P-017", "P-002")
-def test_when_the_terminal_hangs_up_the_daemon_still_decides(at_terminal: Stack, terminal: Screen) -> None:
+CANCELLED: dict[str, tuple[dict[str, int], Callable[[Screen], None]]] = {
+    "hang-up": ({"nohup": 1}, Screen.hang_up),
+    "Ctrl-C": ({"putoff": 1}, lambda terminal: terminal.type(b"\x03")),
+    "Ctrl-C before": ({"putoff": 2}, lambda terminal: None),
+}
+
+
+@pytest.mark.statement("P-017", "P-002", "P-005")
+@pytest.mark.parametrize("how", CANCELLED)
+def test_whoever_hangs_up_or_interrupts_has_cancelled_also_where_the_program_goes_on(
+    at_terminal: Stack, terminal: Screen, how: str
+) -> None:
+    """sudo is such a program. A key that is touched later must not let its command run."""
+    options, cancel = CANCELLED[how]
+
     def script(connection: Connection) -> None:
-        begin(connection, terminal)
-        terminal.hang_up()
-        assert not hung_up(connection, milliseconds=700), "an answer was made up"
-        connection.send(STOP)
-        connection.send(YES if connection.hear() == ("N", b"") else NO)
+        if begin(connection, terminal):
+            cancel(terminal)
+        connection.hear()
+        connection.send(YES)
 
     with Hostile(at_terminal.socket, [script]) as helper:
-        run = at_terminal.login(nohup=1)
-    assert (run.code, helper.trouble) == (SUCCESS, [])
+        run = at_terminal.login(**options)
+    assert run.code == CONV_ERR
+    told = helper.connections[0].heard[1:]
+    assert told == [("X", b"")] or (how == "Ctrl-C before" and told == []), "it leaves while the helper speaks"
+    assert (run.signals_kept, run.files) == (True, (3, 3))
+
+
+@pytest.mark.statement("P-017")
+@pytest.mark.parametrize("background", [0, 1])
+def test_an_interrupt_that_was_put_off_is_none_of_ours_where_the_terminal_is_not(
+    either: Stack, terminal: Screen, background: int
+) -> None:
+    either.options = {"ctty": terminal.path, "background": "1"} if background else {}
+    with Hostile(either.socket, [stops]):
+        assert either.login(putoff=2).code == SUCCESS
 
 
 @pytest.mark.parametrize("how", ["hang-up", "Ctrl-C"])
