@@ -326,12 +326,10 @@ static void log_frame(struct login *login, const struct frame *frame)
 
 /* --- Waiting, as long as the daemon waits for something else than typing */
 
-/* What was typed and not sent was meant for the wait, and must not reach the program that reads next. */
 static enum outcome answer_stop(struct login *login, struct wait *wait, const struct frame *frame)
 {
     if (frame->length != 0)
         return garbled(login, "an end of a wait with something in it");
-    terminal_forget(&wait->terminal);
     wait->answered = line_send(&login->line, 'N', NULL, 0);
     return wait->answered ? GO_ON : line_broke(login);
 }
@@ -385,6 +383,7 @@ static enum outcome look(struct login *login, struct wait *wait)
     return GO_ON;
 }
 
+/* What was typed and not sent was meant for the wait, and must not reach the program that reads next. */
 static enum outcome wait_for_answer(struct login *login)
 {
     struct wait wait = {.terminal = {.fd = -1}};
@@ -392,6 +391,8 @@ static enum outcome wait_for_answer(struct login *login)
     terminal_open(&wait.terminal);
     while (outcome == GO_ON && !wait.answered)
         outcome = wait.typed.complete ? offer_line(login, &wait) : look(login, &wait);
+    if (!login->stop_may_come)
+        terminal_forget(&wait.terminal);
     terminal_close(&wait.terminal);
     explicit_bzero(&wait, sizeof wait);
     return outcome;

@@ -78,17 +78,21 @@ def test_what_was_typed_before_the_wait_is_no_answer(at_terminal: Stack, termina
 
 
 @pytest.mark.statement("P-012", "P-013")
-def test_what_was_typed_when_it_ends_goes_to_nobody(at_terminal: Stack, terminal: Screen) -> None:
+@pytest.mark.parametrize(("end", "code"), [(STOP, SUCCESS), (YES, AUTHINFO_UNAVAIL), (b"", AUTHINFO_UNAVAIL)])
+def test_what_was_typed_when_it_ends_goes_to_nobody(
+    at_terminal: Stack, terminal: Screen, end: bytes, code: int
+) -> None:
     """Else half a PIN would stand in the command line of the shell that comes next."""
 
     def script(connection: Connection) -> None:
         begin(connection, terminal)
         terminal.type(b"1234")
-        connection.send(STOP)
-        connection.send(YES if connection.hear() == ("N", b"") else NO)
+        connection.send(end)
+        if end == STOP:
+            connection.send(YES if connection.hear() == ("N", b"") else NO)
 
     with Hostile(at_terminal.socket, [script]):
-        assert at_terminal.login().code == SUCCESS
+        assert at_terminal.login().code == code
     terminal.type(b"id\n")
     assert terminal.left() == b"id\n"
 
