@@ -386,15 +386,18 @@ static enum outcome look(struct login *login, struct wait *wait)
 /* What was typed and not sent was meant for the wait, and must not reach the program that reads next. */
 static enum outcome wait_for_answer(struct login *login)
 {
-    struct wait wait = {.terminal = {.fd = -1}};
+    struct wait *wait = calloc(1, sizeof *wait);
     enum outcome outcome = GO_ON;
-    terminal_open(&wait.terminal);
-    while (outcome == GO_ON && !wait.answered)
-        outcome = wait.typed.complete ? offer_line(login, &wait) : look(login, &wait);
+    if (wait == NULL)
+        return no_memory(login);
+    terminal_open(&wait->terminal);
+    while (outcome == GO_ON && !wait->answered)
+        outcome = wait->typed.complete ? offer_line(login, wait) : look(login, wait);
     if (!login->stop_may_come)
-        terminal_forget(&wait.terminal);
-    terminal_close(&wait.terminal);
-    explicit_bzero(&wait, sizeof wait);
+        terminal_forget(&wait->terminal);
+    terminal_close(&wait->terminal);
+    explicit_bzero(wait, sizeof *wait);
+    free(wait);
     return outcome;
 }
 

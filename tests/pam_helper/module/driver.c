@@ -13,6 +13,7 @@
  * runs, threads            how often, one after another or at once
  * faults=ERRNO             the n-th call fails with it, n = 1, 2, ... until no call is left (needs faults.so)
  * jump=SECONDS             the clock jumps by that in each call of the conversation
+ * linger=1                 a read of the terminal ends when the daemon has said something more (needs faults.so)
  * timer=MICROSECONDS       a signal each so often
  * nofile=N, memory=KIB     limits set just before the call: open files, memory beyond what is in use
  * search=HEX               how often a secret (each octet ^ 0x55) stands in memory after the call and after pam_end
@@ -560,6 +561,8 @@ int main(int argc, char **argv)
     arguments_count = argc;
     arguments = argv;
     faults = dlsym(RTLD_DEFAULT, "faults");
+    if (faults && option("linger"))
+        faults->linger();
     setvbuf(stdout, buffer, _IOFBF, sizeof buffer);
     take_terminal();
     start_timer(number("timer", 0));

@@ -150,6 +150,35 @@ def test_a_line_and_a_stop_at_the_same_moment_are_one_answer(at_terminal: Stack,
     assert answers <= {(("L", b"1"), ("R", b"123456")), (("N", b""), ("R", b"123456"))}
 
 
+SAID_MEANWHILE = {
+    "the end": (STOP, [("N", b"")], SUCCESS),
+    "a text": (TOUCH, [("L", b"1")], SUCCESS),
+    "a text and the end": (TOUCH + STOP, [("N", b"")], SUCCESS),
+    "a prompt": (PIN, [], AUTHINFO_UNAVAIL),
+    "a verdict": (YES, [], AUTHINFO_UNAVAIL),
+}
+
+
+@pytest.mark.statement("P-001", "P-020")
+@pytest.mark.parametrize("what", SAID_MEANWHILE)
+def test_what_the_daemon_says_while_a_line_is_read_is_heard_before_it_is_sent(
+    stack: Stack, terminal: Screen, what: str
+) -> None:
+    octets, heard, code = SAID_MEANWHILE[what]
+
+    def script(connection: Connection) -> None:
+        begin(connection, terminal)
+        terminal.type(b"1\n")
+        terminal.shows("lingering", connection.socket)
+        connection.send(octets)
+        if connection.hear()[0]:
+            connection.send(YES)
+
+    with Hostile(stack.socket, [script]) as helper:
+        run = stack.login(preload=True, linger=1, ctty=terminal.path)
+    assert (run.code, helper.connections[0].heard[1:]) == (code, heard)
+
+
 # --- the daemon ends it -----------------------------------------------------------------------------------------
 
 
