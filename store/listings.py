@@ -51,7 +51,9 @@ def open_challenges(connection: Connection, user_id: int, now: float) -> int:
 
 
 def token_rows(connection: Connection, user: str | None = None, serial: str | None = None) -> list[Row]:
-    statement = select(*_TOKEN_COLUMNS, users.c.name.label("user")).join(users, users.c.id == tokens.c.user_id)
+    """A token that is nobody's has None for its user."""
+    owned = tokens.outerjoin(users, users.c.id == tokens.c.user_id)
+    statement = select(*_TOKEN_COLUMNS, users.c.name.label("user")).select_from(owned)
     if user is not None:
         statement = statement.where(users.c.name == user)
     if serial is not None:

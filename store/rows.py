@@ -67,8 +67,8 @@ def user_columns(user: User) -> dict[str, Any]:
 
 
 def token_owner(row: Mapping[str, Any]) -> str:
-    """What a token's key is sealed to: serial, kind and owner."""
-    return f"{row['serial']}|{row['kind']}|{row['user_id']}"
+    """What a token's key is sealed to: serial, kind and owner, who may be nobody yet."""
+    return f"{row['serial']}|{row['kind']}|{'' if row['user_id'] is None else row['user_id']}"
 
 
 def token_from(row: Mapping[str, Any], sealer: Sealer) -> Token:
@@ -92,6 +92,8 @@ def token_from(row: Mapping[str, Any], sealer: Sealer) -> Token:
         last_used_at=row["last_used_at"],
         public_id=row["public_id"],
         look_ahead=row["look_ahead"],
+        starts_at=row["starts_at"],
+        expires_at=row["expires_at"],
     )
 
 
@@ -114,9 +116,15 @@ def token_columns(token: Token, sealer: Sealer, fingerprint: bytes) -> dict[str,
         "last_used_at": token.last_used_at,
         "public_id": token.public_id,
         "look_ahead": token.look_ahead,
+        "starts_at": token.starts_at,
+        "expires_at": token.expires_at,
     }
-    columns["sealed_key"] = sealer.seal("token-key", token_owner(columns), token.key)
+    columns["sealed_key"] = sealed_key(token, sealer)
     return columns
+
+
+def sealed_key(token: Token, sealer: Sealer) -> bytes:
+    return sealer.seal("token-key", token_owner(asdict(token)), token.key)
 
 
 def challenge_from(row: Mapping[str, Any], sealer: Sealer) -> PendingChallenge:

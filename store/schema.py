@@ -85,7 +85,7 @@ tokens = Table(
     metadata,
     Column("id", _Id, primary_key=True, autoincrement=True),
     Column("serial", Text, nullable=False),
-    Column("user_id", _Id, ForeignKey("users.id"), nullable=False, index=True),
+    Column("user_id", _Id, ForeignKey("users.id"), index=True),  # NULL: nobody's yet
     Column("kind", Text, nullable=False),
     Column("origin", Text, nullable=False),
     Column("state", Text, nullable=False),
@@ -101,6 +101,8 @@ tokens = Table(
     Column("created_at", Float, nullable=False),
     Column("public_id", Text, nullable=False),
     Column("look_ahead", Integer),
+    Column("starts_at", Float),
+    Column("expires_at", Float),
     Column("last_used_at", Float),
     Column("revoked_at", Float),
     Column("revoke_reason", Text),

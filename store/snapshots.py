@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import Connection, bindparam, func, select
 
 from store import rows
 from store.schema import (
@@ -33,6 +33,7 @@ from validation.errors import Damaged
 from validation.model import (
     Client,
     Factor,
+    Holdings,
     KnownSource,
     PendingChallenge,
     ReuseWindow,
@@ -46,6 +47,7 @@ from validation.model import (
 )
 from validation.requests import Wanted, neighbourhood
 from validation.settings import Book
+from validation.tokens.registry import KINDS
 
 _users_by_name = select(users).where(users.c.name.in_(bindparam("wanted", expanding=True)))
 _users_by_id = select(users).where(users.c.id.in_(bindparam("wanted", expanding=True)))
@@ -63,6 +65,17 @@ _scores_of = select(source_scores).where(source_scores.c.source.in_(bindparam("w
 _guesses_of = select(guesses).where(guesses.c.user_id.in_(bindparam("wanted", expanding=True)))
 _known_keys = select(known_keys).where(known_keys.c.fingerprint.in_(bindparam("wanted", expanding=True)))
 
+
+_registrations_of = (
+    select(tokens.c.user_id, func.count().label("count"))
+    .where(
+        tokens.c.user_id.in_(bindparam("wanted", expanding=True)),
+        tokens.c.state == TokenState.ACTIVE,
+        tokens.c.kind.in_([kind.name for kind in KINDS.values() if kind.is_registration]),
+    )
+    .group_by(tokens.c.user_id)
+)
+_AT_ONCE = 5000
 
 _NOBODY = -1  # an id that the store gives to no user
 
@@ -161,7 +174,7 @@ class _Batch:
 
     def _snapshot(self, wanted: Wanted) -> Snapshot:
         token = self._named_tokens.get(wanted.serial or "")
-        owner = self._owners.get(token.user_id) if token is not None else None
+        owner = self._owners.get(token.user_id) if token is not None and token.user_id is not None else None
         challenge = self._challenges.get(wanted.state or "")
         ticket = self._tickets.get(wanted.ticket or (challenge.ticket if challenge is not None else b""))
         if wanted.user is None and ticket is not None:
@@ -183,8 +196,37 @@ class _Batch:
             known_source=self._known_sources.get((user.id, wanted.source or "")) if user is not None else None,
             source_score=self._scores.get(neighbourhood(wanted.source or "")),
             ticket=ticket,
+            holdings=self._holdings(wanted),
             damage=self._damage(wanted, user),
         )
+
+    def _holdings(self, wanted: Wanted) -> Holdings:
+        """For commands about many tokens. Keys are unsealed only where the tokens are to be moved."""
+        if not (wanted.serials or wanted.keys or wanted.users):
+            return Holdings()
+        whole = bool(wanted.serials) and not wanted.keys
+        tokens_ = {row["serial"]: self._held(row, whole) for row in self._many(_tokens_by_serial, wanted.serials)}
+        marks = {self._fingerprint(key): key for key in wanted.keys}
+        known = {marks[row["fingerprint"]]: row["serial"] for row in self._many(_known_keys, marks)}
+        named = self._many(_users_by_name, wanted.users)
+        owners = {token.user_id for token in tokens_.values() if token.user_id is not None}
+        users_ = [rows.user_from(row) for row in (*named, *self._many(_users_by_id, owners))]
+        counts = dict(self._many_rows(_registrations_of, [user.id for user in users_]))
+        return Holdings(tokens_, known, {user.name: user for user in users_}, counts)
+
+    def _held(self, row: Any, whole: bool) -> Token:
+        """Raises Damaged if the seal of a token that is to be moved does not open."""
+        return rows.token_from(row if whole else {**row, "sealed_key": None}, self._sealer)
+
+    def _many(self, statement: Any, wanted: Iterable[Any]) -> Iterator[Any]:
+        """As many as a statement takes at a time."""
+        values = list(wanted)
+        for at in range(0, len(values), _AT_ONCE):
+            yield from self._connection.execute(statement, {"wanted": values[at : at + _AT_ONCE]}).mappings()
+
+    def _many_rows(self, statement: Any, wanted: list[Any]) -> Iterator[Any]:
+        for row in self._many(statement, wanted):
+            yield row["user_id"], row["count"]
 
     def _damage(self, wanted: Wanted, user: User | None) -> Damaged | None:
         if wanted.user is not None and wanted.user in self._damage_of_name:
@@ -217,7 +259,7 @@ class _Batch:
         return found
 
     def _read_owners(self) -> dict[int, User]:
-        ids = {token.user_id for token in self._named_tokens.values()}
+        ids = {token.user_id for token in self._named_tokens.values() if token.user_id is not None}
         ids |= {ticket.user_id for ticket in self._tickets.values()}
         return {user.id: user for user in self._read_users(_users_by_id, ids)}
 
@@ -235,7 +277,8 @@ class _Batch:
             return rows.token_from(row, self._sealer)
         except (Damaged, ValueError) as error:
             damage = error if isinstance(error, Damaged) else Damaged(f"token {row['serial']}: {error}")
-            self._damage_of_user[row["user_id"]] = damage
+            if row["user_id"] is not None:
+                self._damage_of_user[row["user_id"]] = damage
             self._damage_of_serial[row["serial"]] = damage
             return rows.token_from({**row, "sealed_key": None}, self._sealer)
 

@@ -165,6 +165,7 @@ class Writer:
             c.ReplaceUser: self._replace_user,
             c.DeleteUser: self._delete_user,
             c.InsertToken: self._insert_token,
+            c.AssignToken: self._assign_token,
             c.SetTokenState: self._set_token_state,
             c.InsertClient: self._insert_client,
             c.ReplaceClient: self._replace_client,
@@ -324,6 +325,17 @@ class Writer:
         mark = fingerprint(self._fingerprint_key, canonical_key(change.token.key, change.token.algorithm))
         self._connection.execute(insert(known_keys).values(fingerprint=mark, serial=change.token.serial))
         self._connection.execute(insert(tokens).values(rows.token_columns(change.token, self._sealer, mark)))
+
+    def _assign_token(self, change: c.AssignToken) -> None:
+        token, owner = change.token, tokens.c.user_id
+        sealed = rows.sealed_key(replace(token, user_id=change.to), self._sealer)
+        here = (
+            (tokens.c.id == token.id)
+            & (owner.is_(None) if token.user_id is None else owner == token.user_id)
+            & (tokens.c.state != TokenState.REVOKED)
+        )
+        values = {"user_id": change.to, "sealed_key": sealed}
+        self._one(update(tokens).where(here).values(values), {}, "the token was given to somebody in the meantime")
 
     def _set_token_state(self, change: c.SetTokenState) -> None:
         values: dict[str, Any] = {"state": change.state}

@@ -19,6 +19,7 @@ from validation.model import (
     MOMENT_RANDOM_OCTETS,
     Client,
     Factor,
+    Holdings,
     KnownSource,
     Moment,
     PendingChallenge,
@@ -33,6 +34,7 @@ from validation.model import (
     User,
     canonical_key,
 )
+from validation.policy import is_registration
 from validation.ports import Conflict, Transaction
 from validation.requests import LoginRequest, Wanted, neighbourhood
 from validation.settings import EMPTY, Book, Rule, Scope, Text
@@ -137,7 +139,7 @@ def _snapshots(rows: _Rows, wanted: Sequence[Wanted], damage: dict[str, Damaged]
 
 def _snapshot(rows: _Rows, wanted: Wanted, damage: dict[str, Damaged]) -> Snapshot:
     token = rows.token_with(wanted.serial)
-    owner = rows.users[token.user_id] if token is not None else None
+    owner = rows.users[token.user_id] if token is not None and token.user_id is not None else None
     challenge = rows.challenges.get(wanted.state or "")
     ticket = rows.tickets.get(wanted.ticket or (challenge.ticket if challenge is not None else b""))
     if wanted.user is None and ticket is not None:
@@ -160,8 +162,21 @@ def _snapshot(rows: _Rows, wanted: Wanted, damage: dict[str, Damaged]) -> Snapsh
         known_source=rows.known_sources.get((user.id, wanted.source or "")) if user is not None else None,
         source_score=rows.scores.get(neighbourhood(wanted.source or "")),
         ticket=ticket,
+        holdings=_holdings(rows, wanted),
         damage=damage.get(user.name) if user is not None else None,
     )
+
+
+def _holdings(rows: _Rows, wanted: Wanted) -> Holdings:
+    found = {token.serial: token for token in rows.tokens.values() if token.serial in wanted.serials}
+    if wanted.keys:
+        found = {serial: replace(token, key=b"") for serial, token in found.items()}
+    owners = {token.user_id for token in found.values()}
+    users = {user.name: user for user in rows.users.values() if user.name in wanted.users or user.id in owners}
+    mine = {user.id: [t for t in rows.tokens.values() if t.user_id == user.id] for user in users.values()}
+    counts = {owner: sum(is_registration(token) for token in tokens) for owner, tokens in mine.items()}
+    known = {key: rows.known_keys[key] for key in wanted.keys if key in rows.known_keys}
+    return Holdings(found, known, users, {owner: count for owner, count in counts.items() if count})
 
 
 class _Transaction:
@@ -235,6 +250,8 @@ class _Transaction:
                 self._write_user(change)
             case c.DeleteUser():
                 self._delete_user(change.user_id)
+            case c.AssignToken():
+                self._assign_token(change)
             case c.InsertToken():
                 self._insert_token(change.token)
             case c.SetTokenState():
@@ -263,6 +280,12 @@ class _Transaction:
         _expect(change.from_ < change.to or (change.stays and change.from_ == change.to), "a count never goes back")
         _expect(token.moving_factor == change.from_, "the sign count is another")
         self.rows.tokens[token.id] = replace(token, moving_factor=change.to, failures=0, last_used_at=change.used_at)
+
+    def _assign_token(self, change: c.AssignToken) -> None:
+        token = self.rows.tokens.get(change.token.id)
+        _expect(token is not None and token.state is not TokenState.REVOKED, "no such token")
+        _expect(token is not None and token.user_id == change.token.user_id, "somebody else's")
+        self.rows.tokens[change.token.id] = replace(change.token, user_id=change.to)
 
     def _count_token_failure(self, change: c.CountTokenFailure) -> None:
         token = self._active(change.token_id)

@@ -243,6 +243,15 @@ class InsertToken:
 
 
 @dataclass(frozen=True, slots=True)
+class AssignToken:
+    """Give a token to a user, or take it back (None); it must still be whose `token.user_id` says. The key is sealed
+    anew, since a seal names the owner."""
+
+    token: Token
+    to: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class SetTokenState:
     """Move a token to `state`. `REVOKED` is final and remembers the fingerprint of the key for ever; `ACTIVE` clears
     the count of wrong PINs."""
@@ -336,6 +345,7 @@ Change: TypeAlias = (
     | ReplaceUser
     | DeleteUser
     | InsertToken
+    | AssignToken
     | SetTokenState
     | InsertClient
     | ReplaceClient

@@ -41,6 +41,7 @@ from validation.policy import (
     Next,
     Standing,
     Step,
+    as_of,
     asking,
     next_step,
     pairing_refusal,
@@ -65,7 +66,7 @@ def login(snapshot: Snapshot, request: LoginRequest, moment: Moment, site: Site 
     """Decide one step of one login. Raises Damaged if a row it needs cannot be trusted."""
     if snapshot.damage is not None:
         raise snapshot.damage
-    case = Case.of(snapshot, request, moment, site)
+    case = Case.of(as_of(snapshot, moment.now), request, moment, site)
     if request.channel.face is Face.RADIUS and not _client_unchanged(snapshot, request):  # 1
         return case.refuse(Reason.CLIENT_CHANGED)
     if request.unsupported:  # 1
@@ -391,11 +392,11 @@ def _counted(case: Case, user: User, held: list[tuple[Token, Comparison]], after
         day = budget_day(case.now)
         changes.append(CountGuesses(user.id, day, compared, forget_before=oldest_day(case.now)))
     if case.password_proved:
-        changes += [change for token, c in held if c.against for change in _token_failure(case, token)]
+        changes += [change for token, c in held if c.against for change in _token_failure(case, user, token)]
     return tuple(changes)
 
 
-def _token_failure(case: Case, token: Token) -> tuple[Change, ...]:
+def _token_failure(case: Case, user: User, token: Token) -> tuple[Change, ...]:
     """A token that is disabled by wrong PINs gets a row of its own: an admin must act (SP 800-63B-4 3.2.2). Other open
     logins and reuse windows end, as when an admin disables it."""
     failures = token.failures + 1
@@ -410,7 +411,7 @@ def _token_failure(case: Case, token: Token) -> tuple[Change, ...]:
         notice="token_disabled",
         event="token-disable",
     )
-    return (CountTokenFailure(token.id, failures, disable=True), EndLoginsOf(token.user_id), row)
+    return (CountTokenFailure(token.id, failures, disable=True), EndLoginsOf(user.id), row)
 
 
 def _alarming(case: Case, after: Throttle) -> bool:

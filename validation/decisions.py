@@ -133,6 +133,24 @@ class Reject:
 Decision: TypeAlias = Accept | Challenge | Reject
 
 
+class Fate(StrEnum):
+    """What becomes of one row of an import."""
+
+    READY = "ready"
+    UNCHANGED = "unchanged"  # the same token is here already
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True)
+class RowResult:
+    """`text` says why it is refused, or what else is to be said of it; never a key."""
+
+    place: str
+    serial: str
+    fate: Fate
+    text: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Done:
     """A command was carried out. `warnings` are sentences for the admin; `serials` the tokens it touched.
@@ -145,6 +163,7 @@ class Done:
     serials: tuple[str, ...] = ()
     key: bytes | None = field(default=None, repr=False)  # of a token just made: shown once
     shown_once: tuple[str, ...] = field(default=(), repr=False)  # recovery codes or a ticket
+    rows: tuple[RowResult, ...] = ()  # of an import, in the order of its file
 
 
 @dataclass(frozen=True, slots=True)

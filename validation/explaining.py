@@ -14,6 +14,7 @@ from validation.decisions import Accept, AskKey, AskKeyName, Challenge, Decision
 from validation.model import Moment, Origin, Snapshot, User
 from validation.policy import (
     Next,
+    as_of,
     is_held,
     next_step_anywhere,
     pairing_open_until,
@@ -61,6 +62,7 @@ class Explanation:
 
 def explain(snapshot: Snapshot, request: LoginRequest, moment: Moment) -> Explanation:
     """`request` names user, client and source; its first factor is taken as proved, unless the client checks it."""
+    snapshot = as_of(snapshot, moment.now)
     user = snapshot.user
     version = user.password_version if user is not None else None
     proved = FirstFactorResult(FirstFactor.PROVED, version) if request.channel.proves_password else request.first_factor
@@ -119,6 +121,7 @@ class Outlook:
 
 
 def outlook(snapshot: Snapshot, user: User, now: float) -> Outlook:
+    snapshot = as_of(snapshot, now)
     settings = snapshot.book.settings(Whom(frozenset(user.groups)))
     return Outlook(
         then=next_step_anywhere(snapshot, user, settings, now),

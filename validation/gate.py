@@ -136,6 +136,12 @@ class Gate:
         self._tell(changes)
         return done
 
+    def rehearse(self, command: Command) -> Done:
+        """What `administer` would say now; nothing is changed. Raises the same."""
+        (snapshot,) = self._store.look([command.wanted])
+        done, _ = administer.run(snapshot, command, self._moments.moment())
+        return done
+
     def _tell(self, changes: Iterable[Change]) -> None:
         """After the commit, and never in its way: hand over what somebody asked to be told."""
         for change in changes:

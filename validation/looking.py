@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from validation.decisions import Look, Split
 from validation.model import Mode, Moment, Snapshot, Token, User
-from validation.policy import OBSTACLE, let_in_without_pin, registrations, standing, usable_tokens, window
+from validation.policy import OBSTACLE, as_of, let_in_without_pin, registrations, standing, usable_tokens, window
 from validation.requests import LookRequest, typed_alone
 from validation.reusing import opened_by, window_open
 from validation.settings import Settings
@@ -25,6 +25,7 @@ def look(snapshot: Snapshot, request: LookRequest, moment: Moment) -> Look:
     """Raises Damaged if a row it needs cannot be trusted."""
     if snapshot.damage is not None:
         raise snapshot.damage
+    snapshot = as_of(snapshot, moment.now)
     user = snapshot.user
     groups = frozenset(user.groups) if user is not None else frozenset[str]()
     settings = snapshot.book.settings(request.whom(groups))

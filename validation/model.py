@@ -109,7 +109,7 @@ class Token:
 
     id: int
     serial: str
-    user_id: int
+    user_id: int | None  # None: in the drawer, nobody's yet
     kind: str
     key: bytes = field(repr=False)
     created_at: float = 0.0
@@ -125,6 +125,8 @@ class Token:
     last_used_at: float | None = None
     public_id: str = ""  # Yubico OTP only: the modhex characters before the encrypted block
     look_ahead: int | None = None  # HOTP only: counters beyond the next; None: as the policy says
+    starts_at: float | None = None  # of no use before
+    expires_at: float | None = None  # of no use from then on
 
 
 _HMAC_BLOCK_OCTETS = {"sha1": 64, "sha256": 64, "sha512": 128}
@@ -256,6 +258,16 @@ class Ticket:
 
 
 @dataclass(frozen=True, slots=True)
+class Holdings:
+    """What a command about many tokens sees of those it names."""
+
+    tokens: dict[str, Token] = field(default_factory=dict)  # by serial, without keys; revoked ones included
+    keys: dict[bytes, str] = field(default_factory=dict, repr=False)  # serial by key, for every key ever known
+    users: dict[str, User] = field(default_factory=dict)
+    registrations: dict[int, int] = field(default_factory=dict)  # how many a user has, by his id
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """All of the store that one decision may see, read inside its transaction."""
 
@@ -274,6 +286,7 @@ class Snapshot:
     known_source: KnownSource | None = None  # this source as one of this user's, however long ago
     source_score: SourceScore | None = None  # of this source
     ticket: Ticket | None = None
+    holdings: Holdings = Holdings()
     damage: Damaged | None = None  # a row this request needs could not be read; deciding raises it
 
     def throttle(self, factor: Factor) -> Throttle:

@@ -7,7 +7,7 @@ applies to whom (`settings.py`), the order in which a login is looked at (`decid
 """
 
 import unicodedata
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, StrEnum
 
 from validation.decisions import Reason
@@ -181,6 +181,24 @@ def pairing_open(user: User, settings: Settings, now: float) -> bool:
 
 def usable(token: Token) -> bool:
     return token.state is TokenState.ACTIVE
+
+
+def as_of(snapshot: Snapshot, now: float) -> Snapshot:
+    """As a login sees it: a token before its start or past its end is out of use, like one that an admin disabled. So
+    it opens no pairing either: who knows the password of somebody whose token has run out must not pair a phone."""
+    if not any(token.starts_at or token.expires_at for token in snapshot.tokens):
+        return snapshot
+    tokens = (token if in_time(token, now) else _out_of_use(token) for token in snapshot.tokens)
+    return replace(snapshot, tokens=tuple(tokens))
+
+
+def in_time(token: Token, now: float) -> bool:
+    begun = token.starts_at is None or now >= token.starts_at
+    return begun and (token.expires_at is None or now < token.expires_at)
+
+
+def _out_of_use(token: Token) -> Token:
+    return replace(token, state=TokenState.DISABLED) if usable(token) else token
 
 
 def usable_tokens(snapshot: Snapshot) -> tuple[Token, ...]:

@@ -17,6 +17,7 @@ from validation.model import (
     Origin,
     Purpose,
     RevokeReason,
+    Token,
     canonical_key,
 )
 from validation.settings import Network, Scope, Whom
@@ -82,6 +83,9 @@ class Wanted:
     all_clients: bool = False
     source: str | None = None
     ticket: bytes | None = field(default=None, repr=False)  # its digest; without `user`, its owner is the user
+    serials: tuple[str, ...] = ()  # the next three go into `Snapshot.holdings`
+    keys: tuple[bytes, ...] = field(default=(), repr=False)
+    users: tuple[str, ...] = ()
 
 
 def neighbourhood(source: str) -> str:
@@ -291,6 +295,46 @@ class EnrollToken(Command):
     def wanted(self) -> Wanted:
         key = canonical_key(self.key, self.algorithm) if self.key is not None else None
         return Wanted(user=self.user, serial=self.serial, key=key)
+
+
+@dataclass(frozen=True, slots=True)
+class NewToken:
+    """One token of an import. `place` says where it stands in its file; `token.id` and `token.user_id` do not count."""
+
+    place: str
+    token: Token
+    user: str = ""  # "": nobody's yet
+    recovery_codes: tuple[str, ...] = field(default=(), repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportTokens(Command):
+    """Many tokens at once: all of them, or none; with `skip_bad` those that can be taken."""
+
+    tokens: tuple[NewToken, ...]
+    file: str
+    skip_bad: bool = False
+    allow_short_key: bool = False
+
+    @property
+    def wanted(self) -> Wanted:
+        return Wanted(
+            serials=tuple({new.token.serial for new in self.tokens}),
+            keys=tuple({canonical_key(new.token.key, new.token.algorithm) for new in self.tokens}),
+            users=tuple({new.user for new in self.tokens if new.user}),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AssignTokens(Command):
+    """Give tokens out of the drawer to a user; None takes them back. All of them, or none."""
+
+    serials: tuple[str, ...]
+    user: str | None
+
+    @property
+    def wanted(self) -> Wanted:
+        return Wanted(serials=self.serials, users=(self.user,) if self.user is not None else ())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

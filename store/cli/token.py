@@ -9,6 +9,7 @@ from typing import Any, BinaryIO
 import click
 from click.core import ParameterSource
 
+from store.cli import boxes
 from store.cli.shared import (
     actor,
     administer,
@@ -242,6 +243,7 @@ def _document(row: dict[str, Any]) -> dict[str, Any]:
         document |= {"next_step": row["moving_factor"], "drift": row["drift"], "window": "±1 step"}
     else:
         document |= {"counter": row["moving_factor"], "look_ahead": row["look_ahead"]}
+    document |= {"starts_at": iso_time(row["starts_at"]), "expires_at": iso_time(row["expires_at"])}
     return document | {
         "failures": row["failures"],
         "created_at": iso_time(row["created_at"]),
@@ -303,3 +305,7 @@ def revoke(ctx: click.Context, serial: str | None, name: str | None, every: bool
     )
     done = administer(ctx, command)
     click.echo(f"Revoked: {', '.join(done.serials)}.")
+
+
+for _command in (boxes.import_, boxes.assign, boxes.unassign):
+    token.add_command(_command)

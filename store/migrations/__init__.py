@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, inspect, text
 
-HEAD = "0001"  # a test compares this with the newest file in versions/
+HEAD = "0002"  # a test compares this with the newest file in versions/
 
 
 def current(connection: Connection) -> str | None:

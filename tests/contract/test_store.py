@@ -17,6 +17,7 @@ from tests.builders import NOW, RFC_KEY, challenge, client
 from tests.contract.conftest import Kept
 from validation.changes import (
     AddSignedSource,
+    AssignToken,
     Audit,
     AuditFlood,
     Change,
@@ -145,6 +146,59 @@ def check_conflict(store: Store, *changes: Change) -> None:
 def test_every_change_is_tried_in_this_folder() -> None:
     source = "".join(file.read_text() for file in Path(__file__).parent.glob("test_*.py"))
     assert not [change.__name__ for change in get_args(Change) if f" {change.__name__}(" not in source]
+
+
+# --- tokens of nobody
+
+
+def a_token_of_nobody(store: Store, key: bytes = b"n" * 20) -> Token:
+    apply(store, InsertToken(Token(0, "BOX-1", None, "hotp", key, NOW, Origin.ADMIN, moving_factor=7)))
+    return held(store, "BOX-1")
+
+
+def held(store: Store, serial: str) -> Token:
+    with store.transaction() as transaction:
+        (seen,) = transaction.snapshots([Wanted(serials=(serial,))])
+    return seen.holdings.tokens[serial]
+
+
+def test_a_token_may_be_nobodys_and_is_given_and_taken_back_with_its_key(store: Store, alice: User) -> None:
+    token = a_token_of_nobody(store)
+    assert (token.user_id, token.key, token.moving_factor) == (None, b"n" * 20, 7)
+    apply(store, AssignToken(token, alice.id))
+    assert held(store, "BOX-1") == replace(token, user_id=alice.id)
+    assert [t.key for t in see(store, user="alice").tokens if t.serial == "BOX-1"] == [b"n" * 20]
+    apply(store, AssignToken(held(store, "BOX-1"), None))
+    assert held(store, "BOX-1") == token
+    assert "BOX-1" not in {t.serial for t in see(store, user="alice").tokens}
+
+
+def test_a_token_is_given_once_and_never_when_it_is_revoked(store: Store, alice: User, bob: User) -> None:
+    token = a_token_of_nobody(store)
+    apply(store, AssignToken(token, alice.id))
+    check_conflict(store, AssignToken(token, bob.id))
+    apply(store, SetTokenState(token.id, TokenState.REVOKED, RevokeReason.LOST, NOW))
+    check_conflict(store, AssignToken(replace(token, user_id=alice.id), None))
+
+
+def test_what_a_command_about_many_tokens_sees(store: Store, alice: User, bob: User, token: Token) -> None:
+    """Serials, keys and users by the name they were asked for with; keys of tokens only where they are to be moved."""
+    box = a_token_of_nobody(store)
+    wanted = Wanted(
+        serials=(token.serial, "BOX-1", "NONE"), keys=(RFC_KEY, b"n" * 20, b"unknown"), users=("alice", "nobody")
+    )
+    with store.transaction() as transaction:
+        (seen,) = transaction.snapshots([wanted])
+    held_here = seen.holdings
+    assert {serial: t.key for serial, t in held_here.tokens.items()} == {token.serial: b"", "BOX-1": b""}
+    assert held_here.keys == {RFC_KEY: token.serial, b"n" * 20: "BOX-1"}
+    assert held_here.users == {"alice": alice}
+    assert held_here.registrations == {alice.id: 1}
+    with store.transaction() as transaction:
+        (seen,) = transaction.snapshots([Wanted(serials=(token.serial, "BOX-1"), users=("bob",))])
+    assert {serial: t.key for serial, t in seen.holdings.tokens.items()} == {token.serial: RFC_KEY, "BOX-1": b"n" * 20}
+    assert set(seen.holdings.users) == {"alice", "bob"}
+    assert box.serial == "BOX-1"
 
 
 # --- users

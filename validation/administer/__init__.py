@@ -9,16 +9,18 @@ from collections.abc import Callable
 from typing import Any
 
 from validation import requests
-from validation.administer import clients, pairing, policies, tokens, users
+from validation.administer import assigning, clients, importing, pairing, policies, tokens, users
 from validation.administer.rows import Outcome
 from validation.model import Moment, Snapshot
 from validation.requests import (
     AddClient,
     AddUser,
+    AssignTokens,
     ChangeUserState,
     Command,
     EnrollToken,
     GiveBypass,
+    ImportTokens,
     IssueRecovery,
     IssueTicket,
     RememberSigner,
@@ -56,6 +58,8 @@ _HANDLERS: dict[type[Command], Callable[[Snapshot, Any, Moment], Outcome]] = {
     ChangeUserState: users.change_user_state,
     RemoveUser: users.remove_user,
     EnrollToken: tokens.enroll_token,
+    ImportTokens: importing.import_tokens,
+    AssignTokens: assigning.assign_tokens,
     RevokeToken: tokens.revoke_token,
     RevokeUserTokens: tokens.revoke_user_tokens,
     AddClient: clients.add_client,

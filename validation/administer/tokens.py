@@ -208,7 +208,7 @@ def set_token_use(snapshot: Snapshot, command: SetTokenUse, moment: Moment) -> O
         check_room(snapshot, snapshot.user)
     event = "token-enable" if command.enabled else "token-disable"
     audit = audit_row(command, moment, event, snapshot.token_owner or "", serial=token.serial)
-    closing = () if command.enabled else (EndLoginsOf(token.user_id),)
+    closing = () if command.enabled or token.user_id is None else (EndLoginsOf(token.user_id),)
     return Done(serials=(token.serial,)), (SetTokenState(token.id, to, None, moment.now), *closing, audit)
 
 

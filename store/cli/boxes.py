@@ -1,0 +1,209 @@
+"""`twofold token import`, `assign`, `unassign`: tokens by the boxful.
+
+Rules: a file is read whole, judged whole and taken whole, or not at all; with --skip-bad what can be taken is. No key
+is ever printed. What a row is refused for is said with its place in the file.
+"""
+
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from store.cli.shared import actor, administer, json_option, load_config, opened, print_json, print_line, user_name
+from validation.decisions import Done, Fate, RowResult
+from validation.errors import BadInput
+from validation.model import Origin
+from validation.requests import AssignTokens, ImportTokens
+
+if TYPE_CHECKING:
+    from store.formats.reading import Contents
+    from store.importing import Boxful
+
+_PROGRESS_FROM = 1000  # rows
+_SHOWN = 50  # refused rows that are listed; --json lists all
+
+
+@click.command("import")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--format", "wanted", metavar="F", help="Instead of looking at the content.")
+@click.option("--dry-run", is_flag=True, help="Say what would happen, and change nothing.")
+@click.option("--skip-bad", is_flag=True, help="Import what can be, and list the rest.")
+@click.option("--key-file", type=click.Path(path_type=Path), help="Holds the key of an encrypted file, in hexadecimal.")
+@click.option("--password-stdin", is_flag=True, help="Read the password of an encrypted file from standard input.")
+@click.option("--user", "owner", metavar="NAME", default="", help="Whose they are, where the file does not say.")
+@click.option("--origin", type=click.Choice([str(o) for o in Origin]), help="self: their users may revoke them.")
+@click.option("--allow-short-key", is_flag=True, help="Accept keys of 112 to 127 bits.")
+@json_option
+@click.pass_context
+def import_(
+    ctx: click.Context,
+    file: Path,
+    wanted: str | None,
+    dry_run: bool,
+    skip_bad: bool,
+    key_file: Path | None,
+    password_stdin: bool,
+    owner: str,
+    origin: str | None,
+    allow_short_key: bool,
+    as_json: bool,
+) -> int:
+    """Import the tokens of FILE: PSKC, CSV of several makers, users.oath, .google_authenticator and others."""
+    from store.importing import boxful
+
+    contents = _read(file, wanted, key_file, password_stdin)
+    names = load_config(ctx).names
+    brought = Origin(origin) if origin is not None else None
+    box = boxful(contents, file.stem.lstrip("."), names, user_name(ctx, owner) if owner else "", brought)
+    refuse_all = bool(box.bad) and not skip_bad
+    command = ImportTokens(
+        actor=actor(),
+        tokens=box.tokens,
+        file=file.name,
+        skip_bad=skip_bad,
+        allow_short_key=allow_short_key,
+    )
+    done = _carried_out(ctx, command, dry_run or refuse_all)
+    rows = list(box.results(done.rows))
+    summary = Summary.of(contents, box, rows, changed=not (dry_run or refuse_all or done.refused), dry_run=dry_run)
+    if as_json:
+        print_json(summary.document())
+    else:
+        for line in summary.lines():
+            print_line(line)
+    return summary.status()
+
+
+def _read(file: Path, wanted: str | None, key_file: Path | None, password_stdin: bool) -> "Contents":
+    """Raises BadInput that begins with the file's name."""
+    from store.formats.choosing import choose
+    from store.formats.reading import MOST_OCTETS, Unlock
+
+    try:
+        with file.open("rb") as opened_file:
+            octets = opened_file.read(MOST_OCTETS + 1)
+    except OSError as error:
+        raise BadInput(f"{file}: cannot be read: {error.strerror}") from None
+    if len(octets) > MOST_OCTETS:
+        raise BadInput(f"{file}: more than {MOST_OCTETS // 1024 // 1024} MiB; split it")
+    unlock = Unlock(lambda: _key(key_file), lambda: _password(password_stdin))
+    try:
+        return choose(octets, file.name, wanted).read(octets, unlock)
+    except BadInput as error:
+        raise BadInput(f"{file}: {error}") from None
+
+
+def _key(file: Path | None) -> bytes | None:
+    if file is None:
+        return None
+    try:
+        return bytes.fromhex(file.read_text("ascii").strip())
+    except (OSError, ValueError):
+        raise BadInput(f"--key-file {file}: must hold the key in hexadecimal, and be readable") from None
+
+
+def _password(from_stdin: bool) -> str | None:
+    """Only for a file that turns out to need one; a terminal is asked without being told to."""
+    from store.cli.shared import read_secret
+
+    return read_secret("Password of the file") if from_stdin or sys.stdin.isatty() else None
+
+
+def _carried_out(ctx: click.Context, command: ImportTokens, rehearse: bool) -> Done:
+    if not rehearse:
+        return administer(ctx, command)
+    from store import opening
+
+    with opened(ctx) as store:
+        return opening.gate_on(store, load_config(ctx)).rehearse(command)
+
+
+class Summary:
+    """What is printed of an import, as lines or as a document."""
+
+    def __init__(
+        self, contents: "Contents", box: "Boxful", rows: list[RowResult], changed: bool, dry_run: bool
+    ) -> None:
+        self._contents = contents
+        self._box = box
+        self._rows = rows
+        self._changed = changed
+        self._dry_run = dry_run
+        self._counts = Counter(row.fate for row in rows)
+
+    @classmethod
+    def of(cls, contents: "Contents", box: "Boxful", rows: list[RowResult], changed: bool, dry_run: bool) -> "Summary":
+        return cls(contents, box, rows, changed, dry_run)
+
+    def status(self) -> int:
+        """0 if something was imported, or would be, or all of it is here already; 1 if rows stand in the way."""
+        if self._counts[Fate.REFUSED] and not (self._changed and self._counts[Fate.READY]):
+            return 1
+        return 0
+
+    def document(self) -> dict[str, Any]:
+        return {
+            "format": self._contents.format,
+            "facts": list(self._contents.facts),
+            "imported": self._changed,
+            "ready": self._counts[Fate.READY],
+            "unchanged": self._counts[Fate.UNCHANGED],
+            "refused": self._counts[Fate.REFUSED],
+            "skipped": [{"place": one.place, "what": one.what} for one in self._box.skipped],
+            "rows": [
+                {
+                    "place": row.place,
+                    "serial": row.serial,
+                    "fate": str(row.fate),
+                    "text": row.text,
+                    "notes": list(self._box.notes.get(row.place, ())),
+                }
+                for row in self._rows
+            ],
+        }
+
+    def lines(self) -> Iterator[str]:
+        yield ", ".join([self._contents.format, f"{len(self._rows)} tokens", *self._contents.facts])
+        yield f"  {'imported' if self._changed else 'ready':11} {self._counts[Fate.READY]}"
+        if self._counts[Fate.UNCHANGED]:
+            yield f"  {'unchanged':11} {self._counts[Fate.UNCHANGED]}   (same key and serial already here)"
+        yield from self._listed(
+            "refused", [f"{row.place}: {row.text}" for row in self._rows if row.fate is Fate.REFUSED]
+        )
+        yield from self._listed("skipped", [f"{one.place}: {one.what}" for one in self._box.skipped])
+        yield from self._listed("noted", [f"{place}: {'; '.join(said)}" for place, said in self._box.notes.items()])
+        if not self._changed:
+            yield self._what_was_not_done()
+
+    def _listed(self, word: str, lines: list[str]) -> Iterator[str]:
+        for number, line in enumerate(lines[:_SHOWN]):
+            yield f"  {word if not number else '':11} {len(lines) if not number else '':<4}{line}"
+        if len(lines) > _SHOWN:
+            yield f"  {'':11}     and {len(lines) - _SHOWN} more; --json lists all"
+
+    def _what_was_not_done(self) -> str:
+        if not self._counts[Fate.REFUSED]:
+            return "Nothing was imported."
+        return f"Nothing was imported. With --skip-bad the {self._counts[Fate.READY]} would be; without it none."
+
+
+@click.command()
+@click.argument("serials", nargs=-1, required=True)
+@click.option("--user", "name", required=True, metavar="NAME", help="Who gets them.")
+@click.pass_context
+def assign(ctx: click.Context, serials: tuple[str, ...], name: str) -> None:
+    """Give tokens that are nobody's to a user. They work at once."""
+    administer(ctx, AssignTokens(actor=actor(), serials=serials, user=user_name(ctx, name)))
+    print_line(f"{', '.join(serials)}: now {name}'s.")
+
+
+@click.command()
+@click.argument("serials", nargs=-1, required=True)
+@click.pass_context
+def unassign(ctx: click.Context, serials: tuple[str, ...]) -> None:
+    """Take tokens back that an administrator brought. They stay good, for somebody else."""
+    administer(ctx, AssignTokens(actor=actor(), serials=serials, user=None))
+    print_line(f"{', '.join(serials)}: nobody's now.")

@@ -1,0 +1,98 @@
+"""From what a token file holds to what the engine is asked to import.
+
+Rules: pure. A token without a serial gets one made from the file's own facts, always the same for the same file, so
+that a second import finds it unchanged; that it was made is said. Who brought a token follows from the format: what
+comes from people's own apps stays theirs to revoke, what comes in a box is the administrator's.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from store.formats.reading import BadRow, Contents, Seed, Skipped
+from validation.decisions import Fate, RowResult
+from validation.messages import printable
+from validation.model import Origin, Token
+from validation.names import Spelling
+from validation.policy import MAX_LABEL, MAX_SERIAL
+from validation.requests import NewToken
+
+APPS = frozenset({"google-authenticator", "otpauth"})  # formats of what people paired themselves
+
+
+@dataclass(frozen=True, slots=True)
+class Boxful:
+    """What of a file goes to the engine, and what is to be said of the rest."""
+
+    tokens: tuple[NewToken, ...]
+    notes: dict[str, tuple[str, ...]]  # by place
+    bad: tuple[BadRow, ...]
+    skipped: tuple[Skipped, ...]
+    places: tuple[str, ...] = field(default=())  # of all, in the file's order
+
+    def results(self, rows: Iterable[RowResult]) -> Iterator[RowResult]:
+        """The engine's results and the rows that never reached it, in the order of the file."""
+        found = {row.place: row for row in rows}
+        found |= {
+            one.place: RowResult(one.place, one.serial, Fate.REFUSED, f"{one.field}: {one.text}") for one in self.bad
+        }
+        yield from (found[place] for place in self.places if place in found)
+
+
+def boxful(contents: Contents, stem: str, names: Spelling, owner: str = "", origin: Origin | None = None) -> Boxful:
+    """`stem` is the file's name without its ending; `owner` gets what the file gives to nobody."""
+    brought = origin or (Origin.SELF if contents.format in APPS else Origin.ADMIN)
+    tokens: list[NewToken] = []
+    notes: dict[str, tuple[str, ...]] = {}
+    taken: set[str] = set()
+    for item in contents.items:
+        if not isinstance(item, Seed):
+            continue
+        serial, said = _serial(item, stem, taken)
+        taken.add(serial)
+        tokens.append(_new(item, serial, brought, names, owner))
+        if item.notes or said:
+            notes[item.place] = (*said, *item.notes)
+    return Boxful(
+        tuple(tokens),
+        notes,
+        tuple(item for item in contents.items if isinstance(item, BadRow)),
+        tuple(item for item in contents.items if isinstance(item, Skipped)),
+        tuple(item.place for item in contents.items),
+    )
+
+
+def _new(seed: Seed, serial: str, origin: Origin, names: Spelling, owner: str) -> NewToken:
+    token = Token(
+        id=0,
+        serial=serial,
+        user_id=None,
+        kind=seed.kind,
+        key=seed.key,
+        origin=origin,
+        label=printable(seed.label, MAX_LABEL),
+        digits=seed.digits,
+        period=seed.period,
+        algorithm=seed.algorithm,
+        moving_factor=seed.moving_factor,
+        drift=seed.drift,
+        public_id=seed.public_id,
+        look_ahead=seed.look_ahead,
+        starts_at=seed.starts_at,
+        expires_at=seed.expires_at,
+    )
+    user = seed.user or owner
+    return NewToken(seed.place, token, (names.canonical(user) or user) if user else "", seed.recovery_codes)
+
+
+def _serial(seed: Seed, stem: str, taken: set[str]) -> tuple[str, tuple[str, ...]]:
+    if seed.serial:
+        return seed.serial, ()
+    base = _plain(seed.public_id or "-".join(word for word in (seed.user, seed.label) if word) or stem)
+    base = base[: MAX_SERIAL - 6]
+    serial = next(name for name in (base, *(f"{base}-{n}" for n in range(2, 100_000))) if name not in taken)
+    return serial, (f"serial {serial} was made, since the file gives none",)
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"[^!-~]+", "-", text).strip("-") or "token"
