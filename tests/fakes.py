@@ -404,7 +404,7 @@ class _Transaction:
         self.rows.throttles = {key: value for key, value in self.rows.throttles.items() if key[0] != user_id}
 
     def _insert_token(self, token: Token) -> None:
-        _expect(token.user_id in self.rows.users, "no such user")
+        _expect(token.user_id is None or token.user_id in self.rows.users, "no such user")
         _expect(self.rows.token_with(token.serial) is None, "the serial is taken")
         key = canonical_key(token.key, token.algorithm)
         _expect(key not in self.rows.known_keys, "the key is known")

@@ -28,8 +28,8 @@ BREAKS = {
     "ck_tokens_period": "UPDATE tokens SET period = 121",
     "ck_tokens_look_ahead": "UPDATE tokens SET look_ahead = 101",
     "ck_tokens_moving_factor": "INSERT INTO tokens SELECT 99, 'X', user_id, kind, origin, state, label, digits, "
-    "period, algorithm, sealed_key, fingerprint, -1, drift, failures, created_at, '', NULL, NULL, NULL, NULL, NULL, NULL "
-    "FROM tokens WHERE serial = 'TF-ACTIVE'",
+    "period, algorithm, sealed_key, fingerprint, -1, drift, failures, created_at, '', NULL, NULL, NULL, NULL, "
+    "NULL, NULL FROM tokens WHERE serial = 'TF-ACTIVE'",
     "ck_tokens_failures": "UPDATE tokens SET failures = -1",
     "ck_tokens_revoked_has_no_key": "UPDATE tokens SET state = 'revoked', revoked_at = 1 WHERE serial = 'TF-ACTIVE'",
     "ck_tokens_revoked_at": "UPDATE tokens SET state = 'revoked', sealed_key = NULL WHERE serial = 'TF-ACTIVE'",
