@@ -159,14 +159,13 @@ def _revoke(
     by: By = By.ADMIN,
 ) -> Outcome:
     owner = snapshot.user
-    if owner is None:
-        raise Refused("the token has no owner")
+    name = owner.name if owner is not None else ""
     changes: list[Change] = []
     for token in tokens:
-        audit = audit_row(
-            command, moment, "token-revoke", owner.name, serial=token.serial, notice="revoked", why=str(reason)
-        )
+        audit = audit_row(command, moment, "token-revoke", name, serial=token.serial, notice="revoked", why=str(reason))
         changes += [SetTokenState(token.id, TokenState.REVOKED, reason, moment.now), audit]
+    if owner is None:  # out of the drawer: nobody's login is concerned
+        return Done(serials=tuple(t.serial for t in tokens)), tuple(changes)
     pairing = PAIRING_AFTER[by, reason]
     if pairing is not None:
         changes.append(SetPairing(owner.id, pairing, moment.now))
@@ -215,8 +214,10 @@ def set_token_use(snapshot: Snapshot, command: SetTokenUse, moment: Moment) -> O
 def resync_token(snapshot: Snapshot, command: ResyncToken, moment: Moment) -> Outcome:
     """Refused attempts count like wrong PINs, so that a desk cannot be used for guessing (O-007)."""
     token, owner = known_token(snapshot, command.serial), snapshot.user
-    if owner is None or token.state is TokenState.REVOKED:
+    if token.state is TokenState.REVOKED:
         raise Refused(final(token))
+    if owner is None:
+        raise Refused(f"token {token.serial} is nobody's; twofold token assign gives it to somebody")
     settings = settings_of(snapshot, owner)
     if is_held(snapshot, settings, moment.now):
         raise Refused(f"{owner.name} is waiting after failures; twofold user unlock {owner.name}")
