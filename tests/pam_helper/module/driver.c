@@ -192,11 +192,18 @@ static int answered(struct session *session, const char *how, int style, struct 
     return PAM_SUCCESS;
 }
 
+/* A signal in between would cut it short. */
 static void show_on_terminal(const char *text)
 {
-    int fd = option("ctty") ? open("/dev/tty", O_WRONLY | O_NOCTTY) : -1;
+    sigset_t all, before;
+    if (option("ctty") == NULL)
+        return;
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, &before);
+    int fd = open("/dev/tty", O_WRONLY | O_NOCTTY);
     if (fd >= 0 && (dprintf(fd, "%s\n", text) < 0 || close(fd) < 0))
         abort();
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
 static int talk(struct session *session, int style, const char *text, struct pam_response **reply)
