@@ -21,8 +21,8 @@ HASHES_BY_KEY = {
 class Seed:
     """One token as its file describes it; what the file does not say has the default of its kind.
 
-    `moving_factor` and `drift` are what they are for a stored token (`validation.model.Token`). `place` is for people:
-    "line 7", or "KeyPackage 3 (SerialNo 987654321)".
+    `moving_factor` and `drift` mean what they mean for a stored token (`validation.model.Token`). `place` is for
+    people: "line 7", or "KeyPackage 3 (SerialNo 987654321)".
     """
 
     place: str
