@@ -58,7 +58,7 @@ def key_from_hex(text: str, field: str) -> bytes:
             hint = "; the key looks like Base32, which must be converted to hex first" if is_base32(text) else ""
             raise Bad(field, f"character {place} is no hex digit{hint}")
     if len(cleaned) % 2:
-        raise Bad(field, f"{len(cleaned)} hex digits are an odd number; was one lost at the beginning or end?")
+        raise Bad(field, f"an odd number of hex digits ({len(cleaned)}); was one lost at the beginning or end?")
     return _bounded(bytes.fromhex(cleaned), field)
 
 

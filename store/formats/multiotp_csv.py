@@ -11,6 +11,7 @@ from store.formats.reading import Contents, Seed, Skipped, Unlock
 
 ORDER = ("serial", "label", "type", "seed", "digits", "moving")
 _HEX = Encoding(base32=False)
+_LEAST_HEX = 16  # digits; a shorter number may be anything
 
 
 class MultiotpCsv:
@@ -32,4 +33,5 @@ def _seed(entry: Entry) -> Seed | Skipped:
 def _is_token(row: Row) -> bool:
     if len(row.fields) < 4 or not row.fields[2] or is_hex(row.fields[1]):
         return False
-    return row.fields[2].lower() in KNOWN_KINDS and is_hex(row.fields[3])
+    seed = row.fields[3]
+    return row.fields[2].lower() in KNOWN_KINDS and len(seed) >= _LEAST_HEX and is_hex(seed)

@@ -35,7 +35,10 @@ class OathCsv:
     title = "OATH CSV (serial, seed, type, digits, step or counter)"
 
     def fits(self, octets: bytes, file_name: str) -> bool:
-        return any(_is_token(row) or header_of(row) for row in rows_of(octets))
+        rows = list(rows_of(octets))
+        if rows and header_of(rows[0]):
+            return True
+        return bool(rows) and 2 * sum(_is_token(row) for row in rows) >= len(rows)
 
     def read(self, octets: bytes, unlock: Unlock) -> Contents:
         entries = list(_entries(list(rows_of(octets))))

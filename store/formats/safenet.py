@@ -7,8 +7,8 @@
     sccTokenData: sccKey=hex;sccMode=E or T;sccPwLen=6;sccTick=30;crypto=HmacSHA256;...
 
 Either may be called .dat. Rules: an XML file with a document type or entities is refused before it is parsed, and its
-nesting is bounded. XML tokens are HOTP with 6 digits. The hash is what the file says, or told by the length of the key and
-said.
+nesting is bounded. XML tokens are HOTP with 6 digits. The hash is what the file says, or told by the length of the key
+and said.
 """
 
 import re
