@@ -13,6 +13,7 @@ from store.formats.multiotp_csv import MultiotpCsv
 from store.formats.oath_csv import OathCsv
 from store.formats.otpauth_list import OtpauthList
 from store.formats.privacyidea import PrivacyIdea
+from store.formats.pskc import Pskc
 from store.formats.reading import MOST_OCTETS, Format, named
 from store.formats.safenet import SafeNet
 from store.formats.users_oath import UsersOath
@@ -23,7 +24,7 @@ AUTO = "auto"
 _HEAD_OCTETS = 64 * 1024
 
 FORMATS: tuple[Format, ...] = (
-    # PSKC comes first: its root element tells it from everything else.
+    Pskc(),  # first: its root element tells it from everything else
     SafeNet(),
     LinOtp(),
     EntraCsv(),
