@@ -7,7 +7,7 @@ comes from people's own apps stays theirs to revoke, what comes in a box is the 
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from store.formats.reading import BadRow, Contents, Seed, Skipped
 from validation.decisions import Fate, RowResult
@@ -39,8 +39,16 @@ class Boxful:
         yield from (found[place] for place in self.places if place in found)
 
 
-def boxful(contents: Contents, stem: str, names: Spelling, owner: str = "", origin: Origin | None = None) -> Boxful:
-    """`stem` is the file's name without its ending; `owner` gets what the file gives to nobody."""
+def boxful(
+    contents: Contents,
+    stem: str,
+    names: Spelling,
+    owner: str = "",
+    origin: Origin | None = None,
+    no_users: bool = False,
+) -> Boxful:
+    """`stem` is the file's name without its ending; `owner` gets what the file gives to nobody. With `no_users` all is
+    nobody's."""
     brought = origin or (Origin.SELF if contents.format in APPS else Origin.ADMIN)
     tokens: list[NewToken] = []
     notes: dict[str, tuple[str, ...]] = {}
@@ -50,7 +58,8 @@ def boxful(contents: Contents, stem: str, names: Spelling, owner: str = "", orig
             continue
         serial, said = _serial(item, stem, taken)
         taken.add(serial)
-        tokens.append(_new(item, serial, brought, names, owner))
+        new = _new(item, serial, brought, names, owner)
+        tokens.append(replace(new, user="") if no_users else new)
         if item.notes or said:
             notes[item.place] = (*said, *item.notes)
     return Boxful(

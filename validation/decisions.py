@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypeAlias
 
+from validation.model import Token
+
 
 class Reason(StrEnum):
     """Why a decision fell as it did; the same word in log and audit trail."""
@@ -164,6 +166,8 @@ class Done:
     key: bytes | None = field(default=None, repr=False)  # of a token just made: shown once
     shown_once: tuple[str, ...] = field(default=(), repr=False)  # recovery codes or a ticket
     rows: tuple[RowResult, ...] = ()  # of an import, in the order of its file
+    tokens: tuple[Token, ...] = field(default=(), repr=False)  # of an export, with their keys
+    owners: tuple[str, ...] = ()  # of these tokens, in their order; "" for nobody's
 
 
 @dataclass(frozen=True, slots=True)

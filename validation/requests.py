@@ -326,6 +326,51 @@ class ImportTokens(Command):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ExportTokens(Command):
+    """Hand out the keys of tokens, for a file that is encrypted."""
+
+    serials: tuple[str, ...]
+
+    @property
+    def wanted(self) -> Wanted:
+        return Wanted(serials=self.serials)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TryPasscode(Command):
+    """Whether a passcode is one that the token shows, for a helpdesk. It is not used up."""
+
+    serial: str
+    passcode: str = field(repr=False)
+
+    @property
+    def wanted(self) -> Wanted:
+        return Wanted(serial=self.serial)
+
+
+@dataclass(frozen=True, slots=True)
+class NewUser:
+    """One user of an import."""
+
+    place: str
+    name: str
+    first_factor: FirstFactorKind = FirstFactorKind.LOCAL
+    groups: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportUsers(Command):
+    """Many users at once: all of them, or none."""
+
+    users: tuple[NewUser, ...]
+    file: str
+
+    @property
+    def wanted(self) -> Wanted:
+        return Wanted(users=tuple({new.name for new in self.users}))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AssignTokens(Command):
     """Give tokens out of the drawer to a user; None takes them back. All of them, or none."""
 

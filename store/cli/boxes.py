@@ -7,6 +7,7 @@ is ever printed. What a row is refused for is said with its place in the file.
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,7 @@ _SHOWN = 50  # refused rows that are listed; --json lists all
 @click.option("--key-file", type=click.Path(path_type=Path), help="Holds the key of an encrypted file, in hexadecimal.")
 @click.option("--password-stdin", is_flag=True, help="Read the password of an encrypted file from standard input.")
 @click.option("--user", "owner", metavar="NAME", default="", help="Whose they are, where the file does not say.")
+@click.option("--no-users", is_flag=True, help="Leave out whose they are; assign them later.")
 @click.option("--origin", type=click.Choice([str(o) for o in Origin]), help="self: their users may revoke them.")
 @click.option("--allow-short-key", is_flag=True, help="Accept keys of 112 to 127 bits.")
 @json_option
@@ -47,6 +49,7 @@ def import_(
     key_file: Path | None,
     password_stdin: bool,
     owner: str,
+    no_users: bool,
     origin: str | None,
     allow_short_key: bool,
     as_json: bool,
@@ -54,10 +57,12 @@ def import_(
     """Import the tokens of FILE: PSKC, CSV of several makers, users.oath, .google_authenticator and others."""
     from store.importing import boxful
 
+    if owner and no_users:
+        raise click.UsageError("--user and --no-users exclude each other")
     contents = _read(file, wanted, key_file, password_stdin)
     names = load_config(ctx).names
     brought = Origin(origin) if origin is not None else None
-    box = boxful(contents, file.stem.lstrip("."), names, user_name(ctx, owner) if owner else "", brought)
+    box = boxful(contents, file.stem.lstrip("."), names, user_name(ctx, owner) if owner else "", brought, no_users)
     refuse_all = bool(box.bad) and not skip_bad
     command = ImportTokens(
         actor=actor(),
@@ -89,7 +94,8 @@ def _read(file: Path, wanted: str | None, key_file: Path | None, password_stdin:
         raise BadInput(f"{file}: cannot be read: {error.strerror}") from None
     if len(octets) > MOST_OCTETS:
         raise BadInput(f"{file}: more than {MOST_OCTETS // 1024 // 1024} MiB; split it")
-    unlock = Unlock(lambda: _key(key_file), lambda: _password(password_stdin))
+    # Asked once, and only by a file that needs it.
+    unlock = Unlock(cache(lambda: _key(key_file)), cache(lambda: _password(password_stdin)))
     try:
         return choose(octets, file.name, wanted).read(octets, unlock)
     except BadInput as error:
@@ -174,9 +180,15 @@ class Summary:
             "refused", [f"{row.place}: {row.text}" for row in self._rows if row.fate is Fate.REFUSED]
         )
         yield from self._listed("skipped", [f"{one.place}: {one.what}" for one in self._box.skipped])
-        yield from self._listed("noted", [f"{place}: {'; '.join(said)}" for place, said in self._box.notes.items()])
+        yield from self._listed("noted", list(self._noted()))
         if not self._changed:
             yield self._what_was_not_done()
+
+    def _noted(self) -> Iterator[str]:
+        for row in self._rows:
+            said = (*self._box.notes.get(row.place, ()), *([row.text] if row.text and row.fate is Fate.READY else []))
+            if said:
+                yield f"{row.place}: {'; '.join(said)}"
 
     def _listed(self, word: str, lines: list[str]) -> Iterator[str]:
         for number, line in enumerate(lines[:_SHOWN]):
@@ -187,6 +199,8 @@ class Summary:
     def _what_was_not_done(self) -> str:
         if not self._counts[Fate.REFUSED]:
             return "Nothing was imported."
+        if not self._counts[Fate.READY]:
+            return "Nothing was imported, and nothing could be."
         return f"Nothing was imported. With --skip-bad the {self._counts[Fate.READY]} would be; without it none."
 
 

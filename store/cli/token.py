@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 import click
 from click.core import ParameterSource
 
-from store.cli import boxes
+from store.cli import boxes, token_care
 from store.cli.shared import (
     actor,
     administer,
@@ -307,5 +307,12 @@ def revoke(ctx: click.Context, serial: str | None, name: str | None, every: bool
     click.echo(f"Revoked: {', '.join(done.serials)}.")
 
 
-for _command in (boxes.import_, boxes.assign, boxes.unassign):
+for _command in (
+    boxes.import_,
+    boxes.assign,
+    boxes.unassign,
+    token_care.try_,
+    token_care.report,
+    token_care.export,
+):
     token.add_command(_command)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from store.cli import user_list
 from store.cli.shared import (
     actor,
     administer,
@@ -300,3 +301,6 @@ def remove(ctx: click.Context, name: str) -> None:
     """Remove a user and revoke all tokens for good."""
     done = administer(ctx, RemoveUser(actor=actor(), name=user_name(ctx, name)))
     click.echo(f"User {name} removed. Tokens revoked: {', '.join(done.serials) or 'none'}.")
+
+
+user.add_command(user_list.import_)

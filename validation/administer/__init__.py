@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from validation import requests
-from validation.administer import assigning, clients, importing, pairing, policies, tokens, users
+from validation.administer import assigning, clients, importing, pairing, policies, testing, tokens, user_list, users
 from validation.administer.rows import Outcome
 from validation.model import Moment, Snapshot
 from validation.requests import (
@@ -19,8 +19,10 @@ from validation.requests import (
     ChangeUserState,
     Command,
     EnrollToken,
+    ExportTokens,
     GiveBypass,
     ImportTokens,
+    ImportUsers,
     IssueRecovery,
     IssueTicket,
     RememberSigner,
@@ -35,6 +37,7 @@ from validation.requests import (
     SetTokenUse,
     SetUser,
     ShowKey,
+    TryPasscode,
     UnsetRule,
 )
 
@@ -60,6 +63,9 @@ _HANDLERS: dict[type[Command], Callable[[Snapshot, Any, Moment], Outcome]] = {
     EnrollToken: tokens.enroll_token,
     ImportTokens: importing.import_tokens,
     AssignTokens: assigning.assign_tokens,
+    TryPasscode: testing.try_passcode,
+    ExportTokens: testing.export_tokens,
+    ImportUsers: user_list.import_users,
     RevokeToken: tokens.revoke_token,
     RevokeUserTokens: tokens.revoke_user_tokens,
     AddClient: clients.add_client,

@@ -21,7 +21,7 @@ from validation.tokens.registry import KINDS, kind_of
 
 
 def import_tokens(snapshot: Snapshot, command: ImportTokens, moment: Moment) -> Outcome:
-    judge = _Judge(snapshot, command)
+    judge = _Judge(snapshot, command, moment.now)
     rows = tuple(judge.row(new) for new in command.tokens)
     refused = sum(row.fate is Fate.REFUSED for row in rows)
     if refused and not command.skip_bad:
@@ -48,8 +48,9 @@ def _changes(holdings: Holdings, command: ImportTokens, taken: list[NewToken], m
 class _Judge:
     """Looks at rows in their order; of two with one serial or one key the second is refused."""
 
-    def __init__(self, snapshot: Snapshot, command: ImportTokens) -> None:
+    def __init__(self, snapshot: Snapshot, command: ImportTokens, now: float) -> None:
         self._snapshot = snapshot
+        self._now = now
         self._command = command
         self._places: dict[str, str] = {}  # by serial, in this file
         self._keys: dict[bytes, str] = {}  # place by key, in this file
@@ -63,8 +64,16 @@ class _Judge:
             why = str(error)
         if why:
             return RowResult(new.place, serial, Fate.REFUSED, why)
-        here = self._snapshot.holdings.tokens.get(serial)
-        return RowResult(new.place, serial, Fate.READY if here is None else Fate.UNCHANGED)
+        if serial in self._snapshot.holdings.tokens:
+            return RowResult(new.place, serial, Fate.UNCHANGED)
+        return RowResult(new.place, serial, Fate.READY, self._warning(new.token))
+
+    def _warning(self, token: Token) -> str:
+        if token.expires_at is not None and token.expires_at <= self._now:
+            return "its time is over, so nobody can log in with it"
+        if token.starts_at is not None and token.starts_at > self._now:
+            return "its time has not begun, so nobody can log in with it yet"
+        return ""
 
     def _refusal(self, new: NewToken) -> str:
         """Raises BadInput, too."""

@@ -39,7 +39,7 @@ def add_user(snapshot: Snapshot, command: AddUser, moment: Moment) -> Outcome:
     if snapshot.user is not None:
         raise Refused(f"user {command.name!r} exists already; change it with: twofold user set {command.name}")
     check_name("user", command.name)
-    _check_groups(command.groups)
+    check_groups(command.groups)
     _check_password(command.first_factor, command.password_hash)
     has_password = command.password_hash is not None or command.first_factor is not FirstFactorKind.LOCAL
     user = User(
@@ -49,7 +49,7 @@ def add_user(snapshot: Snapshot, command: AddUser, moment: Moment) -> Outcome:
         first_factor=command.first_factor,
         groups=command.groups,
         password_hash=command.password_hash,
-        password_version=_new_version(0, moment) if has_password else 0,
+        password_version=new_version(0, moment) if has_password else 0,
         pairing_since=moment.now,
     )
     return Done(), (InsertUser(user), audit_row(command, moment, "user-add", user=user.name))
@@ -63,12 +63,12 @@ def set_user(snapshot: Snapshot, command: SetUser, moment: Moment) -> Outcome:
         user = _checked_at(user, command.first_factor, moment)
         changed.append("first-factor")
     if command.groups is not None:
-        _check_groups(command.groups)
+        check_groups(command.groups)
         user = replace(user, groups=command.groups)
         changed.append("groups")
     if command.password_hash is not None:
         user = replace(
-            user, password_hash=command.password_hash, password_version=_new_version(user.password_version, moment)
+            user, password_hash=command.password_hash, password_version=new_version(user.password_version, moment)
         )
         changed.append("password")
     if not changed:
@@ -82,7 +82,7 @@ def _checked_at(user: User, kind: FirstFactorKind, moment: Moment) -> User:
     """A check at the old place that began before must not count at the new one."""
     if kind is user.first_factor:
         return user
-    return replace(user, first_factor=kind, password_version=_new_version(user.password_version, moment))
+    return replace(user, first_factor=kind, password_version=new_version(user.password_version, moment))
 
 
 def _check_password(kind: FirstFactorKind, password_hash: str | None) -> None:
@@ -90,13 +90,13 @@ def _check_password(kind: FirstFactorKind, password_hash: str | None) -> None:
         raise BadInput(f"a password given here would never be looked at: first factor {kind} is kept elsewhere")
 
 
-def _new_version(before: int, moment: Moment) -> int:
+def new_version(before: int, moment: Moment) -> int:
     """Greater than `before`, and not one that an earlier user of the same name had: a password check that began before
     he was removed must not count for this one."""
     return max(before + 1, int(moment.now * 1000))
 
 
-def _check_groups(groups: tuple[str, ...]) -> None:
+def check_groups(groups: tuple[str, ...]) -> None:
     for group in groups:
         check_name("group", group)
 
