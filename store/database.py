@@ -18,14 +18,15 @@ from sqlalchemy import Connection, Engine, create_engine, event, select, update
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.pool import QueuePool
 
+from store import rows
 from store.locking import WriteLock, lock_files
 from store.schema import meta
 from store.sealing import Sealer, check_mode
 from store.snapshots import SnapshotReader, read_clients
-from store.writing import CLIENTS_GENERATION, Writer
+from store.writing import CLIENTS_GENERATION, Place, Writer, place_of
 from validation.changes import Change
 from validation.errors import StoreMismatch, StoreUnavailable
-from validation.model import Client, Snapshot
+from validation.model import Client, Snapshot, Token
 from validation.ports import Conflict, Transaction
 from validation.requests import Wanted
 from validation.settings import Book
@@ -204,12 +205,17 @@ class Database:
         self.keys = keys
         self.chain = chain
         self._reader = SnapshotReader(keys.sealer, keys.fingerprint)
+        self._sealed_ahead: dict[Place, bytes] = {}
+
+    def seal_ahead(self, tokens: Iterable[Token]) -> None:
+        self._sealed_ahead = {place_of(token): rows.sealed_key(token, self.keys.sealer) for token in tokens}
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
         try:
             with self.connections.writing() as connection:
-                writer = Writer(connection, self.keys.sealer, self.keys.fingerprint, self.keys.audit, self.chain)
+                ahead, self._sealed_ahead = self._sealed_ahead, {}
+                writer = Writer(connection, self.keys.sealer, self.keys.fingerprint, self.keys.audit, self.chain, ahead)
                 yield _Transaction(connection, self._reader, writer)
                 writer.finish()
         except BaseException:

@@ -97,7 +97,8 @@ def token_from(row: Mapping[str, Any], sealer: Sealer) -> Token:
     )
 
 
-def token_columns(token: Token, sealer: Sealer, fingerprint: bytes) -> dict[str, Any]:
+def token_columns(token: Token, sealer: Sealer, fingerprint: bytes, sealed: bytes | None = None) -> dict[str, Any]:
+    """`sealed` is the token's key if it was sealed before."""
     columns: dict[str, Any] = {
         "serial": token.serial,
         "user_id": token.user_id,
@@ -119,12 +120,13 @@ def token_columns(token: Token, sealer: Sealer, fingerprint: bytes) -> dict[str,
         "starts_at": token.starts_at,
         "expires_at": token.expires_at,
     }
-    columns["sealed_key"] = sealed_key(token, sealer)
+    columns["sealed_key"] = sealed if sealed is not None else sealed_key(token, sealer)
     return columns
 
 
 def sealed_key(token: Token, sealer: Sealer) -> bytes:
-    return sealer.seal("token-key", token_owner(asdict(token)), token.key)
+    owner = token_owner({"serial": token.serial, "kind": token.kind, "user_id": token.user_id})
+    return sealer.seal("token-key", owner, token.key)
 
 
 def challenge_from(row: Mapping[str, Any], sealer: Sealer) -> PendingChallenge:

@@ -4,9 +4,10 @@ Rules: a change that expects something and does not find it (`rowcount` 0, a con
 whole transaction is then undone. Audit rows of a transaction are written last, together, in the order of the changes.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, replace
-from typing import Any
+from itertools import groupby, islice
+from typing import Any, TypeAlias
 
 from sqlalchemy import BigInteger, Connection, Integer, Text, bindparam, cast, delete, insert, select, update
 from sqlalchemy.dialects import sqlite
@@ -38,7 +39,7 @@ from store.sealing import Sealer, fingerprint
 from store.snapshots import BOOK_GENERATION
 from validation import changes as c
 from validation.changes import Audit, Change
-from validation.model import Stage, TokenState, canonical_key
+from validation.model import Stage, Token, TokenState, canonical_key
 from validation.ports import Conflict
 from validation.settings import MINUTE, Scope
 
@@ -116,6 +117,9 @@ _REHASH = (
     .where(users.c.id == bindparam("id_"), users.c.password_version == bindparam("version"))
     .values(password_hash=bindparam("hash"), password_version=users.c.password_version + 1)
 )
+_INSERT_TOKENS = insert(tokens)
+_INSERT_KNOWN_KEYS = insert(known_keys)
+_CHUNK = 1000  # rows of one statement
 _INSERT_AUDIT = insert(audit)
 _MOVE_HEAD = (
     update(audit_heads)
@@ -124,13 +128,28 @@ _MOVE_HEAD = (
 )
 
 
+Place: TypeAlias = tuple[str, str, int | None, bytes]
+
+
+def place_of(token: Token) -> Place:
+    """What a sealed key depends on."""
+    return token.serial, token.kind, token.user_id, token.key
+
+
 class Writer:
     """Applies changes to one open transaction."""
 
     def __init__(
-        self, connection: Connection, sealer: Sealer, fingerprint_key: bytes, audit_key: bytes, chain: str
+        self,
+        connection: Connection,
+        sealer: Sealer,
+        fingerprint_key: bytes,
+        audit_key: bytes,
+        chain: str,
+        sealed_ahead: Mapping[Place, bytes] | None = None,
     ) -> None:
         self._connection = connection
+        self._sealed_ahead = sealed_ahead or {}
         self._sealer = sealer
         self._fingerprint_key = fingerprint_key
         self._audit_key = audit_key
@@ -164,7 +183,6 @@ class Writer:
             c.InsertUser: self._insert_user,
             c.ReplaceUser: self._replace_user,
             c.DeleteUser: self._delete_user,
-            c.InsertToken: self._insert_token,
             c.AssignToken: self._assign_token,
             c.SetTokenState: self._set_token_state,
             c.InsertClient: self._insert_client,
@@ -176,8 +194,12 @@ class Writer:
         }
 
     def apply(self, changes: Iterable[Change]) -> None:
-        for change in changes:
-            self._handlers[type(change)](change)
+        for kind, run in groupby(changes, type):
+            if kind is c.InsertToken:
+                self._insert_tokens(run)
+                continue
+            for change in run:
+                self._handlers[kind](change)
 
     def finish(self) -> None:
         """Write the audit rows of this transaction and move the head of the chain."""
@@ -321,10 +343,16 @@ class Writer:
         statement = update(users).where(users.c.id == change.user_id).values(bypass_until=change.until)
         self._one(statement, {}, "the user was removed")
 
-    def _insert_token(self, change: c.InsertToken) -> None:
-        mark = fingerprint(self._fingerprint_key, canonical_key(change.token.key, change.token.algorithm))
-        self._connection.execute(insert(known_keys).values(fingerprint=mark, serial=change.token.serial))
-        self._connection.execute(insert(tokens).values(rows.token_columns(change.token, self._sealer, mark)))
+    def _insert_tokens(self, run: Iterable[Any]) -> None:
+        """As many as come one after the other, which may be a boxful."""
+        while chunk := [self._token_columns(change.token) for change in islice(run, _CHUNK)]:
+            known = [{"fingerprint": columns["fingerprint"], "serial": columns["serial"]} for columns in chunk]
+            self._connection.execute(_INSERT_KNOWN_KEYS, known)
+            self._connection.execute(_INSERT_TOKENS, chunk)
+
+    def _token_columns(self, token: Token) -> dict[str, Any]:
+        mark = fingerprint(self._fingerprint_key, canonical_key(token.key, token.algorithm))
+        return rows.token_columns(token, self._sealer, mark, self._sealed_ahead.get(place_of(token)))
 
     def _assign_token(self, change: c.AssignToken) -> None:
         token, owner = change.token, tokens.c.user_id

@@ -112,6 +112,9 @@ class FakeStore:
         self._raise_trouble()
         return _snapshots(self._rows, wanted, self.damage)
 
+    def seal_ahead(self, tokens: Iterable[Token]) -> None:
+        """Nothing is sealed here."""
+
     def clients(self) -> tuple[Client, ...]:
         self._raise_trouble()
         return tuple(self._rows.clients.values())

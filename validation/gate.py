@@ -11,14 +11,14 @@ from dataclasses import replace
 from typing import TypeAlias
 
 from validation import administer, decide, looking
-from validation.changes import Audit, Change, SetSourceScore
+from validation.changes import Audit, Change, InsertToken, SetSourceScore
 from validation.decide import Verdict
 from validation.decisions import Decision, Done, Look, Reason, Reject
 from validation.errors import Damaged, StoreUnavailable
 from validation.explaining import Outlook, outlook
 from validation.model import Client, Site, Snapshot, SourceScore
 from validation.ports import Conflict, Faults, Moments, Notices, Store
-from validation.requests import Channel, Command, LoginRequest, LookRequest, Wanted, neighbourhood
+from validation.requests import Channel, Command, ImportTokens, LoginRequest, LookRequest, Wanted, neighbourhood
 from validation.settings import Book
 
 Outcome: TypeAlias = Decision | StoreUnavailable
@@ -118,6 +118,8 @@ class Gate:
 
     def administer(self, command: Command) -> Done:
         """Carry out an admin's command. Raises Refused, BadInput, Damaged or StoreUnavailable; then nothing changed."""
+        if isinstance(command, ImportTokens):
+            self._prepare(command)
         for _ in range(_ADMIN_TRIES - 1):
             try:
                 return self._administer_once(command)
@@ -135,6 +137,12 @@ class Gate:
             transaction.apply(changes)
         self._tell(changes)
         return done
+
+    def _prepare(self, command: ImportTokens) -> None:
+        """Sealing a boxful of keys takes seconds, in which nobody else could write."""
+        (snapshot,) = self._store.look([command.wanted])
+        _, changes = administer.run(snapshot, command, self._moments.moment())
+        self._store.seal_ahead(change.token for change in changes if isinstance(change, InsertToken))
 
     def rehearse(self, command: Command) -> Done:
         """What `administer` would say now; nothing is changed. Raises the same."""

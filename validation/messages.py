@@ -56,6 +56,8 @@ class MessageKey(StrEnum):
     NEW_KEY = "new-key"
     KEY_REGISTERED = "key-registered"
     KEY_ALONE = "key-alone"
+    SHEET = "sheet"
+    SHEET_WARNING = "sheet-warning"
 
 
 # What `fill` puts in, by text: message set refuses other placeholders.
@@ -156,6 +158,12 @@ DEFAULTS: dict[str, dict[MessageKey, str]] = {
         MessageKey.KEY_NAME_AGAIN: "You have that name already, or it cannot be used. Another name: ",
         MessageKey.NEW_KEY: "Touch the security key that you want to register.   ({where})",
         MessageKey.KEY_REGISTERED: "Done. This security key works from now on.",
+        MessageKey.SHEET: "1. Install an authenticator app on your phone, for example Aegis, 2FAS, FreeOTP+ or Google "
+        "Authenticator.\n"
+        "2. In the app, add an account and scan the code above; or choose to enter a key, and type the one below it.\n"
+        "3. From now on each login asks for the six digits that the app shows.",
+        MessageKey.SHEET_WARNING: "Whoever sees this sheet can copy your second factor. Destroy it when it has been "
+        "scanned.",
         MessageKey.KEY_ALONE: "It works at a console alone. Logins over the network need a PIN: pair an app too, with "
         "twofold profile add",
     },
@@ -216,6 +224,13 @@ DEFAULTS: dict[str, dict[MessageKey, str]] = {
         MessageKey.KEY_NAME_AGAIN: "Diesen Namen haben Sie schon, oder er geht nicht. Ein anderer Name: ",
         MessageKey.NEW_KEY: "Berühren Sie den Sicherheitsschlüssel, den Sie registrieren wollen.   ({where})",
         MessageKey.KEY_REGISTERED: "Fertig. Dieser Sicherheitsschlüssel gilt ab jetzt.",
+        MessageKey.SHEET: "1. Installieren Sie eine Authenticator-App auf dem Telefon, zum Beispiel Aegis, 2FAS, "
+        "FreeOTP+ oder Google Authenticator.\n"
+        "2. Fügen Sie in der App ein Konto hinzu und scannen Sie den Code oben; oder wählen Sie, einen Schlüssel "
+        "einzugeben, und tippen Sie den darunter.\n"
+        "3. Ab jetzt fragt jede Anmeldung nach den sechs Ziffern, die die App zeigt.",
+        MessageKey.SHEET_WARNING: "Wer dieses Blatt sieht, kann Ihren zweiten Faktor kopieren. Vernichten Sie es, wenn "
+        "der Code gescannt ist.",
         MessageKey.KEY_ALONE: "Er wirkt nur an einer Konsole. Anmeldungen über das Netz brauchen eine PIN: richten Sie "
         "auch eine App ein, mit twofold profile add",
     },

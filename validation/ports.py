@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from typing import Protocol
 
 from validation.changes import Audit, Change
-from validation.model import Client, Moment, Snapshot
+from validation.model import Client, Moment, Snapshot, Token
 from validation.requests import LoginRequest, Wanted
 
 
@@ -26,6 +26,9 @@ class Store(Protocol):
 
     def look(self, wanted: Sequence[Wanted]) -> list[Snapshot]:
         """Snapshots outside a transaction: good for a first look, never for a decision."""
+
+    def seal_ahead(self, tokens: Iterable[Token]) -> None:
+        """These are about to be inserted: what can be done for that before the transaction is done now."""
 
     def clients(self) -> tuple[Client, ...]: ...
 

@@ -192,9 +192,9 @@ class Summary:
 
     def _listed(self, word: str, lines: list[str]) -> Iterator[str]:
         for number, line in enumerate(lines[:_SHOWN]):
-            yield f"  {word if not number else '':11} {len(lines) if not number else '':<4}{line}"
+            yield f"  {word if not number else '':11} {len(lines) if not number else '':<6} {line}"
         if len(lines) > _SHOWN:
-            yield f"  {'':11}     and {len(lines) - _SHOWN} more; --json lists all"
+            yield f"  {'':11} {'':<6} and {len(lines) - _SHOWN} more; --json lists all"
 
     def _what_was_not_done(self) -> str:
         if not self._counts[Fate.REFUSED]:

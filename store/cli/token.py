@@ -17,6 +17,7 @@ from store.cli.shared import (
     json_option,
     load_config,
     local_time,
+    opened,
     print_json,
     print_line,
     print_table,
@@ -25,8 +26,18 @@ from store.cli.shared import (
     user_name,
 )
 from validation.errors import BadInput, Refused
+from validation.messages import MessageKey, default_text
 from validation.model import RevokeReason, Token
-from validation.requests import EnrollToken, ResyncToken, RevokeToken, RevokeUserTokens, SetTokenUse, typed_alone
+from validation.requests import (
+    EnrollToken,
+    ResyncToken,
+    RevokeToken,
+    RevokeUserTokens,
+    SetTokenUse,
+    Wanted,
+    typed_alone,
+)
+from validation.settings import Whom
 from validation.tokens import qr
 from validation.tokens.kind import ALGORITHMS, DIGITS, LOOK_AHEAD_MOST
 from validation.tokens.registry import KINDS
@@ -57,6 +68,7 @@ def token() -> None:
 @click.option(
     "--qr", "qr_target", default="terminal", metavar="terminal|FILE.png|FILE.svg", help="Where the QR code goes."
 )
+@click.option("--sheet", "sheet_target", metavar="FILE.html|FILE.svg", help="A page to print and hand over.")
 @json_option
 @click.pass_context
 def enroll(
@@ -72,10 +84,12 @@ def enroll(
     key_stdin: bool,
     allow_short_key: bool,
     qr_target: str,
+    sheet_target: str | None,
     as_json: bool,
 ) -> None:
     """Give user NAME a token. It works at once; its key is shown once."""
     path = _qr_path(qr_target)
+    sheet = _sheet_path(sheet_target) if sheet_target is not None else None
     if kind != "totp" and ctx.get_parameter_source("period") is not ParameterSource.DEFAULT:
         raise click.UsageError("--period goes with --kind totp: a counter token knows no time")
     if kind != "hotp" and look_ahead is not None:
@@ -94,7 +108,7 @@ def enroll(
         key=key_from_text(read_secret(f"Key for {name} in Base32")) if key_stdin else None,
         allow_short_key=allow_short_key,
     )
-    with _picture_file(path) as file:
+    with _secret_file(path, "--qr") as file, _secret_file(sheet, "--sheet") as page:
         done = administer(ctx, command)
         made = Token(
             id=0,
@@ -110,10 +124,14 @@ def enroll(
         uri = KINDS[kind].uri(made, name, issuer)
         if file is not None and path is not None:
             _save_picture(uri, file, path, made.serial)
+        if page is not None and sheet is not None:
+            _save_sheet(ctx, made, name, uri, page, sheet)
     if as_json:
         print_json(_enrolled(made, name, label, uri))
     else:
         _show_enrolled(made, name, uri, path)
+        if sheet is not None:
+            click.echo(f"Sheet {sheet} (mode 0600; it holds the key: delete it when it has been printed)")
 
 
 def _enrolled(made: Token, name: str, label: str, uri: str) -> dict[str, Any]:
@@ -151,9 +169,17 @@ def _qr_path(text: str) -> Path | None:
     return path
 
 
+def _sheet_path(text: str) -> Path:
+    from store.cli.sheet import SUFFIXES
+
+    if Path(text).suffix not in SUFFIXES:
+        raise BadInput(f"--sheet: {text!r} must end in {' or '.join(SUFFIXES)}")
+    return Path(text)
+
+
 @contextmanager
-def _picture_file(path: Path | None) -> Iterator[BinaryIO | None]:
-    """The file for the picture, made before the token: a token whose key cannot be shown is of no use.
+def _secret_file(path: Path | None, option: str) -> Iterator[BinaryIO | None]:
+    """The file for a key, made before the token: a token whose key cannot be shown is of no use.
 
     It goes again if the block fails.
     """
@@ -163,9 +189,9 @@ def _picture_file(path: Path | None) -> Iterator[BinaryIO | None]:
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     except FileExistsError:
-        raise BadInput(f"--qr: {path} exists already; choose another name") from None
+        raise BadInput(f"{option}: {path} exists already; choose another name") from None
     except OSError as error:
-        raise BadInput(f"--qr: {path} cannot be written: {error.strerror}") from None
+        raise BadInput(f"{option}: {path} cannot be written: {error.strerror}") from None
     file = os.fdopen(descriptor, "wb")
     try:
         yield file
@@ -181,12 +207,37 @@ def _save_picture(uri: str, file: BinaryIO, path: Path, serial: str) -> None:
     import segno
 
     code: segno.QRCode = segno.make(uri, error="m", micro=False)
-    try:
+    with _or_say_what_is_left("QR code", path, serial):
         code.save(file, kind=path.suffix[1:], scale=6)
         file.flush()
+
+
+def _save_sheet(ctx: click.Context, made: Token, name: str, uri: str, file: BinaryIO, path: Path) -> None:
+    from store.cli.sheet import Sheet
+
+    with opened(ctx) as store:
+        book = store.book()
+        (seen,) = store.look([Wanted(user=name)])
+    whom = Whom(frozenset(seen.user.groups) if seen.user is not None else frozenset())
+    language = book.settings(whom).language
+
+    def text(key: MessageKey) -> str:
+        return book.text(key, language, whom) or default_text(key, language)
+
+    title = f"{load_config(ctx).issuer}: {name}"
+    page = Sheet(title, uri, grouped(made.key), text(MessageKey.SHEET), text(MessageKey.SHEET_WARNING), language)
+    with _or_say_what_is_left("sheet", path, made.serial):
+        file.write(page.render(path.suffix))
+        file.flush()
+
+
+@contextmanager
+def _or_say_what_is_left(what: str, path: Path, serial: str) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise Refused(
-            f"the QR code could not be written to {path}: {error.strerror}. The token exists all the same; "
+            f"the {what} could not be written to {path}: {error.strerror}. The token exists all the same; "
             f"take it back with: twofold token revoke {serial}"
         ) from None
 

@@ -37,6 +37,8 @@ def _changes(holdings: Holdings, command: ImportTokens, taken: list[NewToken], m
     for new in taken:
         user = holdings.users.get(new.user)
         yield InsertToken(replace(new.token, user_id=user.id if user is not None else None, created_at=moment.now))
+    for new in taken:
+        user = holdings.users.get(new.user)
         if user is not None:
             yield MarkRegistered(user.id, moment.now)
             serial, kind = new.token.serial, new.token.kind
