@@ -1,8 +1,8 @@
 """What a token file holds, in one form for all formats; and how a format is chosen.
 
-Rules: a reader turns octets into items and touches nothing else: no store, no clock, no network. It never guesses without
-saying so (`notes`). What is wrong with one row is a `BadRow` and the rest is read on; what is wrong with the file as a
-whole raises BadInput. No text here holds a key, a password or a part of one.
+Rules: a reader turns octets into items and touches nothing else: no store, no clock, no network. It never guesses
+without saying so (`notes`). What is wrong with one row is a `BadRow` and the rest is read on; what is wrong with the
+file as a whole raises BadInput. No text here holds a key, a password or a part of one.
 """
 
 from collections.abc import Callable, Iterable
@@ -21,8 +21,8 @@ HASHES_BY_KEY = {
 class Seed:
     """One token as its file describes it; what the file does not say has the default of its kind.
 
-    `moving_factor` and `drift` mean what they mean for a stored token (`validation.model.Token`). `place` is for people:
-    "line 7", or "KeyPackage 3 (SerialNo 987654321)".
+    `moving_factor` and `drift` mean what they mean for a stored token (`validation.model.Token`). `place` is for
+    people: "line 7", or "KeyPackage 3 (SerialNo 987654321)".
     """
 
     place: str
