@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from store.formats import reading
 from store.formats.pskc import Pskc, document
 from store.formats.reading import BadRow
 from tests.store.formats.pskc_files import (
@@ -93,9 +92,8 @@ def test_the_number_of_elements_is_bounded(monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.mark.statement("O-102")
 def test_the_size_of_the_file_is_bounded() -> None:
-    octets = container(package(key())) + b" " * reading.MOST_OCTETS
-    with pytest.raises(BadInput, match="more than 64 MiB"):
-        read(octets)
+    with pytest.raises(BadInput, match="more than 256 MiB"):
+        read(container(package(key())) + b" " * document.MOST_OCTETS)
 
 
 @pytest.mark.statement("O-102")
