@@ -1,5 +1,7 @@
 """Hand-delivered files are input from outside: nothing in them may reach a file, or cost more than the file itself."""
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -169,3 +171,11 @@ def test_the_file_never_reaches_the_parser_of_python_pskc(monkeypatch: pytest.Mo
     monkeypatch.setattr("pskc.xml.parse", parse)
     monkeypatch.setattr("pskc.parser.parse", parse)
     assert only_seed(container(package(key(sealed())), head=HEAD)).key == SECRET
+
+
+def test_knowing_the_format_loads_no_library() -> None:
+    """A command that reads no PSKC file should not wait for what only PSKC needs."""
+    loaded = "import sys, store.formats.pskc, store.formats.pskc_writer; print(*sys.modules)"
+    names = subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, check=True).stdout.split()
+    assert "store.formats.pskc" in names
+    assert not {"pskc", "cryptography", "dateutil", "lxml", "defusedxml"} & set(names)
