@@ -74,6 +74,7 @@ def _written(container: "PSKC", seeds: list[Seed]) -> bytes:
     for seed in seeds:
         _add(container, seed)
     document: Element = PSKCSerialiser.serialise_document(container)
+    _mend_prf(document)
     written = document.iter(f"{{{_NAMESPACE}}}Key")
     for seed, key in zip(seeds, written, strict=True):
         _extend(container, seed, key)
@@ -82,6 +83,13 @@ def _written(container: "PSKC", seeds: list[Seed]) -> bytes:
 
 
 _NAMESPACE = "urn:ietf:params:xml:ns:keyprov:pskc"
+
+
+def _mend_prf(document: Element) -> None:
+    """python-pskc writes the PRF as text and reads it as an attribute, which is what PKCS #5 says."""
+    for prf in document.iter("PRF"):
+        prf.set("Algorithm", prf.text or "")
+        prf.text = None
 
 
 def _check(seeds: list[Seed]) -> None:

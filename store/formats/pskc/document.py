@@ -11,20 +11,20 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NoReturn
-from xml.etree.ElementTree import Element, iterparse
+from xml.etree.ElementTree import Element, ParseError, iterparse
 from xml.parsers import expat
 from xml.parsers.expat import errors
 
-from store.formats.reading import MOST_OCTETS
 from validation.errors import BadInput
 from validation.messages import printable
 
+MOST_OCTETS = 256 * 1024 * 1024  # PSKC takes a thousand for a key; memory holds a few of them at a time
 MOST_DEPTH = 32
 MOST_ELEMENTS = 10_000_000
 MOST_TAG_CHARACTERS = 64 * 1024  # of all attributes of an element, or of a comment
 ROOTS = ("KeyContainer", "SecretContainer")
 _XINCLUDE = "http://www.w3.org/2001/XInclude"
-_SEPARATOR = "\n"  # between namespace and name; neither can hold one
+_SEPARATOR = "}"  # between namespace and name, as ElementTree has it, so that both looks refuse the same
 _KNOWN = re.compile(
     r"urn:ietf:params:xml:ns:keyprov:.*|http://www\.openauthentication\.org/OATH/.*|http://www\.w3\.org/2001/04/xmlenc#"
     r"|http://www\.w3\.org/2009/xmlenc11#|http://www\.w3\.org/2000/09/xmldsig#"
@@ -135,7 +135,7 @@ def children(octets: bytes, root: Root) -> Iterator[Element]:
     names: dict[str, str] = {}
     depth = 0
     container: Element | None = None
-    for event, element in iterparse(io.BytesIO(octets), ("start", "end")):  # noqa: S314 (see above)
+    for event, element in _events(octets):
         if event == "start":
             depth += 1
             container = element if container is None else container
@@ -145,6 +145,13 @@ def children(octets: bytes, root: Root) -> Iterator[Element]:
             _strip(element, root.namespace, names)
             yield element
             container.clear()
+
+
+def _events(octets: bytes) -> Iterator[tuple[str, Element]]:
+    try:
+        yield from iterparse(io.BytesIO(octets), ("start", "end"))  # noqa: S314 (see `children`)
+    except ParseError:  # the first look found nothing wrong, so nobody knows how to come here
+        raise BadInput("the XML of the file cannot be read") from None
 
 
 def _strip(element: Element, own: str, names: dict[str, str]) -> None:

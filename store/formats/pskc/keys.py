@@ -13,7 +13,6 @@ from xml.etree.ElementTree import Element
 
 from store.formats.pskc import extension, fields, policy, users
 from store.formats.pskc.fields import FieldError
-from store.formats.pskc.opening import Opener
 from store.formats.reading import BadRow, Item, Seed, Skipped
 from validation.messages import printable
 from validation.tokens.kind import MAX_COUNTER
@@ -22,6 +21,8 @@ from validation.tokens.yubico_otp import AES_OCTETS, BLOCK_CHARACTERS
 if TYPE_CHECKING:
     from pskc.device import Device
     from pskc.key import Key
+
+    from store.formats.pskc.opening import Opener
 
 _OATH = re.compile(
     r"(?:urn:ietf:params:xml:ns:keyprov:pskc[:#]|http://www\.ietf\.org/keyprov/pskc#"
@@ -51,7 +52,7 @@ class Place(NamedTuple):
     info: Element | None
 
 
-def item_of(element: Element, place: Place, opener: Opener) -> Item:
+def item_of(element: Element, place: Place, opener: "Opener") -> Item:
     from pskc.key import Key
     from pskc.parser import PSKCParser
 
@@ -95,7 +96,7 @@ def _kind(algorithm: str) -> str:
     raise FieldError("Algorithm", f"{printable(algorithm, 80)} is not known; HOTP, TOTP and Yubico OTP are")
 
 
-def _seed(key: "Key", element: Element, place: Place, opener: Opener) -> Seed:
+def _seed(key: "Key", element: Element, place: Place, opener: "Opener") -> Seed:
     kind = _kind(_algorithm(element))
     notes = list(policy.check(key.policy))
     starts_at, expires_at = policy.validity(place.info, element)
@@ -146,7 +147,7 @@ def _user(key: "Key", element: Element, kind: str, notes: list[str]) -> str:
 class _Values:
     """The values of a key, opened when they are asked for."""
 
-    def __init__(self, key: "Key", opener: Opener, element: Element) -> None:
+    def __init__(self, key: "Key", opener: "Opener", element: Element) -> None:
         self._key = key
         self._opener = opener
         self._element = element
