@@ -15,15 +15,15 @@ import re
 
 from store.formats import fields
 from store.formats.fields import Bad, Entry, contents, items_of
-from store.formats.keys import is_base32, key_from_base32
+from store.formats.keys import key_from_base32
 from store.formats.lines import content_of
 from store.formats.reading import Contents, Seed, Skipped, Unlock
 
 _OPTION = re.compile(r'"\s+([A-Z0-9_]+)(?:\s+(.*))?')
 _SCRATCH = re.compile(r"[0-9]{8}")
 _CARRIED = frozenset({"TOTP_AUTH", "HOTP_COUNTER", "STEP_SIZE", "DISALLOW_REUSE", "TIME_SKEW"})
+_KNOWN = _CARRIED | {"RATE_LIMIT", "WINDOW_SIZE"}
 _PASSING = re.compile(r"RESETTING_TIME_SKEW|LAST[0-9]")  # what the module notes down for itself
-_LEAST_KEY = 16  # characters
 
 
 class GoogleAuthenticator:
@@ -31,10 +31,8 @@ class GoogleAuthenticator:
     title = "~/.google_authenticator (google-authenticator-libpam)"
 
     def fits(self, octets: bytes, file_name: str) -> bool:
-        lines = [line for _, line in content_of(octets)]
-        if not lines or len(lines[0]) < _LEAST_KEY or not is_base32(lines[0]):
-            return False
-        return any(_OPTION.fullmatch(line) for line in lines[1:])
+        options = (_OPTION.fullmatch(line) for _, line in content_of(octets))
+        return any(found and found[1] in _KNOWN for found in options)
 
     def read(self, octets: bytes, unlock: Unlock) -> Contents:
         lines = list(content_of(octets))
