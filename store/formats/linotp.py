@@ -16,15 +16,14 @@ import re
 from collections.abc import Iterator
 
 from store.formats import fields
-from store.formats.fields import Bad, Entry, contents, items_of
-from store.formats.keys import looks_like_key
+from store.formats.fields import Bad, Entry, contents, items_of, nameable
 from store.formats.lines import text_of
+from store.formats.other_kinds import other_kind
 from store.formats.reading import Contents, Seed, Skipped, Unlock
 from validation.errors import BadInput
 
 _NEEDED = frozenset({"linotptokenserialnumber", "linotptokentype", "linotpkeyenc", "linotpkeyiv"})
 _KINDS = {"hmac": "hotp", "hotp": "hotp", "totp": "totp"}
-_KIND = re.compile(r"[a-z0-9_]{1,20}")
 _HEX = re.compile(rb"(?:[0-9a-fA-F]{2})+")
 _SLOT_OCTETS = 32
 _SLOTS = 3
@@ -90,15 +89,14 @@ def _entries(text: str) -> Iterator[Entry]:
 
 
 def _entry(line: int, facts: dict[str, str]) -> Entry:
-    serial = facts.get("linotptokenserialnumber", "")
-    return Entry(f"line {line}", facts, "" if looks_like_key(serial) else serial)
+    return Entry(f"line {line}", facts, nameable(facts.get("linotptokenserialnumber", "")))
 
 
 def _item(entry: Entry, keys: tuple[bytes, ...]) -> Seed | Skipped:
     named = entry.get("linotptokentype").lower()
     kind = _KINDS.get(named)
     if kind is None:
-        return Skipped(entry.place, f"a token of kind {named}" if _KIND.fullmatch(named) else "a token of no OTP kind")
+        return other_kind(entry.place, named)
     info = _info(entry)
     step = fields.period(info.get("timeStep") or "30", "timeStep")
     shift = fields.signed((info.get("timeShift") or "0").removesuffix(".0"), "timeShift", 10**9)

@@ -17,18 +17,18 @@ from collections.abc import Iterator
 from typing import cast
 
 from store.formats import fields, plain_yaml
-from store.formats.fields import Bad, Entry, contents, items_of
-from store.formats.keys import Encoding, decided, looks_like_key
+from store.formats.fields import Entry, contents, items_of, nameable
+from store.formats.keys import Encoding, decided
 from store.formats.lines import Row, lines_of, rows_of, text_of
+from store.formats.other_kinds import other_kind
 from store.formats.reading import Contents, Seed, Skipped, Unlock
 from validation.errors import BadInput
 
 _CSV = ("owner", "serial", "otpkey", "type", "otplen", "timeStep")
 _FERNET = re.compile(r"gAAAA[A-Za-z0-9_-]{60,}={0,2}")
 _JSON = re.compile(r'\s*\[\s*\{.*?"otpkey"', re.DOTALL)
-_YAML = re.compile(r"^- [a-z_]+:.*?^  otpkey:", re.DOTALL | re.MULTILINE)
+_YAML = re.compile(r"^(?:- |  )otpkey:", re.MULTILINE)
 _INFO = ("info_list", "tokeninfo", "info")  # what different versions call it
-_KIND = re.compile(r"[a-z0-9_]{1,20}")
 _NOBODY = frozenset({"", "n/a", "None"})
 _YES, _NO = frozenset({"true", "1"}), frozenset({"false", "0"})
 
@@ -110,18 +110,15 @@ def _info(inner: dict[str, dict[str, str]]) -> dict[str, str]:
 
 
 def _entry(place: str, facts: dict[str, str], info: dict[str, str]) -> Entry:
-    serial = facts.get("serial", "")
-    return Entry(place, info | facts, "" if looks_like_key(serial) else serial)
+    return Entry(place, info | facts, nameable(facts.get("serial", "")))
 
 
 def _item(entry: Entry, encoding: Encoding) -> Seed | Skipped:
     kind = (entry.get("type") or entry.get("tokentype")).lower()
     if entry.get("revoked").lower() in _YES:
         return Skipped(entry.place, "a token that was revoked there")
-    if kind == "yubikey":
-        raise Bad("type", "a Yubico OTP whose private id is not in this file; take the log it was made with")
     if kind not in ("hotp", "totp"):
-        return Skipped(entry.place, f"a token of kind {kind}" if _KIND.fullmatch(kind) else "a token of no OTP kind")
+        return other_kind(entry.place, kind)
     key = encoding.key(entry.get("otpkey"), "otpkey")
     step = fields.period(_known(entry, "timeStep") or "30", "timeStep")
     drift, drift_notes = _drift(entry, step) if kind == "totp" else (0, ())

@@ -16,8 +16,8 @@ import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 
 from store.formats import fields
-from store.formats.fields import Bad, Entry, contents, items_of
-from store.formats.keys import key_from_hex, looks_like_key
+from store.formats.fields import Bad, Entry, contents, items_of, nameable
+from store.formats.keys import key_from_hex
 from store.formats.lines import lines_of, text_of
 from store.formats.reading import Contents, Seed, Unlock, infer_hash
 from validation.errors import BadInput
@@ -47,7 +47,7 @@ class SafeNet:
 def _xml_entries(text: str) -> Iterator[Entry]:
     for number, token in enumerate(_root(text).iter("Token"), 1):
         serial = (token.get("serial") or "").strip()
-        shown = "" if looks_like_key(serial) else serial
+        shown = nameable(serial)
         facts = {"serial": serial, "label": (token.findtext("ProductName") or "").strip()}
         for name in ("Seed", "MovingFactor"):
             found = [(each.text or "").strip() for each in token.iter(name)]
@@ -123,7 +123,7 @@ def _records(octets: bytes) -> Iterator[Entry]:
 
 def _record(first: int, facts: dict[str, str]) -> Entry:
     serial = facts.get("sccauthenticatorid", "")
-    return Entry(f"line {first}", facts, "" if looks_like_key(serial) else serial)
+    return Entry(f"line {first}", facts, nameable(serial))
 
 
 def _record_seed(entry: Entry) -> Seed:
