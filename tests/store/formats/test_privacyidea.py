@@ -214,3 +214,16 @@ def test_a_kind_is_named_only_if_it_is_one(kind: str, outcome: str) -> None:
     (item,) = read(PI, f"- otpkey: {HEX}\n  serial: A\n  type: '{kind}'\n").items
     assert outcome in repr(item)
     assert HEX[:12] not in repr(item)
+
+
+def test_names_that_are_not_ascii_are_written_with_escapes() -> None:
+    label, owner = r'"tab\t \\ \"q\" \u20AC"', '"j\\xFCrgen \\\n    \\ x@r"'
+    text = f"- description: {label}\n  otpkey: {HEX}\n  owner: {owner}\n  type: hotp\n"
+    seed = one_seed(read(PI, text))
+    assert (seed.user, seed.label) == ("jürgen  x", 'tab\t \\ "q" €')
+
+
+def test_a_long_owner_is_read_to_its_end() -> None:
+    text = f"- description: 'a: long\n    label'\n  otpkey: {HEX}\n  owner: a very long\n    name@realm\n  type: hotp\n"
+    seed = one_seed(read(PI, text))
+    assert (seed.user, seed.label) == ("a very long name", "a: long label")
