@@ -97,6 +97,10 @@ def _item(entry: Entry, keys: tuple[bytes, ...]) -> Seed | Skipped:
     kind = _KINDS.get(named)
     if kind is None:
         return other_kind(entry.place, named)
+    return _seed(entry, kind, keys)
+
+
+def _seed(entry: Entry, kind: str, keys: tuple[bytes, ...]) -> Seed:
     info = _info(entry)
     step = fields.period(info.get("timeStep") or "30", "timeStep")
     shift = fields.signed((info.get("timeShift") or "0").removesuffix(".0"), "timeShift", 10**9)
@@ -172,7 +176,7 @@ def _decrypted(sealed: bytes, start: bytes, key: bytes) -> bytes:
 def _unpadded(padded: bytes) -> bytes:
     """PKCS#7 since version 3; before, a mark and zeros."""
     count = padded[-1]
-    if 1 <= count <= _BLOCK and padded.endswith(bytes([count]) * count) and not padded.endswith(_OLD_END):
+    if 1 <= count <= _BLOCK and padded.endswith(bytes([count]) * count):
         return padded[:-count]
     stripped = padded.rstrip(b"\0")
     return stripped.removesuffix(_OLD_END) if stripped.endswith(_OLD_END) else b""

@@ -52,7 +52,10 @@ def seed_of(entry: Entry, encoding: Encoding) -> Seed | Skipped:
         return Skipped(entry.place, OTHER_KINDS[named])
     if named not in KINDS:
         raise Bad("type", "not known; hotp and totp are. Are the columns in the order serial, seed, type?")
-    kind = KINDS[named]
+    return _seed(entry, KINDS[named], encoding)
+
+
+def _seed(entry: Entry, kind: str, encoding: Encoding) -> Seed:
     _refuse_swapped(entry)
     key = encoding.key(entry.get("seed"), "seed")
     serial, serial_notes = fields.serial_number(entry.get("serial"))

@@ -119,11 +119,14 @@ def _item(entry: Entry, encoding: Encoding) -> Seed | Skipped:
         return Skipped(entry.place, "a token that was revoked there")
     if kind not in ("hotp", "totp"):
         return other_kind(entry.place, kind)
+    return _seed(entry, kind, encoding)
+
+
+def _seed(entry: Entry, kind: str, encoding: Encoding) -> Seed:
     key = encoding.key(entry.get("otpkey"), "otpkey")
     step = fields.period(_known(entry, "timeStep") or "30", "timeStep")
     drift, drift_notes = _drift(entry, step) if kind == "totp" else (0, ())
     algorithm, notes = _hash(entry)
-    owner, _, realm = entry.get("owner").rpartition("@")
     return Seed(
         entry.place,
         kind,
@@ -134,12 +137,17 @@ def _item(entry: Entry, encoding: Encoding) -> Seed | Skipped:
         algorithm=algorithm,
         moving_factor=fields.counter(_known(entry, "count") or "0", "count"),
         drift=drift,
-        user=owner or ("" if realm in _NOBODY else realm),
+        user=_user(entry),
         label=_known(entry, "description"),
         starts_at=_moment(entry, "validity_period_start"),
         expires_at=_moment(entry, "validity_period_end"),
         notes=(*_state(entry, kind), *drift_notes, *notes, *((encoding.note,) if encoding.note else ())),
     )
+
+
+def _user(entry: Entry) -> str:
+    owner, at, rest = entry.get("owner").rpartition("@")
+    return owner if at else "" if rest in _NOBODY else rest
 
 
 def _known(entry: Entry, name: str) -> str:

@@ -127,8 +127,7 @@ def _record(first: int, facts: dict[str, str]) -> Entry:
 
 
 def _record_seed(entry: Entry) -> Seed:
-    pairs = (each.partition("=") for each in entry.get("scctokendata").split(";"))
-    data = {name.strip().lower(): value.strip() for name, _, value in pairs}
+    data = _data(entry.get("scctokendata"))
     if data.get("scckey", "").startswith("("):
         raise Bad("sccKey", "the key is encrypted for the SafeWord server; ask the maker for the plain file")
     kind = _MODES.get(data.get("sccmode", "").upper())
@@ -148,6 +147,11 @@ def _record_seed(entry: Entry) -> Seed:
         label=entry.get("scctokentype"),
         notes=(*notes, *hash_notes, *_taken(data, kind)),
     )
+
+
+def _data(text: str) -> dict[str, str]:
+    pairs = (each.partition("=") for each in text.split(";"))
+    return {name.strip().lower(): value.strip() for name, _, value in pairs}
 
 
 def _hash(data: dict[str, str], key: bytes) -> tuple[str, tuple[str, ...]]:
