@@ -21,7 +21,7 @@ from store.formats.fields import Entry, contents, items_of, nameable
 from store.formats.keys import Encoding, decided
 from store.formats.lines import Row, lines_of, rows_of, text_of
 from store.formats.other_kinds import other_kind
-from store.formats.reading import Contents, Seed, Skipped, Unlock
+from store.formats.reading import Contents, Seed, Skipped, Unlock, infer_hash
 from validation.errors import BadInput
 
 _CSV = ("owner", "serial", "otpkey", "type", "otplen", "timeStep")
@@ -126,7 +126,7 @@ def _seed(entry: Entry, kind: str, encoding: Encoding) -> Seed:
     key = encoding.key(entry.get("otpkey"), "otpkey")
     step = fields.period(_known(entry, "timeStep") or "30", "timeStep")
     drift, drift_notes = _drift(entry, step) if kind == "totp" else (0, ())
-    algorithm, notes = _hash(entry)
+    algorithm, notes = _hash(entry, key)
     return Seed(
         entry.place,
         kind,
@@ -155,11 +155,13 @@ def _known(entry: Entry, name: str) -> str:
     return "" if found in _NOBODY else found
 
 
-def _hash(entry: Entry) -> tuple[str, tuple[str, ...]]:
-    """privacyIDEA takes SHA-1 where nothing else is said, however long the key."""
+def _hash(entry: Entry, key: bytes) -> tuple[str, tuple[str, ...]]:
+    """The csv never says; privacyIDEA itself takes SHA-1 where it has noted nothing, however long the key."""
     found = _known(entry, "hashlib") or _known(entry, "_hashlib")
     if found:
         return fields.algorithm(found, "hashlib"), ()
+    if entry.get("csv"):
+        return infer_hash(key)
     return "sha1", ("the file does not say, so: sha1",)
 
 

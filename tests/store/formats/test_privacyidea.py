@@ -95,6 +95,12 @@ def test_csv_has_an_owner_and_no_counters() -> None:
     assert third.period == 30
 
 
+def test_a_longer_key_in_csv_means_another_hash_and_that_is_said() -> None:
+    seed = one_seed(read(PI, f"n/a, A, {bytes(range(64)).hex()}, totp, 6, 30\n"))
+    assert seed.algorithm == "sha512"
+    assert any("sha512, because the key has 64 octets" in note for note in seed.notes)
+
+
 def test_keys_written_as_base32() -> None:
     assert one_seed(read(PI, f"n/a, A, {BASE32}, hotp, 6\n")).key == KEY
 
