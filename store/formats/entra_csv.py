@@ -38,7 +38,8 @@ def _header(row: Row) -> tuple[str, ...]:
 
 def _entry(names: tuple[str, ...], row: Row) -> Entry:
     found = dict(zip(names, row.fields, strict=False))
-    return named_entry(row.line, {**found, "serial": found.get("serial number", "")})
+    same = {"serial": found.get("serial number", "")}
+    return named_entry(row.line, found | same | ({"seed": found["secret key"]} if "secret key" in found else {}))
 
 
 def _seed(entry: Entry) -> Seed:

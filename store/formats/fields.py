@@ -18,6 +18,8 @@ from validation.tokens.kind import MAX_COUNTER
 MOST_PERIOD = 120  # seconds
 MOST_DRIFT = 1_000_000  # steps; what is too much for the policy is the engine's to say
 
+_MOST_NAMED = 20  # characters
+
 _SHORTENED = re.compile(r"[0-9]+(?:[.,][0-9]+)?E\+[0-9]+", re.IGNORECASE)  # 1.23457E+09
 _TEXT_FORMULA = re.compile(r'="([^"]*)"')  # ="000123", how people keep the zeros of a number in a spreadsheet
 _NUMERIC_DATE = re.compile(r"([0-9]{1,4})([-/.])([0-9]{1,2})\2([0-9]{1,4})")
@@ -44,6 +46,11 @@ class Entry:
 
     def get(self, name: str) -> str:
         return self.columns.get(name, "")
+
+
+def nameable(serial: str) -> str:
+    """The serial, if a BadRow may name it: what is longer may be a key, or a part of one, in the wrong column."""
+    return serial if len(serial) <= _MOST_NAMED else ""
 
 
 def items_of(entries: Iterable[Entry], make: Callable[[Entry], Seed | Skipped]) -> tuple[Item, ...]:

@@ -16,15 +16,14 @@ import re
 from collections.abc import Iterator
 
 from store.formats import fields
-from store.formats.fields import Bad, Entry, contents, items_of
-from store.formats.keys import looks_like_key
+from store.formats.fields import Bad, Entry, contents, items_of, nameable
 from store.formats.lines import text_of
+from store.formats.other_kinds import other_kind
 from store.formats.reading import Contents, Seed, Skipped, Unlock
 from validation.errors import BadInput
 
 _NEEDED = frozenset({"linotptokenserialnumber", "linotptokentype", "linotpkeyenc", "linotpkeyiv"})
 _KINDS = {"hmac": "hotp", "hotp": "hotp", "totp": "totp"}
-_KIND = re.compile(r"[a-z0-9_]{1,20}")
 _HEX = re.compile(rb"(?:[0-9a-fA-F]{2})+")
 _SLOT_OCTETS = 32
 _SLOTS = 3
@@ -90,15 +89,18 @@ def _entries(text: str) -> Iterator[Entry]:
 
 
 def _entry(line: int, facts: dict[str, str]) -> Entry:
-    serial = facts.get("linotptokenserialnumber", "")
-    return Entry(f"line {line}", facts, "" if looks_like_key(serial) else serial)
+    return Entry(f"line {line}", facts, nameable(facts.get("linotptokenserialnumber", "")))
 
 
 def _item(entry: Entry, keys: tuple[bytes, ...]) -> Seed | Skipped:
     named = entry.get("linotptokentype").lower()
     kind = _KINDS.get(named)
     if kind is None:
-        return Skipped(entry.place, f"a token of kind {named}" if _KIND.fullmatch(named) else "a token of no OTP kind")
+        return other_kind(entry.place, named)
+    return _seed(entry, kind, keys)
+
+
+def _seed(entry: Entry, kind: str, keys: tuple[bytes, ...]) -> Seed:
     info = _info(entry)
     step = fields.period(info.get("timeStep") or "30", "timeStep")
     shift = fields.signed((info.get("timeShift") or "0").removesuffix(".0"), "timeShift", 10**9)
@@ -174,7 +176,7 @@ def _decrypted(sealed: bytes, start: bytes, key: bytes) -> bytes:
 def _unpadded(padded: bytes) -> bytes:
     """PKCS#7 since version 3; before, a mark and zeros."""
     count = padded[-1]
-    if 1 <= count <= _BLOCK and padded.endswith(bytes([count]) * count) and not padded.endswith(_OLD_END):
+    if 1 <= count <= _BLOCK and padded.endswith(bytes([count]) * count):
         return padded[:-count]
     stripped = padded.rstrip(b"\0")
     return stripped.removesuffix(_OLD_END) if stripped.endswith(_OLD_END) else b""

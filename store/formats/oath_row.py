@@ -8,7 +8,7 @@ a TOTP token, the counter of a HOTP token. Rows of other kinds are named and lef
 from collections.abc import Mapping
 
 from store.formats import fields
-from store.formats.fields import Bad, Entry
+from store.formats.fields import Bad, Entry, nameable
 from store.formats.keys import Encoding, looks_like_key
 from store.formats.reading import Seed, Skipped, infer_hash
 
@@ -25,15 +25,24 @@ KINDS = {
 OTHER_KINDS = {"ocra": "an OCRA token", "ocra2": "an OCRA token", "motp": "a Mobile-OTP token"}
 _STEPS = ("30", "60")
 _USUAL_STEP = "30"
+_MOST_DIGITS = 3  # of a number of digits or a time step
 KNOWN_KINDS = frozenset(KINDS) | frozenset(OTHER_KINDS)
 
 Facts = Mapping[str, str]
 
 
 def named_entry(line: int, columns: Facts) -> Entry:
-    """A BadRow names the serial, unless that may be the key in the wrong column."""
-    serial = columns.get("serial", "")
-    return Entry(f"line {line}", columns, "" if looks_like_key(serial) else serial)
+    """A BadRow names the serial only if the row has its shape; else a piece of the key may stand in its place."""
+    return Entry(f"line {line}", columns, nameable(columns.get("serial", "")) if _has_shape(columns) else "")
+
+
+def _has_shape(columns: Facts) -> bool:
+    seed = columns.get("seed", "")
+    return columns.get("type", "").lower() in KNOWN_KINDS and "seed" in columns and not _is_of_another_column(seed)
+
+
+def _is_of_another_column(seed: str) -> bool:
+    return bool(seed) and (seed.lower() in KNOWN_KINDS or len(seed) <= _MOST_DIGITS)
 
 
 def seed_of(entry: Entry, encoding: Encoding) -> Seed | Skipped:
@@ -43,7 +52,10 @@ def seed_of(entry: Entry, encoding: Encoding) -> Seed | Skipped:
         return Skipped(entry.place, OTHER_KINDS[named])
     if named not in KINDS:
         raise Bad("type", "not known; hotp and totp are. Are the columns in the order serial, seed, type?")
-    kind = KINDS[named]
+    return _seed(entry, KINDS[named], encoding)
+
+
+def _seed(entry: Entry, kind: str, encoding: Encoding) -> Seed:
     _refuse_swapped(entry)
     key = encoding.key(entry.get("seed"), "seed")
     serial, serial_notes = fields.serial_number(entry.get("serial"))

@@ -17,18 +17,18 @@ from collections.abc import Iterator
 from typing import cast
 
 from store.formats import fields, plain_yaml
-from store.formats.fields import Bad, Entry, contents, items_of
-from store.formats.keys import Encoding, decided, looks_like_key
+from store.formats.fields import Entry, contents, items_of, nameable
+from store.formats.keys import Encoding, decided
 from store.formats.lines import Row, lines_of, rows_of, text_of
-from store.formats.reading import Contents, Seed, Skipped, Unlock
+from store.formats.other_kinds import other_kind
+from store.formats.reading import Contents, Seed, Skipped, Unlock, infer_hash
 from validation.errors import BadInput
 
 _CSV = ("owner", "serial", "otpkey", "type", "otplen", "timeStep")
 _FERNET = re.compile(r"gAAAA[A-Za-z0-9_-]{60,}={0,2}")
 _JSON = re.compile(r'\s*\[\s*\{.*?"otpkey"', re.DOTALL)
-_YAML = re.compile(r"^- [a-z_]+:.*?^  otpkey:", re.DOTALL | re.MULTILINE)
+_YAML = re.compile(r"^(?:- |  )otpkey:", re.MULTILINE)
 _INFO = ("info_list", "tokeninfo", "info")  # what different versions call it
-_KIND = re.compile(r"[a-z0-9_]{1,20}")
 _NOBODY = frozenset({"", "n/a", "None"})
 _YES, _NO = frozenset({"true", "1"}), frozenset({"false", "0"})
 
@@ -110,23 +110,23 @@ def _info(inner: dict[str, dict[str, str]]) -> dict[str, str]:
 
 
 def _entry(place: str, facts: dict[str, str], info: dict[str, str]) -> Entry:
-    serial = facts.get("serial", "")
-    return Entry(place, info | facts, "" if looks_like_key(serial) else serial)
+    return Entry(place, info | facts, nameable(facts.get("serial", "")))
 
 
 def _item(entry: Entry, encoding: Encoding) -> Seed | Skipped:
     kind = (entry.get("type") or entry.get("tokentype")).lower()
     if entry.get("revoked").lower() in _YES:
         return Skipped(entry.place, "a token that was revoked there")
-    if kind == "yubikey":
-        raise Bad("type", "a Yubico OTP whose private id is not in this file; take the log it was made with")
     if kind not in ("hotp", "totp"):
-        return Skipped(entry.place, f"a token of kind {kind}" if _KIND.fullmatch(kind) else "a token of no OTP kind")
+        return other_kind(entry.place, kind)
+    return _seed(entry, kind, encoding)
+
+
+def _seed(entry: Entry, kind: str, encoding: Encoding) -> Seed:
     key = encoding.key(entry.get("otpkey"), "otpkey")
     step = fields.period(_known(entry, "timeStep") or "30", "timeStep")
     drift, drift_notes = _drift(entry, step) if kind == "totp" else (0, ())
-    algorithm, notes = _hash(entry)
-    owner, _, realm = entry.get("owner").rpartition("@")
+    algorithm, notes = _hash(entry, key)
     return Seed(
         entry.place,
         kind,
@@ -137,7 +137,7 @@ def _item(entry: Entry, encoding: Encoding) -> Seed | Skipped:
         algorithm=algorithm,
         moving_factor=fields.counter(_known(entry, "count") or "0", "count"),
         drift=drift,
-        user=owner or ("" if realm in _NOBODY else realm),
+        user=_user(entry),
         label=_known(entry, "description"),
         starts_at=_moment(entry, "validity_period_start"),
         expires_at=_moment(entry, "validity_period_end"),
@@ -145,16 +145,23 @@ def _item(entry: Entry, encoding: Encoding) -> Seed | Skipped:
     )
 
 
+def _user(entry: Entry) -> str:
+    owner, at, rest = entry.get("owner").rpartition("@")
+    return owner if at else "" if rest in _NOBODY else rest
+
+
 def _known(entry: Entry, name: str) -> str:
     found = entry.get(name)
     return "" if found in _NOBODY else found
 
 
-def _hash(entry: Entry) -> tuple[str, tuple[str, ...]]:
-    """privacyIDEA takes SHA-1 where nothing else is said, however long the key."""
+def _hash(entry: Entry, key: bytes) -> tuple[str, tuple[str, ...]]:
+    """The csv never says; privacyIDEA itself takes SHA-1 where it has noted nothing, however long the key."""
     found = _known(entry, "hashlib") or _known(entry, "_hashlib")
     if found:
         return fields.algorithm(found, "hashlib"), ()
+    if entry.get("csv"):
+        return infer_hash(key)
     return "sha1", ("the file does not say, so: sha1",)
 
 

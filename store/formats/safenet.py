@@ -16,8 +16,8 @@ import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 
 from store.formats import fields
-from store.formats.fields import Bad, Entry, contents, items_of
-from store.formats.keys import key_from_hex, looks_like_key
+from store.formats.fields import Bad, Entry, contents, items_of, nameable
+from store.formats.keys import key_from_hex
 from store.formats.lines import lines_of, text_of
 from store.formats.reading import Contents, Seed, Unlock, infer_hash
 from validation.errors import BadInput
@@ -47,7 +47,7 @@ class SafeNet:
 def _xml_entries(text: str) -> Iterator[Entry]:
     for number, token in enumerate(_root(text).iter("Token"), 1):
         serial = (token.get("serial") or "").strip()
-        shown = "" if looks_like_key(serial) else serial
+        shown = nameable(serial)
         facts = {"serial": serial, "label": (token.findtext("ProductName") or "").strip()}
         for name in ("Seed", "MovingFactor"):
             found = [(each.text or "").strip() for each in token.iter(name)]
@@ -123,12 +123,11 @@ def _records(octets: bytes) -> Iterator[Entry]:
 
 def _record(first: int, facts: dict[str, str]) -> Entry:
     serial = facts.get("sccauthenticatorid", "")
-    return Entry(f"line {first}", facts, "" if looks_like_key(serial) else serial)
+    return Entry(f"line {first}", facts, nameable(serial))
 
 
 def _record_seed(entry: Entry) -> Seed:
-    pairs = (each.partition("=") for each in entry.get("scctokendata").split(";"))
-    data = {name.strip().lower(): value.strip() for name, _, value in pairs}
+    data = _data(entry.get("scctokendata"))
     if data.get("scckey", "").startswith("("):
         raise Bad("sccKey", "the key is encrypted for the SafeWord server; ask the maker for the plain file")
     kind = _MODES.get(data.get("sccmode", "").upper())
@@ -148,6 +147,11 @@ def _record_seed(entry: Entry) -> Seed:
         label=entry.get("scctokentype"),
         notes=(*notes, *hash_notes, *_taken(data, kind)),
     )
+
+
+def _data(text: str) -> dict[str, str]:
+    pairs = (each.partition("=") for each in text.split(";"))
+    return {name.strip().lower(): value.strip() for name, _, value in pairs}
 
 
 def _hash(data: dict[str, str], key: bytes) -> tuple[str, tuple[str, ...]]:

@@ -51,6 +51,10 @@ def _item(entry: Entry) -> Seed | Skipped:
     found = _TYPE.fullmatch(entry.get("type"))
     if found is None:
         raise Bad("type", "not known; HOTP, HOTP/E, HOTP/T30 and HOTP/T60 are, with /6, /7 or /8 behind")
+    return _seed(entry, found)
+
+
+def _seed(entry: Entry, found: re.Match[str]) -> Seed:
     key = key_from_hex(entry.get("seed"), "seed")
     digits = fields.digits(found["digits"] or "6")
     step = fields.period(found["step"], "type") if found["step"] else 0

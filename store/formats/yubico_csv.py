@@ -33,6 +33,7 @@ _OTHER_ROWS = {
 }
 _OTP, _HOTP = "yubico otp", "oath-hotp"
 _YKKSM = re.compile(r"#\s*ykksm\s+1\b", re.IGNORECASE)
+_SERIAL = re.compile(r"[0-9]{1,10}")
 _PRIVATE_ID = re.compile(r"[0-9a-f]{12}", re.IGNORECASE)
 _MODHEX = frozenset("cbdefghijklnrtuv")
 
@@ -74,7 +75,7 @@ def _entries(octets: bytes) -> Iterator[Entry]:
             yield Entry(place, dict(zip(_TRADITIONAL_COLUMNS, _one_time(row.fields), strict=False)))
         else:
             found = dict(zip(_YUBICO_COLUMNS, _without_comment(row.fields), strict=False))
-            yield Entry(place, found, found["serial"] if found["serial"].isdigit() else "")
+            yield Entry(place, found, found["serial"] if _SERIAL.fullmatch(found["serial"]) else "")
 
 
 def _one_time(row: tuple[str, ...]) -> tuple[str, ...]:
@@ -94,6 +95,8 @@ def _item(entry: Entry) -> Seed | Skipped:
         return _traditional(entry)
     if len(entry.columns) < 4:
         raise Bad("row", "not a row of this log; it has too few columns")
+    if entry.get("serial") and not entry.serial:
+        raise Bad("serial", "a YubiKey has a number of up to 10 digits")
     if not entry.get("third"):
         return Skipped(entry.place, "a static password")
     if _PRIVATE_ID.fullmatch(entry.get("third")):

@@ -14,7 +14,6 @@ CSV = EntraCsv()
 HEADER = "upn,serial number,secret key,time interval,manufacturer,model"
 
 
-@pytest.mark.statement("C-035")
 def test_byte_order_mark_and_zeros_at_the_beginning() -> None:
     found = seeds(case("I12-entra-bom.csv", "entra-csv"))
     assert [(s.serial, s.user, s.period, s.label) for s in found] == [

@@ -111,7 +111,8 @@ def test_a_header_names_columns_in_any_order_and_a_user() -> None:
 
 
 def test_utf16_from_windows_is_text() -> None:
-    assert one_seed(read(CSV, f"A,{HEX},totp,6,30\r\n".encode("utf-16"))).key == KEY
+    found = read(CSV, f"A,{HEX},totp,6,30\r\n\x1a\r\n".encode("utf-16"))
+    assert one_seed(found).key == KEY
 
 
 @pytest.mark.parametrize(("kind", "what"), [("ocra", "an OCRA token"), ("motp", "a Mobile-OTP token")])
@@ -134,7 +135,9 @@ def test_other_kinds_are_named_and_not_bad(kind: str, what: str) -> None:
     ],
 )
 def test_a_bad_seed_is_named_by_line_and_stops_no_other(seed: str, says: str) -> None:
-    found = read(CSV, f"tok1,{HEX},totp,6\ntok2,{seed},totp,6\ntok3, 1212, hotp, 8\ntok4,{HEX},totp,8,60\n")
+    text = f"tok1,{HEX},totp,6\ntok2,{seed},totp,6\ntok3, 1212, hotp, 8\ntok4,{HEX},totp,8,60\n"
+    assert choose(text.encode(), "x").name == "oath-csv"
+    found = read(CSV, text)
     assert [s.serial for s in seeds(found)] == ["tok1", "tok3", "tok4"]
     (bad,) = bad_rows(found)
     assert (bad.place, bad.field, bad.serial) == ("line 2", "seed", "tok2")
@@ -265,3 +268,10 @@ def test_what_is_written_is_read_back(rows: list[Seed], separator: str, base32: 
 
 def test_the_content_is_told_without_the_name() -> None:
     assert choose(f"A,{HEX}\n".encode(), "tokens.pskc").name == "oath-csv"
+
+
+def test_short_seeds_of_a_trial_file_are_told_from_other_tables() -> None:
+    assert (
+        choose(b"tok1, 1212\ntok2, 1j12, totp, 6\ntok3, 1212, hotp, 8\ntok4, 1212, totp, 8, 60\n", "x").name
+        == "oath-csv"
+    )

@@ -121,6 +121,7 @@ def test_an_identifier_that_the_key_types_is_pointed_out() -> None:
         (f"Yubico OTP,x,1,ccccccrcvvuu,{PRIVATE}00,{AES}{REST}", "private id"),
         (f"Yubico OTP,x,1,ccccccrcvvuu,,{AES}{REST}", "private id"),
         (f"OATH-HOTP,x,1,,,{HEX},,,0,0,0,0,0,0,0,0,0,0", "digits"),
+        (f"{HEX[:12]},cccccccccccd,{PRIVATE},{AES},,2013-12-12T08:43:17,", "serial"),
         ("something else", "row"),
     ],
 )
