@@ -42,7 +42,8 @@ PUBLIC_TEXTS = {
     *("own", "remedy", "token_owner", "topic", "unsupported", "user", "values", "warnings"),
     *("group", "help", "issuer", "language", "notice", "public_id", "realms", "refused", "replaces", "service"),
     *("aaguids", "key_name", "origin", "rp_id", "rp_name", "sign_count", "user_name", "user_verification", "where"),
-    *("enrolment", "origins", "onboarding_over_radius", "second_factor", "security_key", "show_key", "value"),
+    *("enrolment", "origins", "onboarding_over_radius", "second_factor", "security_key", "security_keys"),
+    *("show_key", "value"),
 }
 # There `key` is a reason and a source, or the name of a policy or text.
 PUBLIC_KEYS = {"AuditFlood", "DeleteRule", "Rule", "SetRule", "SetText", "Text", "UnsetRule"}
