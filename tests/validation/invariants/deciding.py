@@ -18,7 +18,7 @@ from tests.validation.invariants.ledger import PUBLIC_ID, Device, Ledger, Person
 from validation.decisions import Accept, Challenge, Decision, Done, Reason, Reject
 from validation.errors import Refused
 from validation.gate import Outcome
-from validation.model import Factor, Origin, TokenState, User
+from validation.model import Factor, Origin, Token, TokenState, User
 from validation.requests import Command, EnrollToken, FirstFactor, LoginRequest, Wanted
 from validation.settings import DAY, Scope
 
@@ -176,19 +176,21 @@ class Deciding(RuleBasedStateMachine):
         return person.locked or person.disabled or waits or spent
 
     def _moving_factors(self) -> dict[str, int]:
-        return {serial: token.moving_factor for serial, (token, _) in self._stored().items()}
+        return {token.serial: token.moving_factor for token in self._held()}
+
+    def _held(self) -> list[Token]:
+        """What people have in the store, but for what is revoked."""
+        return [token for name in PEOPLE for token in self.engine.see(user=name).tokens]
 
     def _stored(self) -> dict[str, Any]:
         """Every token in the store with its owner: by serial, and whatever else people have."""
-        serials = set(self.ledger.devices)
-        for name in PEOPLE:
-            serials |= {token.serial for token in self.engine.see(user=name).tokens}
+        serials = {*self.ledger.devices, *(token.serial for token in self._held())}
         found = {serial: self.engine.see(serial=serial) for serial in serials}
         return {serial: (seen.token, seen.token_owner) for serial, seen in found.items() if seen.token is not None}
 
     def _see_what_wrong_pins_disabled(self) -> None:
-        for serial, (token, _) in self._stored().items():
-            device = self.ledger.devices.get(serial)
+        for token in self._held():
+            device = self.ledger.devices.get(token.serial)
             if device is not None and device.state == "active" and token.state is TokenState.DISABLED:
                 assert token.failures >= int(EARLY["disable_at"]), "disabled by neither admin nor wrong PINs"
                 device.state = "disabled"

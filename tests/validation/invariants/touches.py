@@ -40,6 +40,9 @@ LIES: list[dict[str, Any]] = [
     {"id": b"nobody's"},
 ]
 lies = st.sampled_from(LIES)
+lies_of_a_new_key = st.sampled_from(
+    [one for one in LIES if not {"type", "signature", "handle", "id"} & set(one)] + [{"type": "webauthn.get"}]
+)
 other_purposes = st.sampled_from([Purpose.LOGIN, Purpose.LOGIN, Purpose.CARE, Purpose.ADD_KEY])
 care = st.sampled_from([Purpose.ADD, Purpose.RESET, Purpose.CARE, Purpose.ADD_KEY])
 counts = st.sampled_from(["next", "next", "the same", "back", "zero", "far"])
@@ -82,6 +85,7 @@ class Touches(Logins):
         if how == "first":
             self._free_to_pair(name)
         if how == "required":
+            self._without_key(name)
             self._set("security_key", "required")
         asked = self._asked_for_new_key(name, door, how)
         if how == "required":
@@ -91,6 +95,17 @@ class Touches(Logins):
         key = self._new_key(counting, flags)
         outcome = self._make(asked, name, door, key)
         return outcome.serial if isinstance(outcome, Accept) else multiple()
+
+    def _without_key(self, name: str) -> None:
+        """Somebody who has PINs, and can show a fresh one."""
+        for key in self.ledger.keys_of(name) if self.ledger.typed_by(name) else []:
+            self.a_user_revokes_his_own(key.serial, RevokeReason.LOST)
+        self._unbarred(name)
+        self.engine.clock.now += 30
+
+    def _unbarred(self, name: str) -> None:
+        for act in (UserAct.UNLOCK, UserAct.ENABLE):
+            self.a_user_is_changed(name, act)
 
     def _make(self, asked: Challenge, name: str, door: str, key: SigningKey, **said: Any) -> Decision:
         assert isinstance(asked.wants, AskNewKey)
@@ -120,7 +135,7 @@ class Touches(Logins):
             return {"passcode": "k"}
         return {"passcode": typed[0].shows(self.engine.clock.now) if typed else "000000"}
 
-    @rule(name=people, door=desks, said=st.one_of(honest, lies))
+    @rule(name=people, door=desks, said=st.one_of(honest, lies_of_a_new_key))
     def a_key_says_something_at_its_registration(self, name: str, door: str, said: dict[str, Any]) -> None:
         if self.made < MOST_TOKENS:
             asked = self._asked_for_new_key(name, door, "by PIN")
@@ -174,7 +189,7 @@ class Touches(Logins):
         if ever and (device := ever[which % len(ever)]).signing is not None:
             asked = self._asked_for_new_key(name, DESK, "by PIN")
             if isinstance(asked, Challenge) and isinstance(asked.wants, AskNewKey):
-                made = self.checks.keys.make(device.signing, asked.wants)
+                made = self.checks.keys.make(replace(device.signing), asked.wants)
                 again = self._request(name, DESK, state=asked.state, key_name="again", new_credential=made)
                 outcome = self._decide(again, faulty=True)
                 assert not isinstance(outcome, Accept), "a credential was registered twice"
@@ -188,8 +203,7 @@ class Touches(Logins):
     def _key(self, owner: str) -> Device | None:
         """A key of this person's, who gets one if he has none and may."""
         if not self.ledger.keys_of(owner) and self.made < MOST_TOKENS:
-            for act in (UserAct.UNLOCK, UserAct.ENABLE):
-                self.a_user_is_changed(owner, act)
+            self._unbarred(owner)
             self._registered(owner, DESK, "by PIN" if self.ledger.typed_by(owner) else "first")
         held = self.ledger.keys_of(owner)
         return held[0] if held else None
@@ -212,9 +226,10 @@ class Touches(Logins):
         said = {"the same": floor, "back": max(0, floor - 1), "zero": 0, "far": floor + 1000}
         return {"count": said[how]} if how in said else {}
 
-    @rule(target=touches, owner=people, door=desks, said=honest, count=counts, again=often)
-    def a_key_is_touched(self, owner: str, door: str, said: dict[str, Any], count: str, again: bool) -> Any:
+    @rule(target=touches, owner=people, door=desks, said=honest, count=counts, again=often, warn=seldom)
+    def a_key_is_touched(self, owner: str, door: str, said: dict[str, Any], count: str, again: bool, warn: bool) -> Any:
         """And the same comes in once more."""
+        self._set("sign_count", "warn" if warn else "refuse")
         if (found := self._asked(owner, door)) is None:
             return multiple()
         device, asked, wants = found
@@ -336,6 +351,7 @@ class Touches(Logins):
         if (found := self._asked(owner, DESK)) is None:
             return
         device, asked, wants = found
+        self.engine.clock.now += 30 * typed  # for a PIN that is not used
         outcome: Decision = self._decide(self._request(owner, DESK, None, asked.state)) if typed else asked
         enrolment = self.ledger.policy("enrolment")
         self._before_the_touch(device, what)
@@ -423,7 +439,6 @@ class Touches(Logins):
                 person.bypass_until = 0.0
 
     def _free_to_pair(self, name: str) -> None:
-        for act in (UserAct.UNLOCK, UserAct.ENABLE):
-            self.a_user_is_changed(name, act)
+        self._unbarred(name)
         self.what_a_user_has_is_revoked(name, RevokeReason.LOST, True, True)
         self.pairing_is_opened_or_closed(name, True)
