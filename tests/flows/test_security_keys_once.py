@@ -5,56 +5,21 @@ from dataclasses import replace
 
 import pytest
 
-from store import opening
-from store.notices import NoNotices
 from tests.builders import NOW
-from tests.flows.worker import PROCESSES, FixedMoments, Order, Workers
+from tests.desk import Desk
+from tests.flows.worker import PROCESSES, Order, Workers
 from tests.site import Site
 from tests.validation.signing_key import SigningKey
-from validation.decisions import Accept, AskKey, AskNewKey, Challenge
-from validation.gate import Gate
-from validation.model import Purpose
-from validation.requests import Channel, FirstFactor, FirstFactorResult, LoginRequest
+from validation.requests import LoginRequest
 
 ROUNDS = 5
 SHARE = 5  # submissions of one assertion by one process in one round
-LOGIN = LoginRequest("alice", Channel.console(local=True), "login@web-7", 0)
-PROVED = FirstFactorResult(FirstFactor.PROVED, 0)
-
-
-class Desk:
-    """Alice at the machine, at one moment."""
-
-    def __init__(self, site: Site, now: float = NOW) -> None:
-        self.now = now
-        self._gate = Gate(site.database, FixedMoments(now), opening.LoggedFaults(), NoNotices())
-
-    def registered(self) -> tuple[SigningKey, str]:
-        """A key and its serial."""
-        asked = self._asked(replace(LOGIN, purpose=Purpose.ADD_KEY, key_name="blue"))
-        assert isinstance(asked.wants, AskNewKey)
-        key = SigningKey()
-        made = replace(LOGIN, state=asked.state, key_name="blue", new_credential=key.make(asked.wants))
-        (outcome,) = self._gate.login([made])
-        assert isinstance(outcome, Accept)
-        return key, outcome.serial
-
-    def touched(self, key: SigningKey, count: int) -> LoginRequest:
-        """A login of its own, and the answer to it."""
-        asked = self._asked(LOGIN)
-        assert isinstance(asked.wants, AskKey)
-        return replace(LOGIN, state=asked.state, assertion=key.get(asked.wants, count=count))
-
-    def _asked(self, login: LoginRequest) -> Challenge:
-        (asked,) = self._gate.login([replace(login, first_factor=PROVED)])
-        assert isinstance(asked, Challenge), asked
-        return asked
 
 
 @pytest.fixture
 def key(site: Site) -> tuple[SigningKey, str]:
     site.add_user("alice", password=None)
-    return Desk(site).registered()
+    return Desk(site, NOW).registered()
 
 
 def named(answers: list[LoginRequest], process: int) -> Order:
@@ -67,7 +32,7 @@ def named(answers: list[LoginRequest], process: int) -> Order:
 def test_one_assertion_from_4_processes_lets_in_once(site: Site, workers: Workers, key: tuple[SigningKey, str]) -> None:
     signing, serial = key
     for count in range(10, 10 + ROUNDS):
-        answer = Desk(site).touched(signing, count)
+        answer = Desk(site, NOW).touched(signing, count=count)
         outcomes = workers.submit([named([answer] * SHARE, process) for process in range(PROCESSES)])
         rest = PROCESSES * SHARE - 1
         assert Counter(outcomes.values()) == {("accept", "security-key-right"): 1, ("reject", "state-unknown"): rest}
@@ -82,7 +47,7 @@ def test_of_assertions_with_one_sign_count_one_lets_in(
     """A key and its copies, each for a login of its own: every State and every signature is good."""
     signing, serial = key
     for count in range(10, 10 + ROUNDS):
-        answers = [[Desk(site).touched(signing, count) for _ in range(SHARE)] for _ in range(PROCESSES)]
+        answers = [[Desk(site, NOW).touched(signing, count=count) for _ in range(SHARE)] for _ in range(PROCESSES)]
         outcomes = workers.submit([named(mine, process) for process, mine in enumerate(answers)])
         rest = PROCESSES * SHARE - 1
         told = {("accept", "security-key-right"): 1, ("reject", "security-key-counter"): rest}

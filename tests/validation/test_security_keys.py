@@ -575,3 +575,18 @@ def test_a_revoked_credential_is_never_accepted_again_for_anybody(engine: Engine
     outcome = register(engine, key, "green", user=by)
     assert reason(outcome) is Reason.DECISION_FAILED  # the store does not take it: no honest key comes here
     assert not [t for t in engine.see(user=by).tokens if t.kind == "webauthn"]
+
+
+@pytest.mark.statement("W-020")
+@pytest.mark.parametrize("client", [DESK, CONSOLE, VPN, SSH, PORTAL])
+def test_who_gives_up_his_last_key_is_not_let_in_by_his_password(engine: Engine, client: str) -> None:
+    """No file of his own says what he has; taking it away leads to a new registration, or to a refusal."""
+    engine.add_user("bob")
+    made = register(engine, SigningKey(), user="bob")
+    assert isinstance(made, Accept)
+    engine.gate.administer(RevokeToken(actor="bob", own="bob", serial=made.serial))
+    outcome = engine.log_in("bob", client=client)
+    assert isinstance(outcome, Reject | Challenge)
+    if isinstance(outcome, Challenge):
+        assert outcome.reason is Reason.ONBOARDING
+        assert not isinstance(answer(engine, outcome, "bob", client), Accept)

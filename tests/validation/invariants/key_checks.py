@@ -121,6 +121,7 @@ class KeyChecks:
         fault = self.fault(request, asked)
         assert fault or asked.purpose not in (Purpose.LOGIN, Purpose.CARE), "an honest touch was refused"
         reasons = {
+            "this is no place for a security key": Reason.KEY_MISSING,
             "the user was not verified": Reason.KEY_UNVERIFIED,
             "backup flags": Reason.KEY_BACKUP,
             "a sign count that did not grow": Reason.KEY_COUNTER,

@@ -107,10 +107,10 @@ class Touches(Logins):
         for act in (UserAct.UNLOCK, UserAct.ENABLE):
             self.a_user_is_changed(name, act)
 
-    def _make(self, asked: Challenge, name: str, door: str, key: SigningKey, **said: Any) -> Decision:
+    def _make(self, asked: Challenge, name: str, door: str, key: SigningKey, label: str = "", **said: Any) -> Decision:
         assert isinstance(asked.wants, AskNewKey)
         made = self.checks.keys.make(key, asked.wants, **said)
-        label = f"key {key.id.hex()[:6]}"
+        label = label or f"key {key.id.hex()[:6]}"
         return self._decide(self._request(name, door, state=asked.state, key_name=label, new_credential=made))
 
     def _asked_for_new_key(self, name: str, door: str, how: str) -> Decision:
@@ -135,12 +135,25 @@ class Touches(Logins):
             return {"passcode": "k"}
         return {"passcode": typed[0].shows(self.engine.clock.now) if typed else "000000"}
 
-    @rule(name=people, door=desks, said=st.one_of(honest, lies_of_a_new_key))
-    def a_key_says_something_at_its_registration(self, name: str, door: str, said: dict[str, Any]) -> None:
+    @rule(name=people, door=desks, said=st.one_of(honest, lies_of_a_new_key), taken=seldom)
+    def a_key_says_something_at_its_registration(self, name: str, door: str, said: dict[str, Any], taken: bool) -> None:
+        """And it is called like another, or like none."""
         if self.made < MOST_TOKENS:
             asked = self._asked_for_new_key(name, door, "by PIN")
             if isinstance(asked, Challenge) and isinstance(asked.wants, AskNewKey):
-                self._make(asked, name, door, self._new_key(), **said)
+                names = [held.label for held in self.ledger.keys_of(name)] if taken else []
+                self._make(asked, name, door, self._new_key(), label="".join(names[:1]), **said)
+
+    @rule(name=people, door=desks)
+    def two_register_at_once(self, name: str, door: str) -> None:
+        """Of two conversations, each with a PIN of its own, the second to end is over."""
+        asked = []
+        for _ in range(2):
+            self.engine.clock.now += 30
+            asked.append(self._asked_for_new_key(name, door, "by PIN"))
+        for one in asked:
+            if isinstance(one, Challenge) and isinstance(one.wants, AskNewKey) and self.made < MOST_TOKENS:
+                self._make(one, name, door, self._new_key())
 
     @rule(name=people, how=ways, what=while_registering, named=st.booleans())
     def something_happens_while_a_key_is_registered(self, name: str, how: str, what: str, named: bool) -> None:
