@@ -30,6 +30,11 @@ from validation.requests import LoginRequest
 
 _log = logging.getLogger("twofold.gate")
 
+# python-fido2 logs the ids of credentials, and every octet that passes between it and a key: none of that is for a log.
+_fido2 = logging.getLogger("fido2")
+_fido2.addHandler(logging.NullHandler())
+_fido2.propagate = False
+
 
 class SystemMoments:
     """The system's clock and randomness."""
