@@ -30,10 +30,8 @@ from validation.requests import LoginRequest
 
 _log = logging.getLogger("twofold.gate")
 
-# python-fido2 logs the ids of credentials, and every octet that passes between it and a key: none of that is for a log.
-_fido2 = logging.getLogger("fido2")
-_fido2.addHandler(logging.NullHandler())
-_fido2.propagate = False
+# Below that python-fido2 writes down the ids of credentials, whatever level we are told to log at (W-022).
+logging.getLogger("fido2").setLevel(logging.WARNING)
 
 
 class SystemMoments:
