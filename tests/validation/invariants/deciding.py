@@ -130,7 +130,8 @@ class Deciding(RuleBasedStateMachine):
         barred = {id(request): self._barred(request) for request in requests}
         before = self._moving_factors()
         outcomes = self.engine.gate.login(requests)
-        moved = {s for s, n in self._moving_factors().items() if s in before and n != before[s]}
+        held = self._held()
+        moved = {t.serial for t in held if t.serial in before and t.moving_factor != before[t.serial]}
         assert faulty or not self.engine.faults.found, self.engine.faults.found
         self.engine.faults.found.clear()
         last: Decision = Reject(Reason.DECISION_FAILED)
@@ -144,7 +145,7 @@ class Deciding(RuleBasedStateMachine):
             if not isinstance(outcome, Challenge):
                 said[str(outcome.reason), outcome.serial if isinstance(outcome, Accept) else ""] += 1
             last = outcome
-        self._see_what_wrong_pins_disabled()
+        self._see_what_wrong_pins_disabled(held)
         assert not moved, "a moving factor moved, and no answer says why"
         written = [
             row for row in self.engine.trail[rows:] if row.decision in ("accept", "challenge", "again", "reject")
@@ -188,8 +189,8 @@ class Deciding(RuleBasedStateMachine):
         found = {serial: self.engine.see(serial=serial) for serial in serials}
         return {serial: (seen.token, seen.token_owner) for serial, seen in found.items() if seen.token is not None}
 
-    def _see_what_wrong_pins_disabled(self) -> None:
-        for token in self._held():
+    def _see_what_wrong_pins_disabled(self, held: list[Token]) -> None:
+        for token in held:
             device = self.ledger.devices.get(token.serial)
             if device is not None and device.state == "active" and token.state is TokenState.DISABLED:
                 assert token.failures >= int(EARLY["disable_at"]), "disabled by neither admin nor wrong PINs"
