@@ -421,6 +421,7 @@ class Touches(Logins):
     def somebody_cares_for_his_registrations_by_touch(
         self, owner: str, door: str, purpose: Purpose, count: str, go_on: bool
     ) -> Any:
+        self._set("sign_count", "warn" if count in ("back", "zero") else "refuse")
         typed = self.ledger.typed_by(owner)
         more: dict[str, Any] = {"purpose": purpose, "replaces": typed[0].serial if typed else ""}
         if (found := self._asked(owner, door, **more)) is None:
