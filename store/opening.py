@@ -30,6 +30,9 @@ from validation.requests import LoginRequest
 
 _log = logging.getLogger("twofold.gate")
 
+# Below that python-fido2 writes down the ids of credentials, whatever level we are told to log at (W-022).
+logging.getLogger("fido2").setLevel(logging.WARNING)
+
 
 class SystemMoments:
     """The system's clock and randomness."""

@@ -120,7 +120,7 @@ def _first_registration(case: Case, user: User) -> Verdict:
     """A security key where it was asked for or policy wants one here; else the user is welcomed, and may choose."""
     purpose = case.request.purpose
     if purpose is Purpose.ADD_KEY or (purpose is Purpose.LOGIN and registering.is_due(case)):
-        return registering.start(case, user, purpose)
+        return registering.start(case, user, Purpose.LOGIN)
     return onboarding.welcome(case, user)
 
 
@@ -194,7 +194,8 @@ def _answer(case: Case) -> Verdict:
     if user is None or challenge is None or reason is not None:
         return case.refuse(reason or Reason.STATE_UNKNOWN)
     where = standing(case.snapshot, case.settings, case.now)
-    if where in (Standing.WAITING, Standing.SOURCE_HELD):  # 3: nothing is compared, and it looks like a wrong PIN
+    held = where in (Standing.WAITING, Standing.SOURCE_HELD)
+    if held and _takes_a_pin(case, challenge):  # 3: nothing is compared, and it looks like a wrong PIN
         return _ask_again(case, user, challenge, OBSTACLE[where], ())
     if where in OBSTACLE:  # 3
         return case.refuse(OBSTACLE[where], (CloseChallenge(challenge.state),))
@@ -213,6 +214,13 @@ def _answer(case: Case) -> Verdict:
             return _registered_by(case, user, registering.complete(case, user, challenge))
 
 
+def _takes_a_pin(case: Case, challenge: PendingChallenge) -> bool:
+    """Something is typed here, and it may be a PIN."""
+    if challenge.stage is Stage.KEY:
+        return case.request.assertion is None and touching.passcode_would_do(case)
+    return challenge.stage not in (Stage.KEY_NAME, Stage.NEW_KEY)
+
+
 def _state_refusal(case: Case, user: User | None, challenge: PendingChallenge | None) -> Reason | None:
     if challenge is None:
         return Reason.STATE_UNKNOWN
@@ -226,15 +234,22 @@ def _answer_with_pin(case: Case, user: User, challenge: PendingChallenge) -> Ver
     """Tokens are looked at again; recovery codes alone do not replace one, here as at a first step. Who was given a
     ticket may not have redeemed it yet: nothing is compared then."""
     if registrations(case.snapshot):
-        return _check_passcode(case, user)  # 7
+        return _check_passcode(case, user) if touching.passcode_would_do(case) else _no_pin_here(case, challenge)  # 7
     if challenge.purpose is Purpose.REDEEM:
         return _ask_again(case, user, challenge, Reason.NO_TOKEN, ())
     return case.refuse(Reason.NO_TOKEN, (CloseChallenge(challenge.state),))
 
 
+def _no_pin_here(case: Case, challenge: PendingChallenge) -> Verdict:
+    """A PIN was asked for, and since then the user has got a security key, or policy asks for his."""
+    then = asking(case.snapshot, case.door, case.settings)
+    reason, message = (then.reason, then.message) if then.step is Step.REFUSE else touching.NEEDED
+    return case.refuse(reason, (CloseChallenge(challenge.state),), message=message)
+
+
 def _turn_page(case: Case, user: User, challenge: PendingChallenge) -> Verdict:
     typed = (case.request.passcode or "").strip().lower()
-    if typed == "k" and registering.is_offered(case):
+    if registering.is_due(case) or (typed == "k" and registering.is_offered(case)):
         return registering.start(case, user, challenge.purpose)
     return onboarding.turn_page(case, user, challenge)
 
@@ -285,7 +300,7 @@ def _passcode_right(case: Case, user: User, token: Token, match: Match) -> Verdi
     moved = UseToken(token.id, token.moving_factor, match.moving_factor, match.drift, case.now)
     used = (moved, *_forgiven(case, token))
     if purpose is Purpose.LOGIN and registering.is_due(case):
-        return _go_on((*used, *_cleared(case, user)), registering.start(case, user, purpose))
+        return _care(case, user, Purpose.ADD_KEY, (*used, *_cleared(case, user)))
     if purpose in (Purpose.LOGIN, Purpose.REDEEM, Purpose.CARE):
         notice = "recovery_used" if token.kind == "recovery_code" else ""
         opened = reusing.opening(case, user, token)
@@ -296,7 +311,10 @@ def _passcode_right(case: Case, user: User, token: Token, match: Match) -> Verdi
 def _key_right(case: Case, user: User, challenge: PendingChallenge, touched: touching.Touched) -> Verdict:
     if challenge.purpose in (Purpose.LOGIN, Purpose.CARE):
         return _accept(case, user, Reason.KEY_RIGHT, touched.token, (touched.moved,), notice=touched.notice)
-    return _care(case, user, challenge.purpose, (touched.moved,))
+    told = case.audit("done", Reason.KEY_COUNTER, touched.token.serial, kind=touched.token.kind, notice=touched.notice)
+    cleared = _cleared(case, user, Reason.KEY_RIGHT)
+    changes = (touched.moved, *cleared, *((told,) if touched.notice else ()))
+    return _care(case, user, challenge.purpose, changes)
 
 
 def _forgiven(case: Case, used: Token) -> tuple[Change, ...]:

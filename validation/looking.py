@@ -10,7 +10,16 @@ from collections.abc import Iterator
 
 from validation.decisions import Look, Split
 from validation.model import Mode, Moment, Snapshot, Token, User
-from validation.policy import OBSTACLE, as_of, let_in_without_pin, registrations, standing, usable_tokens, window
+from validation.policy import (
+    OBSTACLE,
+    as_of,
+    let_in_without_pin,
+    registrations,
+    shows_passcodes,
+    standing,
+    usable_tokens,
+    window,
+)
 from validation.requests import LookRequest, typed_alone
 from validation.reusing import opened_by, window_open
 from validation.settings import Settings
@@ -45,13 +54,14 @@ def _split(snapshot: Snapshot, user: User, request: LookRequest, settings: Setti
         for token, split in _splits(snapshot, request.typed):
             if opened_by(snapshot, split.passcode, [token]):
                 return split
-    if reusable or let_in_without_pin(user, settings, now) or (not registrations(snapshot) and _no_pin(user, request)):
+    nothing_to_type = not any(shows_passcodes(token) for token in registrations(snapshot)) and _no_pin(user, request)
+    if reusable or let_in_without_pin(user, settings, now) or nothing_to_type:
         return Split(request.typed, "")
     return _unmatched(snapshot, request)
 
 
 def _no_pin(user: User, request: LookRequest) -> bool:
-    """Who has no token types no PIN, unless he had one until lately and does not know that it is gone."""
+    """Who has nothing that shows PINs types none, unless he had it until lately and does not know that it is gone."""
     ending = request.typed[-_USUAL_LENGTH:]
     return user.first_registered_at is None or not (ending.isascii() and ending.isdigit())
 

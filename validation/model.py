@@ -132,11 +132,18 @@ class Token:
 _HMAC_BLOCK_OCTETS = {"sha1": 64, "sha256": 64, "sha512": 128}
 
 
+# Of a security key the record begins with what is another at each registration; what follows is the credential.
+SIGNATURES = frozenset({"es256", "eddsa", "es384", "es512", "ed448", "rs256"})
+REGISTRATION_OCTETS = 18
+
+
 def canonical_key(key: bytes, algorithm: str) -> bytes:
     """The shortest key that makes the same values, so that a key is recognised in every form.
 
     HMAC hashes a key longer than its block, and fills a shorter one with zero octets (RFC 2104 2).
     """
+    if algorithm in SIGNATURES:
+        return key[REGISTRATION_OCTETS:]
     if len(key) > _HMAC_BLOCK_OCTETS.get(algorithm, len(key)):  # what is not known is refused elsewhere
         key = hashlib.new(algorithm, key).digest()
     return key.rstrip(b"\0")

@@ -3,8 +3,10 @@
     KEY_NAME ── a name that can be used ──> NEW_KEY ── what the key made, right ──> registered
 
 Rules: only where whoever touches it is whoever registers it (`Door.local`). Who has no registration may do this when he
-may pair an app; who has one, after a fresh second factor. Everything is looked at again at every step, and in the
-transaction that makes the key the user's. No key is registered twice for one user, and no two have the same name.
+may pair an app (Purpose.LOGIN); who has one, after a fresh second factor (Purpose.ADD_KEY). The purpose of the
+challenge says which of them it was, and stays: what was begun with a password alone ends when a registration comes from
+elsewhere. Everything is looked at again at every step, and in the transaction that makes the key the user's. No key is
+registered twice for one user, and no two have the same name.
 """
 
 from validation.changes import Change, CloseChallenge, EndLoginsOf, InsertToken, MarkRegistered, OpenChallenge
@@ -44,7 +46,8 @@ def start(case: Case, user: User, purpose: Purpose) -> Verdict:
     """Ask for the name, unless it came with the request."""
     refusal = refused(case, user, purpose)
     if refusal is not None:
-        return case.refuse(refusal.reason, _closing(case), message=refusal.message)
+        message = MessageKey.KEY_NEEDED if is_due(case) else refusal.message
+        return case.refuse(refusal.reason, _closing(case), message=message)
     if case.request.key_name:
         return _named(case, user, purpose, case.settings.tries)
     return _ask_name(case, user, purpose, case.settings.tries, case.text(MessageKey.KEY_NAME))
@@ -156,10 +159,8 @@ def _verify_user(case: Case) -> bool:
 
 def refused(case: Case, user: User, purpose: Purpose) -> Next | None:
     """Why this user may not register a key now. Looked at afresh at every step."""
-    if purpose not in (Purpose.LOGIN, Purpose.ADD_KEY):
-        return Next(Step.REFUSE, Reason.KEY_MISSING)
     if not keys_welcome(case.door, case.settings):
         return Next(Step.REFUSE, Reason.KEY_ELSEWHERE, MessageKey.KEY_NOT_HERE)
-    if registrations(case.snapshot):
+    if purpose is Purpose.ADD_KEY:
         return add_refusal(case)
     return pairing_refusal(case.snapshot, user, case.door, case.settings, case.now)

@@ -38,6 +38,9 @@ class Touched:
     notice: str = ""
 
 
+NEEDED = (Reason.KEY_MISSING, MessageKey.KEY_NEEDED)
+
+
 def askable(case: Case) -> tuple[Token, ...]:
     return askable_keys(case.snapshot, case.door, case.settings)
 
@@ -64,7 +67,7 @@ def judge(case: Case, user: User, challenge: PendingChallenge) -> Touched | Verd
     """The assertion in the request; a Verdict if it is refused, or none came. Raises Damaged."""
     answer = case.request.assertion
     if answer is None or not askable(case):
-        return _refused(case, challenge, Reason.KEY_MISSING, MessageKey.KEY_NEEDED)
+        return _refused(case, challenge, *NEEDED)
     what = signed(case, user, challenge)
     outcome = webauthn.check_assertion(case.site, askable(case), answer, what, _verify_user(case))
     if isinstance(outcome, Flaw):

@@ -206,7 +206,9 @@ def _outlook_lines(ahead: "Outlook | None", name: str) -> Iterator[str]:
     if ahead.guesses_left < ahead.guess_budget:
         yield f"  guesses       {ahead.guesses_left} of {ahead.guess_budget} left in 30 days"
     if {one.kind for one in ahead.registrations} == {"webauthn"}:
-        yield "A security key is all there is: it is asked for at consoles, and logins over a network are refused."
+        yield (
+            "A security key is all there is: it is asked for at consoles. Over a network a recovery code alone lets in."
+        )
         return
     yield _NEXT_LOGIN.get(ahead.then.reason, f"Every login is refused: {ahead.then.reason}").format(name=name)
 

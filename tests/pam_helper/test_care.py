@@ -221,7 +221,7 @@ def test_what_belongs_to_somebody_else_is_what_nobody_has(room: Room, serial: st
     assert {state(room, one) for one in (bobs, bobs_hardware, serial)} == {TokenState.ACTIVE}
 
 
-@pytest.mark.statement("P-019")
+@pytest.mark.statement("P-019", "W-020")
 def test_nothing_is_revoked_without_a_pin_not_even_what_is_out_of_use(room: Room, serial: str) -> None:
     """Else whoever has a session and the password disables a token by wrong PINs, revokes it, and pairs a phone."""
     room.engine.gate.administer(SetTokenUse(actor=ACTOR, serial=serial, enabled=False))

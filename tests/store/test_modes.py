@@ -97,6 +97,36 @@ def test_the_store_is_not_opened_while_others_may_read_a_file_of_it(
         assert f"{name} has mode 0644, so others can get at it; run: chmod 600" in capsys.readouterr().err
 
 
+@pytest.mark.statement("W-018")
+@pytest.mark.parametrize("made", ["link", "pipe", "folder"])
+@pytest.mark.parametrize("name", ["twofold.db", "master.key"])
+def test_a_link_a_pipe_or_a_folder_in_place_of_the_store_is_not_opened(
+    site: Site, made: str, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Who owns a security key stands in the store, and nowhere else; a link to a good one is none."""
+    path = site.folder / name
+    path.rename(aside := site.folder / "aside")
+    if made == "link":
+        path.symlink_to(aside)
+    elif made == "pipe":
+        os.mkfifo(path, 0o600)
+    else:
+        path.mkdir()
+    for arguments in (["user", "list"], ["user", "add", "bob"]):
+        assert twofold(site.folder, *arguments) == 3
+        said = capsys.readouterr().err
+        assert str(path) in said
+        assert ("is not a regular file" in said) or ("cannot be opened" in said)
+
+
+@pytest.mark.statement("W-018")
+@pytest.mark.parametrize("mode", [0o620, 0o602, 0o666])
+def test_a_store_that_others_may_write_lets_nobody_in(site: Site, mode: int) -> None:
+    site.config.database.chmod(mode)
+    with pytest.raises(StoreMismatch, match=f"mode {mode:04o}"):
+        opening.open_store(site.config)
+
+
 def test_both_lock_files_are_looked_at(tmp_path: Path) -> None:
     create_file(tmp_path / "t.db")
     for path in lock_files(tmp_path / "t.db"):

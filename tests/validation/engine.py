@@ -28,7 +28,16 @@ from validation.settings import Scope
 
 VPN, SSH, PORTAL = "vpn", "ssh", "portal"  # clients in the modes challenge, append, passcode-only
 CONSOLE = "console"  # no client: a terminal of this host
-DESK = "login@web-7"  # one where whoever types sits at the machine
+DESK, SUDO = "login@web-7", "sudo@web-7"  # where whoever types sits at the machine
+LOCKER = "lock@web-7"  # there, too; the kernel says who it is, and somebody else has checked the password
+GREETER = "greeter@web-7"  # there, too; a stack checks the password after us
+CONSOLES = {
+    CONSOLE: Channel.console(),
+    DESK: Channel.console(local=True),
+    SUDO: Channel.console(local=True),
+    LOCKER: Channel.console(proves_password=False, pin_only=True, local=True, own=True),
+    GREETER: Channel.console(proves_password=False, local=True),
+}
 MODES = {VPN: Mode.CHALLENGE, SSH: Mode.APPEND, PORTAL: Mode.PASSCODE_ONLY}
 ACTOR = "test"
 EVERYBODY = Scope()
@@ -48,7 +57,7 @@ def wrong_pin(token: Token, now: float, other: int = 0) -> str:
 
 
 def _channel(client: str) -> Channel:
-    return Channel.console(local=client == DESK) if client in (CONSOLE, DESK) else Channel.for_mode(MODES[client])
+    return CONSOLES[client] if client in CONSOLES else Channel.for_mode(MODES[client])
 
 
 class Engine:
@@ -122,7 +131,7 @@ class Engine:
         """As a face makes it: a password is checked unless a State came back or the client has checked it. `more` are
         other fields of the request: source, purpose, ticket, …"""
         seen = self.see(user=user, client=client)
-        checked = state is None and client != PORTAL
+        checked = state is None and _channel(client).proves_password
         version = seen.user.password_version if seen.user is not None else -1
         return LoginRequest(
             user=user,

@@ -192,3 +192,10 @@ def test_blanks_and_dashes_of_a_pin_typed_alone_do_not_count(typed: str) -> None
 )
 def test_nothing_else_is_stripped(typed: str) -> None:
     assert typed_alone(typed) == typed
+
+
+def test_who_has_a_security_key_alone_types_a_password_and_no_pin() -> None:
+    """Else its end was cut off, and a right password counted as a wrong one."""
+    seen = snapshot(user=user(first_registered_at=NOW), tokens=(totp_token(kind="webauthn"),))
+    assert split(seen, "geheim-geheim") == ("geheim-geheim", "")
+    assert split(seen, "geheim123456") == ("geheim", "123456")

@@ -1,7 +1,7 @@
 """The invariants of docs/invariants.md, whatever is done in whatever order: a passcode works once, a moving factor only
 grows, who is barred stays out, revoked is final, nobody pairs who may not.
 
-Hypothesis drives a gate on a fake store through `invariants/`; some 14,000 steps here, the same at each run. From
+Hypothesis drives a gate on a fake store through `invariants/`; some 8,000 steps here, the same at each run. From
 another seed each time: `python -m tests.validation.invariants --steps 10000`. Below stands, as a short test each, what
 the machine has found.
 """
@@ -20,7 +20,7 @@ from validation.model import Purpose
 from validation.requests import IssueRecovery, SetTokenUse, typed_alone
 
 IN_CI = settings(
-    max_examples=100, stateful_step_count=40, deadline=None, derandomize=True, database=None, report_multiple_bugs=False
+    max_examples=50, stateful_step_count=40, deadline=None, derandomize=True, database=None, report_multiple_bugs=False
 )
 HOME = "198.51.100.1"
 
@@ -29,11 +29,14 @@ TestLogins.settings = IN_CI
 
 
 @pytest.mark.statement("O-011", "O-024", "O-046")
-def test_ten_thousand_steps_from_a_seed_meet_every_way_in_and_out() -> None:
+def test_thousands_of_steps_from_a_seed_meet_every_way_in_and_out() -> None:
     """Else the machine would be an idle one. The counts are printed; most are in the hundreds."""
-    assert main(["--steps", "10000", "--seed", "1"]) == 0
+    assert main(["--steps", "6000", "--seed", "1"]) == 0
     ways_in = ["passcode-right", "registered", "reused", "second-factor-skipped", "bypass", "grace"]
     ways_out = ["passcode-wrong", "passcode-used", "password-changed", "state-foreign", "state-unknown", "user-locked"]
+    ways_in += ["security-key-right"]
+    ways_out += ["security-key-wrong", "security-key-counter", "security-key-user-unverified", "security-key-missing"]
+    ways_out += ["security-key-backup-flags", "security-key-works-elsewhere", "security-key-known"]
     ways_out += ["user-disabled", "waiting-after-failures", "no-token", "hardware-only", "ticket-wrong"]
     assert not [way for way in ways_in if not Deciding.met[f"accept {way}"]], Deciding.met
     assert not [way for way in ways_out if not Deciding.met[f"reject {way}"]], Deciding.met

@@ -42,7 +42,7 @@ PUBLIC_TEXTS = {
     *("own", "remedy", "token_owner", "topic", "unsupported", "user", "values", "warnings"),
     *("group", "help", "issuer", "language", "notice", "public_id", "realms", "refused", "replaces", "service"),
     *("aaguids", "key_name", "origin", "rp_id", "rp_name", "security_keys", "sign_count", "user_name", "where"),
-    *("user_verification", "file", "place", "serials", "tokens", "users"),
+    *("user_verification", "file", "owners", "place", "serials", "tokens", "users"),
     *("enrolment", "origins", "onboarding_over_radius", "second_factor", "security_key", "show_key", "value"),
 }
 # There `key` is a reason and a source, or the name of a policy or text.

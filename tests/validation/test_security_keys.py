@@ -9,10 +9,18 @@ from tests.validation.engine import CONSOLE, DESK, PORTAL, SSH, VPN, Engine
 from tests.validation.signing_key import BE, BS, UP, UV, SigningKey
 from validation.decisions import Accept, AskKey, AskNewKey, Challenge, Reason, Reject
 from validation.gate import Outcome
-from validation.messages import MessageKey, default_text
-from validation.model import Purpose, TokenState
+from validation.messages import MessageKey, default_text, fill, tries_text
+from validation.model import Factor, Purpose, Throttle, TokenState
 from validation.policy import registrations
-from validation.requests import Assertion, Channel, IssueRecovery, LoginRequest, RevokeToken, typed_alone
+from validation.requests import (
+    Assertion,
+    Channel,
+    FirstFactor,
+    IssueRecovery,
+    LoginRequest,
+    RevokeToken,
+    typed_alone,
+)
 
 
 def text(key: MessageKey) -> str:
@@ -300,6 +308,23 @@ def test_required_registers_a_key_after_the_pin_of_who_has_none(engine: Engine, 
     assert isinstance(touch(engine, key), Accept)
 
 
+def test_a_welcome_from_before_leads_to_a_key_once_one_is_required(engine: Engine) -> None:
+    engine.add_user("bob")
+    welcome = engine.log_in("bob", client=DESK)
+    engine.set_policy("security_key", "required")
+    then = answer(engine, welcome, "bob", passcode="s")
+    assert isinstance(then, Challenge)
+    assert then.texts == (text(MessageKey.KEY_NAME),)
+
+
+def test_where_a_key_is_required_and_none_may_be_registered_that_is_what_is_said(engine: Engine, serial: str) -> None:
+    engine.set_policy("security_key", "required")
+    engine.set_policy("enrolment", "hardware-only")
+    refused = answer(engine, engine.log_in("alice", client=DESK), passcode=engine.pin(serial))
+    assert isinstance(refused, Reject)
+    assert refused.text == text(MessageKey.KEY_NEEDED)
+
+
 def test_a_screen_is_unlocked_with_a_pin_where_no_key_was_ever_registered(engine: Engine, serial: str) -> None:
     engine.set_policy("security_key", "required")
     channel = Channel.console(proves_password=False, pin_only=True, local=True, own=True)
@@ -455,3 +480,130 @@ def test_stages_of_a_key_are_not_mixed_up(engine: Engine, key: SigningKey) -> No
     assert isinstance(outcome, Challenge)  # nothing was touched and no PIN typed: so a PIN is asked for
     assert outcome.wants is None
     assert {t.kind for t in engine.see(user="alice").tokens} == {"totp", "webauthn"}
+
+
+# --- what is looked at again
+
+
+@pytest.mark.parametrize("purpose", [Purpose.LOGIN, Purpose.ADD_KEY])
+@pytest.mark.parametrize("late", ["the name", "the key"])
+def test_a_first_registration_does_not_go_on_once_there_is_another(engine: Engine, purpose: Purpose, late: str) -> None:
+    """Begun with a password alone: else whoever has stolen it adds a key of his own beside the token that the
+    administrator has handed out since."""
+    engine.set_policy("security_key", "required")
+    engine.add_user("bob")
+    asked = engine.log_in("bob", client=DESK, purpose=purpose)
+    assert isinstance(asked, Challenge)
+    if late == "the key":
+        asked_for_key = answer(engine, asked, "bob", key_name="blue", purpose=purpose)
+        assert isinstance(asked_for_key, Challenge)
+        assert isinstance(asked_for_key.wants, AskNewKey)
+        engine.enroll("bob")
+        made = SigningKey().make(asked_for_key.wants)
+        outcome = answer(engine, asked_for_key, "bob", key_name="blue", new_credential=made, purpose=purpose)
+    else:
+        engine.enroll("bob")
+        outcome = answer(engine, asked, "bob", key_name="blue", purpose=purpose)
+    assert reason(outcome) is Reason.NO_TOKEN
+    assert [token.kind for token in engine.see(user="bob").tokens] == ["totp"]
+
+
+def test_a_pin_that_was_asked_for_before_a_key_was_required_does_not_let_in(
+    engine: Engine, key: SigningKey, serial: str
+) -> None:
+    asked, _ = asked_to_touch(engine)
+    pin = answer(engine, asked)
+    assert isinstance(pin, Challenge)
+    engine.set_policy("security_key", "required")
+    outcome = answer(engine, pin, passcode=engine.pin(serial))
+    assert reason(outcome) is Reason.KEY_MISSING
+    assert isinstance(outcome, Reject)
+    assert outcome.text == text(MessageKey.KEY_NEEDED)
+    assert isinstance(engine.log_in("alice", engine.pin(serial), SSH), Accept)
+
+
+def test_a_pin_for_a_ticket_is_not_compared_where_a_key_came_instead(engine: Engine) -> None:
+    """The question stays open at the gateway; meanwhile a key was registered at the machine."""
+    engine.add_user("bob")
+    state = engine.challenge("bob")
+    assert isinstance(register(engine, SigningKey(), user="bob"), Accept)
+    assert reason(engine.answer("bob", state, "123456")) is Reason.KEY_ELSEWHERE
+    assert engine.throttle("bob", Factor.PASSCODE) == Throttle()
+
+
+def test_who_waits_is_asked_for_no_pin_that_he_cannot_have(engine: Engine) -> None:
+    engine.add_user("bob")
+    key = SigningKey()
+    register(engine, key, user="bob")
+    asked, wants = asked_to_touch(engine, "bob")
+    for _ in range(5):
+        engine.log_in("bob", "x", SSH, password=FirstFactor.WRONG)
+    outcome = answer(engine, asked, "bob", assertion=key.get(wants))
+    assert reason(outcome) is Reason.WAITING
+    assert isinstance(outcome, Reject)
+    assert outcome.text == text(MessageKey.REFUSED)
+
+
+@pytest.mark.parametrize("late", ["the name", "the key"])
+def test_who_waits_registers_nothing_and_is_not_asked_for_a_pin(engine: Engine, late: str) -> None:
+    engine.add_user("bob")
+    asked = engine.log_in("bob", client=DESK, purpose=Purpose.ADD_KEY, key_name="blue" if late == "the key" else "")
+    for _ in range(5):
+        engine.log_in("bob", "x", SSH, password=FirstFactor.WRONG)
+    assert reason(answer(engine, asked, "bob", key_name="blue")) is Reason.WAITING
+
+
+def test_a_wrong_pin_and_a_wait_look_alike_where_a_key_was_asked_for(
+    engine: Engine, key: SigningKey, serial: str
+) -> None:
+    asked, _ = asked_to_touch(engine)
+    for _ in range(5):
+        engine.log_in("alice", "x", SSH, password=FirstFactor.WRONG)
+    again = answer(engine, asked, passcode=engine.pin(serial))
+    assert isinstance(again, Challenge)
+    assert (again.reason, again.texts) == (
+        Reason.WAITING,
+        (fill(text(MessageKey.ASK_PIN_AGAIN), {"tries": tries_text(2, "en")}),),
+    )
+
+
+@pytest.mark.statement("W-009")
+@pytest.mark.parametrize("purpose", [Purpose.ADD, Purpose.ADD_KEY, Purpose.CARE])
+def test_a_copied_key_is_told_where_it_cares_for_registrations_too(
+    engine: Engine, key: SigningKey, purpose: Purpose
+) -> None:
+    engine.set_policy("sign_count", "warn")
+    assert isinstance(touch(engine, key, count=10), Accept)
+    engine.notices.told.clear()
+    asked = engine.log_in("alice", client=DESK, purpose=purpose)
+    assert isinstance(asked, Challenge)
+    assert isinstance(asked.wants, AskKey)
+    outcome = answer(engine, asked, purpose=purpose, assertion=key.get(asked.wants, count=9), key_name="green")
+    assert isinstance(outcome, Accept if purpose is Purpose.CARE else Challenge)
+    assert [told.notice for told in engine.notices.told] == ["security_key_copied"]
+
+
+@pytest.mark.parametrize("by", ["alice", "bob"])
+def test_a_revoked_credential_is_never_accepted_again_for_anybody(engine: Engine, key: SigningKey, by: str) -> None:
+    """An honest key makes a new one each time; this one offers the old."""
+    (token,) = [t for t in engine.see(user="alice").tokens if t.kind == "webauthn"]
+    engine.revoke(token.serial)
+    engine.add_user("bob")
+    outcome = register(engine, key, "green", user=by)
+    assert reason(outcome) is Reason.DECISION_FAILED  # the store does not take it: no honest key comes here
+    assert not [t for t in engine.see(user=by).tokens if t.kind == "webauthn"]
+
+
+@pytest.mark.statement("W-020")
+@pytest.mark.parametrize("client", [DESK, CONSOLE, VPN, SSH, PORTAL])
+def test_who_gives_up_his_last_key_is_not_let_in_by_his_password(engine: Engine, client: str) -> None:
+    """No file of his own says what he has; taking it away leads to a new registration, or to a refusal."""
+    engine.add_user("bob")
+    made = register(engine, SigningKey(), user="bob")
+    assert isinstance(made, Accept)
+    engine.gate.administer(RevokeToken(actor="bob", own="bob", serial=made.serial))
+    outcome = engine.log_in("bob", client=client)
+    assert isinstance(outcome, Reject | Challenge)
+    if isinstance(outcome, Challenge):
+        assert outcome.reason is Reason.ONBOARDING
+        assert not isinstance(answer(engine, outcome, "bob", client), Accept)

@@ -13,6 +13,7 @@ import hmac
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from validation.decisions import AskKey, AskNewKey
@@ -276,6 +277,7 @@ def _registered(site: Site, answer: NewCredential, signed: bytes) -> "Authentica
     return _server(site).register_complete(_state(signed), whole)
 
 
+@lru_cache(maxsize=4)  # it keeps nothing of a ceremony, and making it costs more than a signature
 def _server(site: Site) -> "Fido2Server":
     from fido2.server import Fido2Server
     from fido2.webauthn import AttestationConveyancePreference, PublicKeyCredentialRpEntity

@@ -343,6 +343,33 @@ def test_what_a_key_signed_before_lets_nobody_in(desk: Desk, login: str) -> None
     assert desk.house.last() == ("reject", "security-key-wrong")
 
 
+# --- the host has another name
+
+
+@pytest.mark.statement("W-002")
+def test_a_host_that_is_renamed_keeps_the_keys_of_its_users(desk: Desk, login: str) -> None:
+    """What a key is registered with is the site's name; the host's is in what is signed, each time anew."""
+    alice = desk.house.somebody()
+    key = desk.register(alice)
+    assert is_in(login, _with_key(desk, login, alice, key), alice)
+    config = desk.house.site.config_file
+    before = config.read_text()
+    config.write_text(before.replace('chain = "web-7"', 'chain = "renamed"'))
+    desk.house.helper.stop()
+    desk.house.helper = desk.house.start_helper()
+    seen = _with_key(desk, login, alice, key)
+    assert "host renamed" in seen.screen
+    assert is_in(login, seen, alice), seen.screen
+    config.write_text(before)
+    desk.house.helper.stop()
+    desk.house.helper = desk.house.start_helper()
+
+
+def _with_key(desk: Desk, way: str, person: Person, key: SoftwareKey) -> Visit:
+    with desk.plugged(key):
+        return visit(desk, way, person)
+
+
 # --- revoked
 
 

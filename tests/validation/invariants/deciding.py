@@ -12,18 +12,18 @@ from typing import Any, ClassVar
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, multiple
 
-from tests.validation.engine import CONSOLE, PORTAL, SSH, VPN, Engine
+from tests.validation.engine import CONSOLE, DESK, GREETER, LOCKER, PORTAL, SSH, VPN, Engine
 from tests.validation.invariants.checks import Checks
 from tests.validation.invariants.ledger import PUBLIC_ID, Device, Ledger, Person
 from validation.decisions import Accept, Challenge, Decision, Done, Reason, Reject
 from validation.errors import Refused
 from validation.gate import Outcome
-from validation.model import Factor, Origin, TokenState, User
+from validation.model import Factor, Origin, Token, TokenState, User
 from validation.requests import Command, EnrollToken, FirstFactor, LoginRequest, Wanted
 from validation.settings import DAY, Scope
 
 PEOPLE = ["alice", "bob", "carol"]  # carol has nothing at the beginning
-DOORS = [SSH, PORTAL, VPN, CONSOLE]
+DOORS = [SSH, PORTAL, VPN, CONSOLE, DESK, LOCKER, GREETER]
 EARLY = {
     "lock_from": "4",
     "lock_base": "30s",
@@ -123,28 +123,38 @@ class Deciding(RuleBasedStateMachine):
         older = replace(result, password_version=(result.password_version or 0) - 1)
         return replace(request, first_factor=older)
 
-    def _decide(self, *requests: LoginRequest, stale: bool = False) -> Decision:
-        """Several come in at once, and are decided one after the other."""
-        rows = len(self.engine.trail)
+    def _decide(self, *requests: LoginRequest, stale: bool = False, faulty: bool = False) -> Decision:
+        """Several come in at once, and are decided one after the other. `faulty`: the store may refuse what it is to
+        write; else nothing raises."""
+        rows, told, copied = len(self.engine.trail), len(self.engine.notices.told), self.checks.keys.copied
         barred = {id(request): self._barred(request) for request in requests}
         before = self._moving_factors()
         outcomes = self.engine.gate.login(requests)
-        moved = {s for s, n in self._moving_factors().items() if s in before and n != before[s]}
-        assert not self.engine.faults.found, self.engine.faults.found
+        held = self._held()
+        moved = {t.serial for t in held if t.serial in before and t.moving_factor != before[t.serial]}
+        assert faulty or not self.engine.faults.found, self.engine.faults.found
+        self.engine.faults.found.clear()
         last: Decision = Reject(Reason.DECISION_FAILED)
+        said: Counter[tuple[str, str]] = Counter()
         for request, outcome in zip(requests, outcomes, strict=True):
             assert isinstance(outcome, Accept | Challenge | Reject)
             mine = self._moved_by(outcome, moved, len(requests))
             self.checks.check_answer(request, outcome, mine, barred[id(request)], stale, self.engine.clock.now)
             self.met[f"{type(outcome).__name__.lower()} {outcome.reason}"] += 1
             moved -= mine
+            if not isinstance(outcome, Challenge):
+                said[str(outcome.reason), outcome.serial if isinstance(outcome, Accept) else ""] += 1
             last = outcome
-        self._see_what_wrong_pins_disabled()
+        self._see_what_wrong_pins_disabled(held)
         assert not moved, "a moving factor moved, and no answer says why"
         written = [
             row for row in self.engine.trail[rows:] if row.decision in ("accept", "challenge", "again", "reject")
         ]
         assert len(written) == len(requests), "an answer that is not in the trail"
+        final = Counter((str(row.reason), row.serial) for row in written if row.decision in ("accept", "reject"))
+        assert final == said, "the trail tells another reason or another token"
+        notices = [row.notice for row in self.engine.notices.told[told:]]
+        assert notices.count("security_key_copied") == self.checks.keys.copied - copied, "a copied key, told or not"
         return last
 
     @staticmethod
@@ -167,19 +177,21 @@ class Deciding(RuleBasedStateMachine):
         return person.locked or person.disabled or waits or spent
 
     def _moving_factors(self) -> dict[str, int]:
-        return {serial: token.moving_factor for serial, (token, _) in self._stored().items()}
+        return {token.serial: token.moving_factor for token in self._held()}
+
+    def _held(self) -> list[Token]:
+        """What people have in the store, but for what is revoked."""
+        return [token for name in PEOPLE for token in self.engine.see(user=name).tokens]
 
     def _stored(self) -> dict[str, Any]:
         """Every token in the store with its owner: by serial, and whatever else people have."""
-        serials = set(self.ledger.devices)
-        for name in PEOPLE:
-            serials |= {token.serial for token in self.engine.see(user=name).tokens}
+        serials = {*self.ledger.devices, *(token.serial for token in self._held())}
         found = {serial: self.engine.see(serial=serial) for serial in serials}
         return {serial: (seen.token, seen.token_owner) for serial, seen in found.items() if seen.token is not None}
 
-    def _see_what_wrong_pins_disabled(self) -> None:
-        for serial, (token, _) in self._stored().items():
-            device = self.ledger.devices.get(serial)
+    def _see_what_wrong_pins_disabled(self, held: list[Token]) -> None:
+        for token in held:
+            device = self.ledger.devices.get(token.serial)
             if device is not None and device.state == "active" and token.state is TokenState.DISABLED:
                 assert token.failures >= int(EARLY["disable_at"]), "disabled by neither admin nor wrong PINs"
                 device.state = "disabled"

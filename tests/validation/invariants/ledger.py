@@ -9,19 +9,28 @@ from dataclasses import dataclass, field
 
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
-from tests.validation.engine import CONSOLE, PORTAL, VPN
+from tests.validation.engine import CONSOLE, DESK, GREETER, LOCKER, PORTAL, SUDO, VPN
+from tests.validation.signing_key import SigningKey
 from tests.vectors import reference
 from validation.model import Purpose, Stage
 from validation.settings import DAY, DEFAULTS
 
-REGISTRATIONS = ("totp", "hotp", "yubico_otp")  # a sheet of recovery codes is none
+TYPED = ("totp", "hotp", "yubico_otp")
+REGISTRATIONS = (*TYPED, "webauthn")  # a sheet of recovery codes is none
+UNPROVED = (PORTAL, LOCKER, GREETER)  # somebody else checks the password there
+PAIRING = (VPN, CONSOLE, DESK, SUDO)  # where an app may be paired
+ASKING = (*PAIRING, LOCKER, GREETER)  # where a question can be shown
+KEYS = (DESK, SUDO, LOCKER)  # where a security key may be asked for: at the machine, and it is known who sits there
 MODHEX = str.maketrans("0123456789abcdef", "cbdefghijklnrtuv")
 PUBLIC_ID = "cccccc"
 
 
 @dataclass
 class Device:
-    """Something that makes passcodes, in the hand of a person; `floor` is the first value that is still good."""
+    """Something that makes passcodes, in the hand of a person; `floor` is the first value that is still good.
+
+    Of a security key it is the last sign count, and nothing can be typed.
+    """
 
     serial: str
     kind: str
@@ -34,6 +43,9 @@ class Device:
     codes: tuple[str, ...] = ()  # recovery codes
     used: set[int] = field(default_factory=set)  # of these codes
     made: dict[str, int] = field(default_factory=dict)  # Yubico OTPs by text
+    signing: SigningKey | None = None
+    eligible: bool = False  # for backup
+    label: str = ""
 
     def shows(self, now: float, offset: int = 0) -> str:
         """A passcode so many steps, counters or codes from the expected one."""
@@ -44,6 +56,8 @@ class Device:
                 return reference.hotp(self.key, max(0, self.floor + offset))
             case "recovery_code":
                 return self.codes[(len(self.used) + offset) % len(self.codes)]
+            case "webauthn":
+                return "000000"
             case _:
                 return self._pressed(max(0, self.floor + offset))
 
@@ -73,6 +87,8 @@ class Device:
                 return [n for n in ahead if reference.hotp(self.key, n) == passcode]
             case "recovery_code":
                 return [n for n, code in enumerate(self.codes) if code == passcode and n not in self.used]
+            case "webauthn":
+                return []
             case _:
                 return [n for text, n in self.made.items() if text == passcode and n >= self.floor]
 
@@ -109,7 +125,8 @@ class Asked:
     candidate: Device | None = None
     replaces: str = ""
     ticket: str = ""
-    after_pin: bool = False  # a fresh PIN was shown in this conversation
+    fresh: bool = False  # a second factor was shown in this conversation
+    challenge: bytes = b""  # for a security key to sign
 
 
 @dataclass(frozen=True)
@@ -160,6 +177,13 @@ class Ledger:
         held = (d for d in self.devices.values() if d.owner == name and d.state == state)
         return [d for d in held if d.kind in REGISTRATIONS]
 
+    def keys_of(self, name: str) -> list[Device]:
+        return [d for d in self.of(name) if d.kind == "webauthn"]
+
+    def typed_by(self, name: str) -> list[Device]:
+        """What makes something that can be typed, recovery codes included."""
+        return [d for d in self.all_of(name) if d.state == "active" and d.kind != "webauthn"]
+
     def all_of(self, name: str) -> list[Device]:
         return [d for d in self.devices.values() if d.owner == name and d.state != "revoked"]
 
@@ -182,7 +206,8 @@ class Ledger:
 
     def end_pairing(self, name: str) -> None:
         kept = self.open.items()
-        self.open = {state: asked for state, asked in kept if asked.user != name or asked.stage is Stage.PIN}
+        stay = (Stage.PIN, Stage.KEY)
+        self.open = {state: asked for state, asked in kept if asked.user != name or asked.stage in stay}
         self.end_tickets(name)
 
     def end_tickets(self, name: str) -> None:
@@ -199,7 +224,7 @@ class Ledger:
     def may_pair(self, name: str, client: str, now: float) -> bool:
         """By an open pairing window, without a registration of any kind."""
         person = self.people[name]
-        if person.pairing is None or client not in (VPN, CONSOLE):
+        if person.pairing is None or client not in PAIRING:
             return False
         since = person.pairing_since
         if person.pairing == "pairing_window" and not person.registered:
@@ -214,7 +239,7 @@ class Ledger:
         return self._may_have_apps(client) and 1 <= len(self.of(name)) < self.number("max_registrations", client)
 
     def may_reset(self, name: str, serial: str, client: str) -> bool:
-        own = [d for d in self.of(name) if d.serial == serial and d.self_made]
+        own = [d for d in self.of(name) if d.serial == serial and d.self_made and d.kind in TYPED]
         return self._may_have_apps(client) and bool(own)
 
     def may_redeem(self, name: str, text: str, client: str, now: float) -> bool:
@@ -230,20 +255,35 @@ class Ledger:
         match asked.purpose:
             case Purpose.LOGIN:
                 return self.may_pair(asked.user, asked.client, now)
-            case Purpose.ADD:
-                return asked.after_pin and self.may_add(asked.user, asked.client)
+            case Purpose.ADD | Purpose.ADD_KEY:
+                return asked.fresh and self.may_add(asked.user, asked.client)
             case Purpose.RESET:
-                return asked.after_pin and self.may_reset(asked.user, asked.replaces, asked.client)
+                return asked.fresh and self.may_reset(asked.user, asked.replaces, asked.client)
             case Purpose.REDEEM:
                 return self.may_redeem(asked.user, asked.ticket, asked.client, now)
-            case Purpose.CARE | Purpose.ADD_KEY:
+            case Purpose.CARE:
                 return False
+
+    # --- security keys
+
+    def keys_welcome(self, client: str) -> bool:
+        return client in KEYS and self.policy("security_key", client) != "off"
+
+    def key_needed(self, name: str, client: str) -> bool:
+        """A PIN does not do here."""
+        required = client in KEYS and self.policy("security_key", client) == "required"
+        return required and bool(self.keys_of(name))
+
+    def key_due(self, name: str, client: str) -> bool:
+        """Whoever logs in here must register a key; a screen is unlocked without."""
+        required = client in (DESK, SUDO) and self.policy("security_key", client) == "required"
+        return required and not self.keys_of(name)
 
     def way_past(self, name: str, client: str, now: float) -> set[str]:
         """The rules that let this person in without a PIN now, once we have proved his password."""
         person = self.people[name]
         ways: set[str] = set()
-        if client == PORTAL:
+        if client in UNPROVED:
             return ways
         if self.policy("second_factor", client) == "skip":
             ways.add("second-factor-skipped")
@@ -255,7 +295,7 @@ class Ledger:
 
     def may_reuse(self, name: str, client: str, source: str | None, passcode: str | None, now: float) -> bool:
         opened = self.reuse.get((name, client, source or ""))
-        if opened is None or source is None or client == PORTAL:
+        if opened is None or source is None or client in UNPROVED:
             return False
         inside = now < opened.at + min(opened.length, self.seconds("reuse_window", client))
         return inside and passcode in (None, "", opened.passcode)

@@ -5,7 +5,7 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
-from tests.validation.engine import CONSOLE, PORTAL, SSH, VPN
+from tests.validation.engine import CONSOLE, DESK, PORTAL, SSH, VPN
 from tests.validation.invariants.admin import Admin
 from tests.validation.invariants.deciding import EARLY, doors, near, passwords, people, seldom, serials, states, typed
 from validation.decisions import Challenge
@@ -69,11 +69,13 @@ class Logins(Admin):
     def somebody_guesses(self, name: str, door: str) -> None:
         self._decide(self._request(name, door, "000000"))
 
-    @rule(target=states, name=people, password=passwords, door=st.sampled_from([VPN, CONSOLE]))
+    @rule(target=states, name=people, password=passwords, door=st.sampled_from([VPN, CONSOLE, DESK]))
     def somebody_begins(self, name: str, password: FirstFactor, door: str) -> Any:
         return self._state_of(self._decide(self._request(name, door, password=password)))
 
-    @rule(target=states, name=people, state=states, passcode=typed, door=st.sampled_from([VPN] * 3 + [CONSOLE, SSH]))
+    @rule(
+        target=states, name=people, state=states, passcode=typed, door=st.sampled_from([VPN] * 3 + [CONSOLE, DESK, SSH])
+    )
     def somebody_answers(self, name: str, state: str, passcode: str, door: str) -> Any:
         return self._state_of(self._decide(self._request(name, door, passcode, state)))
 

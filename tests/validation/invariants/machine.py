@@ -5,23 +5,24 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.stateful import multiple, rule
 
-from tests.validation.engine import CONSOLE, VPN
+from tests.validation.engine import CONSOLE, DESK, VPN
 from tests.validation.invariants.admin import revocations
 from tests.validation.invariants.checks import TICKET_LIFETIME
 from tests.validation.invariants.deciding import near, often, passwords, people, serials, states
 from tests.validation.invariants.ledger import Handed
-from tests.validation.invariants.logins import Logins, ssh_or_vpn
+from tests.validation.invariants.logins import ssh_or_vpn
+from tests.validation.invariants.touches import Touches
 from validation.decisions import Accept, Challenge, Decision, Reason
 from validation.model import Purpose, RevokeReason, Stage
 from validation.requests import FirstFactor, IssueTicket, LoginRequest, UserAct
 
-pairing_doors = st.sampled_from([CONSOLE, CONSOLE, VPN])
+pairing_doors = st.sampled_from([CONSOLE, CONSOLE, VPN, DESK])
 meanwhile = st.sampled_from(
     ["hardware-only", "off", "no key in clear", "closed", "a token", "locked", "waiting", "too late", "password"]
 )
 
 
-class Machine(Logins):
+class Machine(Touches):
     # --- pairing
 
     @rule(target=states, name=people, door=pairing_doors, words=st.sampled_from(["s", "", "n"]))
@@ -65,12 +66,6 @@ class Machine(Logins):
         self._enroll(name, "totp")
         self.what_a_user_has_is_revoked(name, reason, True, True)
         self._key_shown(name, door)
-
-    def _free_to_pair(self, name: str) -> None:
-        for act in (UserAct.UNLOCK, UserAct.ENABLE):
-            self.a_user_is_changed(name, act)
-        self.what_a_user_has_is_revoked(name, RevokeReason.LOST, True, True)
-        self.pairing_is_opened_or_closed(name, True)
 
     @rule(name=people, one=pairing_doors, other=pairing_doors)
     def two_pair_at_once(self, name: str, one: str, other: str) -> None:

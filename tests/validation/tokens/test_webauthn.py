@@ -15,12 +15,12 @@ from tests.validation import certificates
 from tests.validation.signing_key import AAGUID, AT, BE, ED, UP, UV, SigningKey, cbor
 from tests.vectors.webauthn import ORIGIN, RP_ID, W3C, Vector
 from validation.errors import BadInput, Damaged
-from validation.model import Site, Token
+from validation.model import SIGNATURES, Site, Token, canonical_key
 from validation.requests import Assertion, NewCredential
 from validation.tokens import webauthn
 from validation.tokens.cbor import check_whole
 from validation.tokens.kind import NOTHING, Window
-from validation.tokens.webauthn import ALGORITHMS, Credential, Flaw, Made, Used, Webauthn
+from validation.tokens.webauthn import _ALGORITHM_NAMES, ALGORITHMS, Credential, Flaw, Made, Used, Webauthn
 
 SITE = Site()
 HANDLE = b"h" * 16
@@ -328,3 +328,10 @@ def test_what_the_standard_prints_is_registered_and_recognised(vector: Vector) -
     ):
         assert webauthn.check_assertion(site, [token], spoiled, asserted.challenge, False) is Flaw.UNSIGNED
     assert webauthn.check_assertion(site, [token], answer, bytes(32), False) is Flaw.UNSIGNED
+
+
+@pytest.mark.parametrize("handle", [b"a" * 16, b"b" * 16])
+def test_a_credential_is_recognised_under_whatever_handle_it_was_registered(handle: bytes) -> None:
+    packed = Credential(handle, b"data", backup_eligible=handle[0] == 97).pack()
+    assert {canonical_key(packed, algorithm) for algorithm in SIGNATURES} == {b"data"}
+    assert set(_ALGORITHM_NAMES.values()) == SIGNATURES
