@@ -4,6 +4,7 @@ Rules: everything is looked at below `root`, and nothing is changed. A host whos
 no module of ours, is fine: it may serve RADIUS alone.
 """
 
+import fnmatch
 import os
 import re
 import socket
@@ -15,7 +16,7 @@ from pathlib import Path
 from pam_helper import sshd, stacks
 from pam_helper.owner import rights_of_owner
 from pam_helper.stacks import BrokenStack, Rule, Stacks
-from store.config import Config, PamSection, SystemSection
+from store.config import Config, PamSection, SecurityKeySection, SystemSection
 from store.opening import open_store
 from validation.errors import TwofoldError
 from validation.findings import Finding, advice, fine, serious
@@ -49,6 +50,7 @@ def checks(config: Config | None, root: Path = Path("/")) -> Iterator[Finding]:
     yield from _passwords(config, known)
     yield from _sockets(config.pam if config is not None else PamSection(), bool(users), root)
     yield from _times(config, users, ssh, root)
+    yield from _desks(config)
 
 
 def _read(known: Stacks) -> tuple[dict[str, list[Rule]], list[Finding]]:
@@ -123,6 +125,15 @@ def _key_comes_first(ssh: list[sshd.Block]) -> bool:
 
 def _page(service: str) -> str:
     return f"See docs/pam/{_PAGES.get(service, 'README')}.md"
+
+
+def _desks(config: Config | None) -> Iterator[Finding]:
+    """Who comes over a network is at a pseudo terminal, and would make the key on somebody's desk blink."""
+    keys = config.security_key if config is not None else SecurityKeySection()
+    for pattern in keys.ttys:
+        if any(fnmatch.fnmatchcase(f"/dev/pts/{number}", pattern) for number in (0, 1, 10)):
+            text = f"security_key.ttys has {pattern!r}, which is any terminal: a key is asked for inside ssh, too."
+            yield serious("security keys", text, 'Name the consoles alone: ttys = ["/dev/tty[0-9]*"]')
 
 
 # --- the module -------------------------------------------------------------------------------------------------

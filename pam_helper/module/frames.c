@@ -21,7 +21,7 @@
 #define TWOFOLD_TEST_PEER_UID 0
 #endif
 
-enum { HEADER = 5, RETRY_MILLISECONDS = 20, MOMENT_MILLISECONDS = 500 };
+enum { HEADER = 5, RETRY_MILLISECONDS = 20, MOMENT_MILLISECONDS = 250 };
 
 static bool failed(struct line *line, const char *trouble, int error)
 {
@@ -83,9 +83,12 @@ static bool wait_for(struct line *line, short events)
     }
 }
 
-bool line_watch(struct line *line, int other, struct ready *ready)
+bool line_watch(struct line *line, struct other other, struct ready *ready)
 {
-    struct pollfd watched[] = {{.fd = line->fd, .events = POLLIN}, {.fd = other, .events = POLLIN}};
+    struct pollfd watched[] = {
+        {.fd = line->fd, .events = POLLIN},
+        {.fd = other.fd, .events = other.wanted ? POLLIN : 0},
+    };
     int left;
     *ready = (struct ready){.line = false};
     if (!time_left(line, &left))

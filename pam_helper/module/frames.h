@@ -43,14 +43,19 @@ bool line_receive(struct line *line, struct frame *frame);
 /* Waits until the daemon has closed its side, and fails if it sends anything more. */
 bool line_ended(struct line *line);
 
+struct other {
+    int fd;      /* -1: there is none */
+    bool wanted; /* what can be read there matters; that it has hung up always does */
+};
+
 struct ready {
     bool line;
     bool other;
-    bool other_gone; /* hung up: there will never be anything more */
+    bool other_gone; /* hung up */
 };
 
-/* Waits for the daemon and for another descriptor (-1: none), but a moment at most: then nothing is ready. */
-bool line_watch(struct line *line, int other, struct ready *ready);
+/* Waits for the daemon and for another descriptor, but a moment at most: then nothing is ready. */
+bool line_watch(struct line *line, struct other other, struct ready *ready);
 
 void line_pause(struct line *line);
 void line_resume(struct line *line);

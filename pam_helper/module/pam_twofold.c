@@ -326,12 +326,10 @@ static void log_frame(struct login *login, const struct frame *frame)
 
 /* --- Waiting, as long as the daemon waits for something else than typing */
 
-/* What was typed and not sent was meant for the wait, and must not reach the program that reads next. */
 static enum outcome answer_stop(struct login *login, struct wait *wait, const struct frame *frame)
 {
     if (frame->length != 0)
         return garbled(login, "an end of a wait with something in it");
-    terminal_forget(&wait->terminal);
     wait->answered = line_send(&login->line, 'N', NULL, 0);
     return wait->answered ? GO_ON : line_broke(login);
 }
@@ -369,29 +367,37 @@ static enum outcome offer_line(struct login *login, struct wait *wait)
     return wait->answered ? GO_ON : hear_in_wait(login, wait);
 }
 
+/* Whoever hangs up or presses Ctrl-C has cancelled, also where the program does not end by it. */
 static enum outcome look(struct login *login, struct wait *wait)
 {
+    const struct other typing = {.fd = wait->terminal.fd, .wanted = terminal_is_ours(&wait->terminal)};
     struct ready ready;
-    if (!line_watch(&login->line, terminal_watched(&wait->terminal), &ready))
+    if (terminal_interrupted(&wait->terminal))
+        return give_up(login);
+    if (!line_watch(&login->line, typing, &ready))
         return line_broke(login);
     if (ready.line)
         return hear_in_wait(login, wait);
-    if (ready.other_gone)
-        terminal_close(&wait->terminal);
-    if (ready.other)
-        terminal_read(&wait->terminal, &wait->typed);
+    if (ready.other_gone || (ready.other && !terminal_read(&wait->terminal, &wait->typed)))
+        return give_up(login);
     return GO_ON;
 }
 
+/* What was typed and not sent was meant for the wait, and must not reach the program that reads next. */
 static enum outcome wait_for_answer(struct login *login)
 {
-    struct wait wait = {.terminal = {.fd = -1}};
+    struct wait *wait = calloc(1, sizeof *wait);
     enum outcome outcome = GO_ON;
-    terminal_open(&wait.terminal);
-    while (outcome == GO_ON && !wait.answered)
-        outcome = wait.typed.complete ? offer_line(login, &wait) : look(login, &wait);
-    terminal_close(&wait.terminal);
-    explicit_bzero(&wait, sizeof wait);
+    if (wait == NULL)
+        return no_memory(login);
+    terminal_open(&wait->terminal);
+    while (outcome == GO_ON && !wait->answered)
+        outcome = wait->typed.complete ? offer_line(login, wait) : look(login, wait);
+    if (!login->stop_may_come)
+        terminal_forget(&wait->terminal);
+    terminal_close(&wait->terminal);
+    explicit_bzero(wait, sizeof *wait);
+    free(wait);
     return outcome;
 }
 

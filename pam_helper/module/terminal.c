@@ -8,11 +8,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <string.h>
 #include <termios.h>
 #include <unistd.h>
 
-static bool is_ours(const struct terminal *terminal)
+bool terminal_is_ours(const struct terminal *terminal)
 {
     struct termios settings;
     return terminal->fd >= 0 && tcgetpgrp(terminal->fd) == getpgrp() && tcgetattr(terminal->fd, &settings) == 0 &&
@@ -34,14 +35,16 @@ void terminal_close(struct terminal *terminal)
     terminal->fd = -1;
 }
 
-int terminal_watched(const struct terminal *terminal)
+bool terminal_interrupted(const struct terminal *terminal)
 {
-    return is_ours(terminal) ? terminal->fd : -1;
+    sigset_t waiting;
+    return terminal_is_ours(terminal) && sigpending(&waiting) == 0 &&
+           (sigismember(&waiting, SIGINT) == 1 || sigismember(&waiting, SIGQUIT) == 1);
 }
 
 void terminal_forget(const struct terminal *terminal)
 {
-    if (is_ours(terminal))
+    if (terminal_is_ours(terminal))
         (void)tcflush(terminal->fd, TCIFLUSH);
 }
 
@@ -69,18 +72,16 @@ static void take(struct typed *typed, size_t got)
     typed->complete = true;
 }
 
-void terminal_read(struct terminal *terminal, struct typed *typed)
+bool terminal_read(struct terminal *terminal, struct typed *typed)
 {
-    if (!is_ours(terminal))
-        return;
+    if (!terminal_is_ours(terminal))
+        return true;
     ssize_t got = read_part(terminal, typed);
-    if (got < 0) {
-        if (errno != EAGAIN)
-            terminal_close(terminal);
-        return;
-    }
+    if (got < 0)
+        return errno == EAGAIN;
     bool too_long = goes_on(typed, got);
     while (goes_on(typed, got))
         got = read_part(terminal, typed);
     take(typed, too_long ? 0 : (size_t)got);
+    return true;
 }

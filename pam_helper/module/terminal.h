@@ -3,8 +3,9 @@
  *
  * Rules: it is read while our process group has it and it hands on whole lines, and left alone otherwise: a read from
  * the background would stop the program, and where a program reads key by key the keys are its own. Its settings are
- * not changed and nothing is written to it. Nothing that goes wrong here is an error: then nobody can type, and the
- * wait goes on without the terminal. A line may be a PIN, so whoever has a struct typed wipes it.
+ * not changed and nothing is written to it. Where there is none, or it is not ours, nobody can type, and the wait goes on
+ * without it; where it is lost, whoever sat there has gone. A line may be a PIN, so whoever has a struct typed wipes it. No signal is taken:
+ * that one waits which the program has put off (sudo does so with Ctrl-C) is only looked at.
  */
 #ifndef TWOFOLD_TERMINAL_H
 #define TWOFOLD_TERMINAL_H
@@ -15,7 +16,7 @@
 enum { TYPED_MOST = 512 };
 
 struct terminal {
-    int fd; /* -1: there is none, or it is of no more use */
+    int fd; /* -1: there is none */
 };
 
 struct typed {
@@ -27,10 +28,12 @@ struct typed {
 /* What was typed before is no answer to what is asked now, and is dropped. The caller closes the terminal. */
 void terminal_open(struct terminal *terminal);
 void terminal_close(struct terminal *terminal);
-/* The descriptor to wait on, or -1 while there is nothing to wait for. */
-int terminal_watched(const struct terminal *terminal);
-/* Call it when something can be read. What is no line leaves `typed` as it was. */
-void terminal_read(struct terminal *terminal, struct typed *typed);
+/* Whether what is typed there is for us at this moment. */
+bool terminal_is_ours(const struct terminal *terminal);
+/* Ctrl-C or Ctrl-\ was pressed, and the program has put off hearing of it. */
+bool terminal_interrupted(const struct terminal *terminal);
+/* Call it when something can be read. What is no line leaves `typed` incomplete. False if the terminal is lost. */
+bool terminal_read(struct terminal *terminal, struct typed *typed);
 /* Drops what was typed and not read. */
 void terminal_forget(const struct terminal *terminal);
 

@@ -2,10 +2,12 @@
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from pam_helper import sshd
+from store.config import parse
 from tests.pam_helper.machine import ASKED, ELF_ARM, NOT_ASKED, SECURITY, SSHD, Host, host
 from tests.site import Site
 from validation.requests import SetRule
@@ -286,3 +288,24 @@ def test_sshd_itself_is_believed_before_its_file_if_it_answers(here: Host, statu
     everybody, bob = sshd.settings(here.root, here.root / "sshd")
     assert everybody.values["passwordauthentication"] == bob.values["passwordauthentication"] == believed
     assert (bob.condition, bob.values["pubkeyauthentication"]) == ("User bob", "no")
+
+
+# --- security keys
+
+
+@pytest.mark.parametrize(
+    ("ttys", "serious"),
+    [
+        ('["/dev/tty[0-9]*", ":[0-9]*"]', False),
+        ("[]", False),
+        ('["/dev/pts/*"]', True),
+        ('["/dev/*"]', True),
+        ('["*"]', True),
+        ('["/dev/tty1", "/dev/pts/[0-9]"]', True),
+    ],
+)
+def test_a_pattern_that_fits_terminals_of_ssh_is_serious(here: Host, tmp_path: Path, ttys: str, serious: bool) -> None:
+    """A key on somebody's desk would be asked for by whoever comes over the network."""
+    config = parse(f"[security_key]\nttys = {ttys}\n", tmp_path / "twofold.toml")
+    found = [(severity, topic) for severity, topic, _ in here.wrong(config) if topic == "security keys"]
+    assert found == ([("!!", "security keys")] if serious else [])

@@ -41,7 +41,8 @@ PUBLIC_TEXTS = {
     *("key_known_as", "kind", "label", "name", "reason", "request_id", "serial", "serials", "signed_sources", "source"),
     *("own", "remedy", "token_owner", "topic", "unsupported", "user", "values", "warnings"),
     *("group", "help", "issuer", "language", "notice", "public_id", "realms", "refused", "replaces", "service"),
-    *("aaguids", "key_name", "origin", "rp_id", "rp_name", "sign_count", "user_name", "user_verification", "where"),
+    *("aaguids", "key_name", "origin", "rp_id", "rp_name", "security_keys", "sign_count", "user_name", "where"),
+    *("user_verification",),
     *("enrolment", "origins", "onboarding_over_radius", "second_factor", "security_key", "show_key", "value"),
 }
 # There `key` is a reason and a source, or the name of a policy or text.

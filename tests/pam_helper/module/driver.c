@@ -13,6 +13,7 @@
  * runs, threads            how often, one after another or at once
  * faults=ERRNO             the n-th call fails with it, n = 1, 2, ... until no call is left (needs faults.so)
  * jump=SECONDS             the clock jumps by that in each call of the conversation
+ * linger=1                 a read of the terminal ends when the daemon has said something more (needs faults.so)
  * timer=MICROSECONDS       a signal each so often
  * nofile=N, memory=KIB     limits set just before the call: open files, memory beyond what is in use
  * search=HEX               how often a secret (each octet ^ 0x55) stands in memory after the call and after pam_end
@@ -21,6 +22,7 @@
  * ctty=PATH                the controlling terminal; there is none otherwise. Texts are shown there, too
  * background=1             somebody else has the terminal, until he has read a line there
  * nohup=1                  a hang-up of the terminal does not end the driver
+ * putoff=1                 Ctrl-C does not, either: it waits until the driver would hear it, as in sudo; 2: it does already
  *
  * Prints one JSON object a run. Texts are in hex.
  */
@@ -190,11 +192,18 @@ static int answered(struct session *session, const char *how, int style, struct 
     return PAM_SUCCESS;
 }
 
+/* A signal in between would cut it short. */
 static void show_on_terminal(const char *text)
 {
-    int fd = option("ctty") ? open("/dev/tty", O_WRONLY | O_NOCTTY) : -1;
+    sigset_t all, before;
+    if (option("ctty") == NULL)
+        return;
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, &before);
+    int fd = open("/dev/tty", O_WRONLY | O_NOCTTY);
     if (fd >= 0 && (dprintf(fd, "%s\n", text) < 0 || close(fd) < 0))
         abort();
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
 static int talk(struct session *session, int style, const char *text, struct pam_response **reply)
@@ -265,8 +274,20 @@ static void be_in_front(int terminal, pid_t driver)
     _exit(0);
 }
 
+static void put_off_interrupts(void)
+{
+    sigset_t interrupts;
+    sigemptyset(&interrupts);
+    sigaddset(&interrupts, SIGINT);
+    sigprocmask(SIG_BLOCK, &interrupts, NULL);
+    if (number("putoff", 0) == 2)
+        raise(SIGINT);
+}
+
 static void take_terminal(void)
 {
+    if (option("putoff"))
+        put_off_interrupts();
     if (setsid() < 0)
         abort();
     if (option("nohup"))
@@ -547,6 +568,8 @@ int main(int argc, char **argv)
     arguments_count = argc;
     arguments = argv;
     faults = dlsym(RTLD_DEFAULT, "faults");
+    if (faults && option("linger"))
+        faults->linger();
     setvbuf(stdout, buffer, _IOFBF, sizeof buffer);
     take_terminal();
     start_timer(number("timer", 0));

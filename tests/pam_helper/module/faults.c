@@ -16,6 +16,7 @@
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <termios.h>
@@ -29,6 +30,7 @@ extern void __libc_free(void *memory);
 
 static __thread long countdown;
 static __thread int error_wanted, held, inside;
+static int lingering, last_socket = -1;
 static __thread const char *fired;
 static atomic_long allocations, clock_offset;
 
@@ -75,12 +77,17 @@ static void jump(long seconds)
     clock_offset += seconds;
 }
 
+static void linger(void)
+{
+    lingering = 1;
+}
+
 static long live(void)
 {
     return allocations;
 }
 
-const struct faults faults = {arm, disarm, hold, jump, live};
+const struct faults faults = {arm, disarm, hold, jump, linger, live};
 
 #define REAL(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
 #define FAULTY(type, name, bad, parameters, arguments)                                    \
@@ -90,7 +97,6 @@ const struct faults faults = {arm, disarm, hold, jump, live};
         return failing ? (bad) : REAL(name) arguments;                                    \
     }
 
-FAULTY(int, socket, -1, (int domain, int type, int protocol), (domain, type, protocol))
 FAULTY(int, connect, -1, (int fd, const struct sockaddr *address, socklen_t size), (fd, address, size))
 FAULTY(int, poll, -1, (struct pollfd * watched, nfds_t count, int timeout), (watched, count, timeout))
 FAULTY(ssize_t, send, -1, (int fd, const void *data, size_t size, int flags), (fd, data, size, flags))
@@ -102,7 +108,6 @@ FAULTY(int, pam_set_item, PAM_BUF_ERR, (pam_handle_t * pamh, int type, const voi
 FAULTY(int, pam_get_user, PAM_IGNORE, (pam_handle_t * pamh, const char **user, const char *text), (pamh, user, text))
 FAULTY(int, pam_fail_delay, PAM_SYSTEM_ERR, (pam_handle_t * pamh, unsigned int usec), (pamh, usec))
 
-FAULTY(ssize_t, read, -1, (int fd, void *data, size_t size), (fd, data, size))
 FAULTY(pid_t, tcgetpgrp, -1, (int fd), (fd))
 FAULTY(int, tcgetattr, -1, (int fd, struct termios *settings), (fd, settings))
 FAULTY(int, tcflush, -1, (int fd, int which), (fd, which))
@@ -116,6 +121,37 @@ int open(const char *path, int flags, ...)
     int mode = flags & O_CREAT ? va_arg(more, int) : 0;
     va_end(more);
     return openat(AT_FDCWD, path, flags, mode);
+}
+
+int socket(int domain, int type, int protocol)
+{
+    int ours = is_module(__builtin_return_address(0));
+    if (ours && fails("socket"))
+        return -1;
+    int fd = REAL(socket)(domain, type, protocol);
+    if (ours)
+        last_socket = fd;
+    return fd;
+}
+
+static void wait_for_daemon(void)
+{
+    struct pollfd daemon = {.fd = last_socket, .events = POLLIN};
+    int terminal = openat(AT_FDCWD, "/dev/tty", O_WRONLY | O_NOCTTY);
+    dprintf(terminal, "lingering\n");
+    REAL(close)(terminal);
+    REAL(poll)(&daemon, 1, 30000);
+}
+
+ssize_t read(int fd, void *data, size_t size)
+{
+    int ours = is_module(__builtin_return_address(0));
+    if (ours && fails("read"))
+        return -1;
+    ssize_t got = REAL(read)(fd, data, size);
+    if (ours && lingering)
+        wait_for_daemon();
+    return got;
 }
 
 int clock_gettime(clockid_t which, struct timespec *now)

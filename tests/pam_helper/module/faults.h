@@ -10,6 +10,7 @@ struct faults {
     const char *(*disarm)(void); /* the call that failed, or NULL */
     void (*hold)(int held);      /* nothing is counted while held: for the driver's own calls */
     void (*jump)(long seconds);  /* the monotonic clock stands that much later from now on */
+    void (*linger)(void);        /* from now on a read of the terminal says so there, and waits until the daemon speaks */
     long (*live)(void);          /* allocations less frees since the process began */
 };
 

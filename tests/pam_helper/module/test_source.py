@@ -72,7 +72,7 @@ MAY_CALL = {
     "calloc", "clock_gettime", "close", "connect", "explicit_bzero", "free", "geteuid", "getpgrp", "getsockopt",
     "memchr", "memcmp", "open", "pam_fail_delay", "pam_get_item", "pam_get_user", "pam_getenv", "pam_set_item",
     "pam_syslog", "poll", "read", "recv", "send", "shutdown", "snprintf", "socket", "stpcpy", "strcmp", "strcpy",
-    "strlen", "strncmp", "tcflush", "tcgetattr", "tcgetpgrp",
+    "sigismember", "sigpending", "strlen", "strncmp", "tcflush", "tcgetattr", "tcgetpgrp",
 }  # fmt: skip
 
 

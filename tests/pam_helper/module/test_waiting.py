@@ -78,17 +78,21 @@ def test_what_was_typed_before_the_wait_is_no_answer(at_terminal: Stack, termina
 
 
 @pytest.mark.statement("P-012", "P-013")
-def test_what_was_typed_when_it_ends_goes_to_nobody(at_terminal: Stack, terminal: Screen) -> None:
+@pytest.mark.parametrize(("end", "code"), [(STOP, SUCCESS), (YES, AUTHINFO_UNAVAIL), (b"", AUTHINFO_UNAVAIL)])
+def test_what_was_typed_when_it_ends_goes_to_nobody(
+    at_terminal: Stack, terminal: Screen, end: bytes, code: int
+) -> None:
     """Else half a PIN would stand in the command line of the shell that comes next."""
 
     def script(connection: Connection) -> None:
         begin(connection, terminal)
         terminal.type(b"1234")
-        connection.send(STOP)
-        connection.send(YES if connection.hear() == ("N", b"") else NO)
+        connection.send(end)
+        if end == STOP:
+            connection.send(YES if connection.hear() == ("N", b"") else NO)
 
     with Hostile(at_terminal.socket, [script]):
-        assert at_terminal.login().code == SUCCESS
+        assert at_terminal.login().code == code
     terminal.type(b"id\n")
     assert terminal.left() == b"id\n"
 
@@ -144,6 +148,35 @@ def test_a_line_and_a_stop_at_the_same_moment_are_one_answer(at_terminal: Stack,
     assert {run.code for run in runs} == {SUCCESS}
     answers = {tuple(connection.heard[1:]) for connection in helper.connections}
     assert answers <= {(("L", b"1"), ("R", b"123456")), (("N", b""), ("R", b"123456"))}
+
+
+SAID_MEANWHILE = {
+    "the end": (STOP, [("N", b"")], SUCCESS),
+    "a text": (TOUCH, [("L", b"1")], SUCCESS),
+    "a text and the end": (TOUCH + STOP, [("N", b"")], SUCCESS),
+    "a prompt": (PIN, [], AUTHINFO_UNAVAIL),
+    "a verdict": (YES, [], AUTHINFO_UNAVAIL),
+}
+
+
+@pytest.mark.statement("P-001", "P-020")
+@pytest.mark.parametrize("what", SAID_MEANWHILE)
+def test_what_the_daemon_says_while_a_line_is_read_is_heard_before_it_is_sent(
+    stack: Stack, terminal: Screen, what: str
+) -> None:
+    octets, heard, code = SAID_MEANWHILE[what]
+
+    def script(connection: Connection) -> None:
+        begin(connection, terminal)
+        terminal.type(b"1\n")
+        terminal.shows("lingering", connection.socket)
+        connection.send(octets)
+        if connection.hear()[0]:
+            connection.send(YES)
+
+    with Hostile(stack.socket, [script]) as helper:
+        run = stack.login(preload=True, linger=1, ctty=terminal.path)
+    assert (run.code, helper.connections[0].heard[1:]) == (code, heard)
 
 
 # --- the daemon ends it -----------------------------------------------------------------------------------------
@@ -208,18 +241,43 @@ def test_where_a_program_reads_key_by_key_the_keys_are_its_own(at_terminal: Stac
     assert terminal.left() == b"x\n"
 
 
-@pytest.mark.statement("P-017", "P-002")
-def test_when_the_terminal_hangs_up_the_daemon_still_decides(at_terminal: Stack, terminal: Screen) -> None:
+CANCELLED: dict[str, tuple[dict[str, int], Callable[[Screen], None]]] = {
+    "hang-up": ({"nohup": 1}, Screen.hang_up),
+    "Ctrl-C": ({"putoff": 1}, lambda terminal: terminal.type(b"\x03")),
+    "Ctrl-C before": ({"putoff": 2}, lambda terminal: None),
+}
+
+
+@pytest.mark.statement("P-017", "P-002", "P-005")
+@pytest.mark.parametrize("how", CANCELLED)
+def test_whoever_hangs_up_or_interrupts_has_cancelled_also_where_the_program_goes_on(
+    at_terminal: Stack, terminal: Screen, how: str
+) -> None:
+    """sudo is such a program. A key that is touched later must not let its command run."""
+    options, cancel = CANCELLED[how]
+
     def script(connection: Connection) -> None:
-        begin(connection, terminal)
-        terminal.hang_up()
-        assert not hung_up(connection, milliseconds=700), "an answer was made up"
-        connection.send(STOP)
-        connection.send(YES if connection.hear() == ("N", b"") else NO)
+        if begin(connection, terminal):
+            cancel(terminal)
+        connection.hear()
+        connection.send(YES)
 
     with Hostile(at_terminal.socket, [script]) as helper:
-        run = at_terminal.login(nohup=1)
-    assert (run.code, helper.trouble) == (SUCCESS, [])
+        run = at_terminal.login(**options)
+    assert run.code == CONV_ERR
+    told = helper.connections[0].heard[1:]
+    assert told == [("X", b"")] or (how == "Ctrl-C before" and told == []), "it leaves while the helper speaks"
+    assert (run.signals_kept, run.files) == (True, (3, 3))
+
+
+@pytest.mark.statement("P-017")
+@pytest.mark.parametrize("background", [0, 1])
+def test_an_interrupt_that_was_put_off_is_none_of_ours_where_the_terminal_is_not(
+    either: Stack, terminal: Screen, background: int
+) -> None:
+    either.options = {"ctty": terminal.path, "background": "1"} if background else {}
+    with Hostile(either.socket, [stops]):
+        assert either.login(putoff=2).code == SUCCESS
 
 
 @pytest.mark.parametrize("how", ["hang-up", "Ctrl-C"])
