@@ -1,6 +1,7 @@
 """What holds for every test: marks are well formed, peers are there, and Hypothesis measures no time."""
 
 import re
+import signal
 
 import pytest
 from hypothesis import settings
@@ -12,6 +13,18 @@ STATEMENT_ID = re.compile(r"[ROWPVC]-\d{3}")
 # A deadline would fail a test because the machine is busy.
 settings.register_profile("twofold", deadline=None)
 settings.load_profile("twofold")
+
+
+def pytest_configure() -> None:
+    """Under nohup, or with & in a script, these signals are ignored, and programs that tests start would ignore them as
+    well. Those get the default of what is handled here."""
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, _go_on)
+
+
+def _go_on(number: int, frame: object) -> None:
+    """As if it were ignored."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

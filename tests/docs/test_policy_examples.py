@@ -4,7 +4,6 @@ Rule: the page is read, never copied. An example is an indented or fenced line o
 or `message set`; the one line that explains the form (`KEY [options]`) is not.
 """
 
-import json
 import re
 import shlex
 from argparse import ArgumentParser
@@ -14,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.site import Site
+from tests.store.cli.command import Twofold
 from validation.settings import DEFAULTS, KEYS
 
 PAGE = (Path(__file__).parents[2] / "docs" / "policy.md").read_text()
@@ -63,22 +63,27 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
 
 
 def test_every_example_runs_as_it_stands_and_can_be_seen(site: Site) -> None:
+    twofold, verbs = Twofold(site), set()
     for words in examples(PAGE):
-        done = site.command(*words[1:])
-        assert done.returncode == 0, (words, done.stderr)
-        check_visible(site, words)
+        if (verb := " ".join(words[1:3])) in verbs:
+            twofold.done(*words[1:])
+        else:  # the first of each as a process of its own, and not all: they are many
+            done = site.command(*words[1:])
+            assert done.returncode == 0, (words, done.stderr)
+        verbs.add(verb)
+        check_visible(twofold, words)
 
 
-def check_visible(site: Site, words: list[str]) -> None:
+def check_visible(twofold: Twofold, words: list[str]) -> None:
     _, noun, verb, *_ = words
     asked = understood(words)
     if noun == "message":
-        shown = json.loads(site.command("message", "show", "--json").stdout)["set"]
+        shown = twofold.done("message", "show", "--json").json["set"]
         name, text = asked["named"]
         wanted = {"name": name, "text": text, "language": asked["lang"]}
         scope: tuple[str, ...] = SCOPE[:3]  # a text is not for a network
     else:
-        shown = json.loads(site.command("policy", "show", "--json").stdout)
+        shown = twofold.done("policy", "show", "--json").json
         wanted, scope = dict(zip(("key", "value"), asked["named"], strict=False)), SCOPE
     wanted |= {name: asked[name] for name in scope}
     seen = [row for row in shown if wanted.items() <= row.items()]

@@ -164,10 +164,13 @@ def check_exact(site: Site, tokens: tuple[Token, Token], accepts: int = 1) -> No
 
 @pytest.mark.statement("C-010", "R-136")
 def test_locked_for_longer_than_the_deadline_nobody_is_answered_and_nothing_is_lost(site: Site) -> None:
-    """12 s of waiting, in which two transactions give up. What then is left in the queue is no longer decided."""
+    """12 s of waiting, in which two transactions give up. What then is left in the queue is no longer decided.
+
+    There are more requests than two batches hold, so something is left even if both are full.
+    """
     tokens = prepare(site)
     others = []
-    for number in range(3, 103):
+    for number in range(3, 153):
         site.add_user(f"user{number}", password=None)
         passcode = pin(site.enroll(f"user{number}", kind="hotp"))
         others.append(access_request(SECRET, f"user{number}", passcode, identifier=number))
@@ -176,13 +179,13 @@ def test_locked_for_longer_than_the_deadline_nobody_is_answered_and_nothing_is_l
         with transaction_held(site):
             case.check_silence(2 * DEADLINE + 2, others)
             assert re.search("store-unavailable .*database is locked", server.log)
-        assert replies(nas, others, 1.0) == [None] * 100, "answered when the gateway has long given up"
-        assert "reason=too-late" in server.log
+        assert replies(nas, others, 1.0) == [None] * 150, "answered when the gateway has long given up"
+        eventually(lambda: "reason=too-late" in server.log, what="a line about what is too late")
         case.check_recovery()
-        assert [reply.code for reply in ask_all(nas, others)] == [ACCEPT] * 100
+        assert [reply.code for reply in ask_all(nas, others)] == [ACCEPT] * 150
         assert "store-back" in server.log
         assert "Traceback" not in server.log
-    check_exact(site, tokens, accepts=101)
+    check_exact(site, tokens, accepts=151)
 
 
 def test_a_server_that_waits_for_a_locked_store_can_be_stopped(site: Site) -> None:

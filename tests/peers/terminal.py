@@ -4,6 +4,7 @@ import os
 import pty
 import re
 import select
+import signal
 import time
 from collections.abc import Sequence
 from types import TracebackType
@@ -15,6 +16,9 @@ class Terminal:
     def __init__(self, command: Sequence[str]) -> None:
         self._pid, self._screen = pty.fork()
         if self._pid == 0:
+            # Under nohup, or with & in a script, they are ignored; then nothing here would end when it is hung up on.
+            for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+                signal.signal(number, signal.SIG_DFL)
             os.execvp(command[0], list(command))
         self.shown = ""
         self._seen = 0
