@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from store.cli.key_file import read_key
 from store.cli.shared import actor, administer, json_option, load_config, opened, print_json, print_line, user_name
 from validation.decisions import Done, Fate, RowResult
 from validation.errors import BadInput
@@ -32,7 +33,7 @@ _SHOWN = 50  # refused rows that are listed; --json lists all
 @click.option("--format", "wanted", metavar="F", help="Instead of looking at the content.")
 @click.option("--dry-run", is_flag=True, help="Say what would happen, and change nothing.")
 @click.option("--skip-bad", is_flag=True, help="Import what can be, and list the rest.")
-@click.option("--key-file", type=click.Path(path_type=Path), help="Holds the key of an encrypted file, in hexadecimal.")
+@click.option("--key-file", type=click.Path(path_type=Path), help="Holds the key of an encrypted file.")
 @click.option("--password-stdin", is_flag=True, help="Read the password of an encrypted file from standard input.")
 @click.option("--user", "owner", metavar="NAME", default="", help="Whose they are, where the file does not say.")
 @click.option("--no-users", is_flag=True, help="Leave out whose they are; assign them later.")
@@ -103,12 +104,7 @@ def _read(file: Path, wanted: str | None, key_file: Path | None, password_stdin:
 
 
 def _key(file: Path | None) -> bytes | None:
-    if file is None:
-        return None
-    try:
-        return bytes.fromhex(file.read_text("ascii").strip())
-    except (OSError, ValueError):
-        raise BadInput(f"--key-file {file}: must hold the key in hexadecimal, and be readable") from None
+    return read_key(file) if file is not None else None
 
 
 def _password(from_stdin: bool) -> str | None:

@@ -16,6 +16,7 @@ from typing import Any
 
 import click
 
+from store.cli.key_file import read_key
 from store.cli.shared import (
     actor,
     administer,
@@ -142,7 +143,7 @@ def _is_number(text: str) -> bool:
 @click.argument("serials", nargs=-1)
 @click.option("--all", "every", is_flag=True, help="All tokens whose keys can leave.")
 @click.option("--password-stdin", is_flag=True, help="Encrypt with the password on standard input.")
-@click.option("--key-file", type=click.Path(path_type=Path), help="Encrypt with this key, in hexadecimal.")
+@click.option("--key-file", type=click.Path(path_type=Path), help="Encrypt with the key in this file.")
 @click.pass_context
 def export(
     ctx: click.Context,
@@ -171,10 +172,7 @@ def export(
 def _key(file: Path) -> bytes:
     from store.formats.pskc_writer import KEY_LENGTHS
 
-    try:
-        key = bytes.fromhex(file.read_text("ascii").strip())
-    except (OSError, ValueError):
-        raise BadInput(f"--key-file {file}: must hold the key in hexadecimal, and be readable") from None
+    key = read_key(file)
     if len(key) not in KEY_LENGTHS:
         raise BadInput(f"--key-file {file}: must hold {', '.join(map(str, KEY_LENGTHS))} octets, not {len(key)}")
     return key
