@@ -48,7 +48,7 @@ def boxful(
     no_users: bool = False,
 ) -> Boxful:
     """`stem` is the file's name without its ending; `owner` gets what the file gives to nobody. With `no_users` all is
-    nobody's."""
+    nobody's. Where a token says nothing of itself, its serial is made of these two: files of one name are many."""
     brought = origin or (Origin.SELF if contents.format in APPS else Origin.ADMIN)
     tokens: list[NewToken] = []
     notes: dict[str, tuple[str, ...]] = {}
@@ -56,7 +56,7 @@ def boxful(
     for item in contents.items:
         if not isinstance(item, Seed):
             continue
-        serial, said = _serial(item, stem, taken)
+        serial, said = _serial(item, (owner, stem), taken)
         taken.add(serial)
         new = _new(item, serial, brought, names, owner)
         tokens.append(replace(new, user="") if no_users else new)
@@ -94,13 +94,17 @@ def _new(seed: Seed, serial: str, origin: Origin, names: Spelling, owner: str) -
     return NewToken(seed.place, token, (names.canonical(user) or user) if user else "", seed.recovery_codes)
 
 
-def _serial(seed: Seed, stem: str, taken: set[str]) -> tuple[str, tuple[str, ...]]:
+def _serial(seed: Seed, around: tuple[str, ...], taken: set[str]) -> tuple[str, tuple[str, ...]]:
     if seed.serial:
         return seed.serial, ()
-    base = _plain(seed.public_id or "-".join(word for word in (seed.user, seed.label) if word) or stem)
+    base = _plain(seed.public_id or _joined(seed.user, seed.label) or _joined(*around))
     base = base[: MAX_SERIAL - 6]
     serial = next(name for name in (base, *(f"{base}-{n}" for n in range(2, 100_000))) if name not in taken)
     return serial, (f"serial {serial} was made, since the file gives none",)
+
+
+def _joined(*words: str) -> str:
+    return "-".join(word for word in words if word)
 
 
 def _plain(text: str) -> str:

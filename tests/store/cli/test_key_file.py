@@ -1,4 +1,4 @@
-"""`--key-file`: raw octets, hexadecimal or Base64, a last newline ignored; and no text ever holds a piece of the key."""
+"""`--key-file`: raw octets, hexadecimal or Base64, a last newline ignored."""
 
 import base64
 from pathlib import Path
