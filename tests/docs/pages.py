@@ -22,6 +22,9 @@ _BLOCK = re.compile(r"^```(\w*) ?([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL
 _VARIES = ((re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC"), "TIME"), (re.compile(r"TF-[A-Z2-9]{6}"), "SERIAL"))
 
 
+_PATH = re.compile(r"(?<![\w/.])/(run|home|etc)/")
+
+
 @dataclass(frozen=True)
 class Step:
     """One command, what the page shows of it, and whether it fails."""
@@ -63,13 +66,12 @@ def files(text: str) -> dict[str, str]:
 class Host(Site):
     """A host of a page: a store made by `twofold init`, and a folder that its paths lead into."""
 
-    def __init__(self, folder: Path, paths: tuple[str, ...] = ("/run/tokens",)) -> None:
+    def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.config_file = folder / "twofold.toml"
         self.here = folder / "here"
-        self._paths = paths
         self._bin = folder / "bin"
-        for each in (self.here, self._bin):
+        for each in (self.here, self._bin, *(folder / name for name in ("run", "home", "etc"))):
             each.mkdir(parents=True)
         self.stand_in("twofold", f'exec {shlex.join(TWOFOLD)} "$@"')
         self.stand_in("chown", ":")  # there is no user twofold
@@ -85,8 +87,7 @@ class Host(Site):
         return self.folder / path.lstrip("/")
 
     def type(self, command: str, fails: bool = False) -> str:
-        for path in self._paths:
-            command = command.replace(f"{path}", str(self.inside(path)))
+        command = _PATH.sub(f"{self.folder}/\\1/", command)
         if command.startswith("cd "):
             self.here = Path(command[3:])
         environment = os.environ | {
