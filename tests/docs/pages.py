@@ -2,8 +2,8 @@
 
 In a block ```console a line that begins with `# ` is typed by root, `> ` goes on with it, and what follows is shown.
 Other prompts are other hosts, where nothing is typed. A block whose first line says `refused` holds commands that fail.
-A block ```text NAME, ```csv NAME and so on is a file, which is there before anything is typed. In what is shown, `…`
-stands for any lines; times and made serials differ from run to run.
+A block ```text NAME, ```csv NAME and so on is a file, written where one is by then. In what is shown, `…` stands for
+any lines; times and made serials differ from run to run.
 """
 
 import os
@@ -26,6 +26,12 @@ _PATH = re.compile(r"(?<![\w/.])/(run|home|etc)/")
 
 
 @dataclass(frozen=True)
+class File:
+    name: str
+    content: str
+
+
+@dataclass(frozen=True)
 class Step:
     """One command, what the page shows of it, and whether it fails."""
 
@@ -43,12 +49,14 @@ def text_of(page: str, heading: str = "") -> str:
     return str(found)
 
 
-def steps(text: str) -> Iterator[Step]:
+def blocks(text: str) -> Iterator[File | list[Step]]:
+    """The files and the commands of a page, in its order."""
     for kind, said, block in _BLOCK.findall(text):
         if kind == "console":
-            for part in re.split(r"^(?=# )", block, flags=re.MULTILINE):
-                if part.startswith("# "):
-                    yield _step(part.splitlines(), said == "refused")
+            parts = re.split(r"^(?=# )", block, flags=re.MULTILINE)
+            yield [_step(part.splitlines(), said == "refused") for part in parts if part.startswith("# ")]
+        elif said:
+            yield File(said, block)
 
 
 def _step(lines: list[str], fails: bool) -> Step:
@@ -59,8 +67,12 @@ def _step(lines: list[str], fails: bool) -> Step:
     return Step("\n".join(typed), tuple(rest), fails)
 
 
+def steps(text: str) -> list[Step]:
+    return [step for block in blocks(text) if isinstance(block, list) for step in block]
+
+
 def files(text: str) -> dict[str, str]:
-    return {said: block for kind, said, block in _BLOCK.findall(text) if kind != "console" and said}
+    return {block.name: block.content for block in blocks(text) if isinstance(block, File)}
 
 
 class Host(Site):
@@ -110,15 +122,19 @@ class Host(Site):
 
     def follow(self, text: str, now: Callable[[str], str] = lambda command: command) -> list[str]:
         """Type what stands there, and compare. `now` puts in what changes with time, such as PINs."""
-        for name, content in files(text).items():
-            (self.here / name).write_text(content)
-        said = []
-        found = list(steps(text))
-        assert found
-        for step in found:
-            said.append(self.type(now(step.command), step.fails))
-            if step.shown:
-                assert same(step.shown, said[-1].splitlines()), (step.command, step.shown, said[-1])
+        assert steps(text)
+        said: list[str] = []
+        for block in blocks(text):
+            if isinstance(block, File):
+                (self.here / block.name).write_text(block.content)
+            else:
+                said += [self._do(step, now(step.command)) for step in block]
+        return said
+
+    def _do(self, step: Step, command: str) -> str:
+        said = self.type(command, step.fails)
+        if step.shown:
+            assert same(step.shown, said.splitlines()), (command, step.shown, said)
         return said
 
 

@@ -14,11 +14,10 @@ from pathlib import Path
 import pytest
 
 from store.formats.choosing import FORMATS
+from tests.docs.gateway import Gateway, gateway_of
 from tests.docs.pages import Host, files, same, steps, text_of
 from tests.peers.oathtool import oathtool
 from tests.site import Site
-from tests.wire import ACCEPT, REJECT, Nas
-from validation.model import Mode
 
 PAGE = "tokens.md"
 BOX = range(80010001, 80010501)
@@ -52,18 +51,6 @@ class Pins:
         return " ".join(["twofold token", verb, serial, *pins])
 
 
-class Gateway:
-    """A gateway that has checked the password, as PAM has: the PIN alone lets in."""
-
-    def __init__(self, nas: Nas) -> None:
-        self._nas = nas
-
-    def lets_in(self, user: str, pin: str) -> bool:
-        code = self._nas.login(user, pin).code
-        assert code in (ACCEPT, REJECT)
-        return code == ACCEPT
-
-
 @pytest.fixture
 def host(tmp_path: Path) -> Host:
     return Host(tmp_path)
@@ -71,10 +58,8 @@ def host(tmp_path: Path) -> Host:
 
 @pytest.fixture
 def gateway(host: Host) -> Iterator[Gateway]:
-    """Serves while the page is followed, as in life."""
-    host.add_client(mode=Mode.PASSCODE_ONLY)
-    with host.server("--listen", "127.0.0.1:0") as server, server.nas() as nas:
-        yield Gateway(nas)
+    with gateway_of(host) as gateway:
+        yield gateway
 
 
 def deliver(host: Host) -> None:
