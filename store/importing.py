@@ -46,9 +46,10 @@ def boxful(
     owner: str = "",
     origin: Origin | None = None,
     no_users: bool = False,
+    period: int | None = None,
 ) -> Boxful:
     """`stem` is the file's name without its ending; `owner` gets what the file gives to nobody. With `no_users` all is
-    nobody's."""
+    nobody's. `period` is the time step of tokens whose file does not say."""
     usual = Origin.SELF if contents.format in APPS else Origin.ADMIN
     tokens: list[NewToken] = []
     notes: dict[str, tuple[str, ...]] = {}
@@ -56,6 +57,8 @@ def boxful(
     for item in contents.items:
         if not isinstance(item, Seed):
             continue
+        if period is not None and item.period_assumed:
+            item = replace(item, period=period, notes=(*item.notes, f"but {period} s, as --period says"))
         serial, said = made.serial(item, item.user or ("" if no_users else owner))
         brought = origin or (Origin(item.origin) if item.origin else usual)
         new = _new(item, serial, brought, names, owner)

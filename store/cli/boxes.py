@@ -50,6 +50,7 @@ _SHOWN = 50  # refused rows that are listed; --json lists all
 @click.option("--user", "owner", metavar="NAME", default="", help="Whose they are, where the file does not say.")
 @click.option("--no-users", is_flag=True, help="Leave out whose they are; assign them later.")
 @click.option("--origin", type=click.Choice([str(o) for o in Origin]), help="self: their users may revoke them.")
+@click.option("--period", type=int, metavar="SECONDS", help="Time step of tokens whose file does not say.")
 @click.option("--allow-short-key", is_flag=True, help="Accept keys of 112 to 127 bits.")
 @json_option
 @click.pass_context
@@ -64,6 +65,7 @@ def import_(
     owner: str,
     no_users: bool,
     origin: str | None,
+    period: int | None,
     allow_short_key: bool,
     as_json: bool,
 ) -> int:
@@ -75,7 +77,8 @@ def import_(
     contents = _read(file, wanted, key_file, password_stdin)
     names = load_config(ctx).names
     brought = Origin(origin) if origin is not None else None
-    box = boxful(contents, file.stem.lstrip("."), names, user_name(ctx, owner) if owner else "", brought, no_users)
+    whose = user_name(ctx, owner) if owner else ""
+    box = boxful(contents, file.stem.lstrip("."), names, whose, brought, no_users, period)
     refuse_all = bool(box.bad) and not skip_bad
     command = ImportTokens(
         actor=actor(),

@@ -14,7 +14,8 @@ from pathlib import Path
 
 from validation.errors import BadInput
 
-KEY_LENGTHS = (16, 24, 32)  # octets
+KEY_LENGTHS = (16, 24, 32, 96)  # octets; the last is LinOTP's encKey, which holds three keys
+_URL_SAFE = bytes.maketrans(b"-_", b"+/")
 _MOST_KEY_OCTETS = 1024
 _PIECE = 1 << 20
 
@@ -59,29 +60,24 @@ def read_list(path: Path, most: int) -> bytes:
 
 
 def key_in(path: Path) -> bytes:
-    """The key of a --key-file: in hexadecimal, in Base64, or as it is; a final line end does not count."""
+    """The key of a --key-file: in hexadecimal, in Base64, or the octets as they are, without a final line end."""
     octets = read_file(path, _MOST_KEY_OCTETS)
-    text = octets.strip()
-    if re.fullmatch(rb"([0-9A-Fa-f]{2})+", text) and len(text) // 2 in KEY_LENGTHS:
-        return bytes.fromhex(text.decode("ascii"))
-    if len(octets) in KEY_LENGTHS and not _is_base64(text):
-        return octets
-    if (found := _from_base64(text)) is not None:
-        return found
-    bare = octets.removesuffix(b"\n").removesuffix(b"\r")
-    if len(bare) in KEY_LENGTHS:
-        return bare
-    lengths = ", ".join(map(str, KEY_LENGTHS))
-    raise BadInput(f"--key-file {path}: must hold a key of {lengths} octets, in hexadecimal, in Base64 or as it is")
+    found = _in_text(octets.strip())
+    if found is None:
+        bare = octets.removesuffix(b"\n").removesuffix(b"\r")
+        found = bare if len(octets) not in KEY_LENGTHS else octets
+    if not found:
+        raise BadInput(f"--key-file {path}: holds no key")
+    return found
 
 
-def _is_base64(text: bytes) -> bool:
-    return _from_base64(text) is not None
-
-
-def _from_base64(text: bytes) -> bytes | None:
+def _in_text(text: bytes) -> bytes | None:
+    """Only what gives a key of a usual length: octets may look like a text by accident."""
+    if re.fullmatch(rb"([0-9A-Fa-f]{2})+", text):
+        found = bytes.fromhex(text.decode("ascii"))
+        return found if len(found) in KEY_LENGTHS else None
     try:
-        found = base64.b64decode(text, validate=True)
+        found = base64.b64decode(text.translate(_URL_SAFE), validate=True)
     except binascii.Error:
         return None
     return found if len(found) in KEY_LENGTHS else None

@@ -42,6 +42,7 @@ class Seed:
     starts_at: float | None = None  # epoch seconds: not usable before
     expires_at: float | None = None  # not usable from then on
     recovery_codes: tuple[str, ...] = field(default=(), repr=False)  # unused ones that came with it
+    period_assumed: bool = False  # the file does not say which
     disabled: bool = False  # out of use for the time being
     origin: str = ""  # "self" or "admin"; "": the file does not say
     notes: tuple[str, ...] = ()  # what was taken for granted, and what could not be carried over
