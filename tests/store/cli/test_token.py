@@ -275,6 +275,8 @@ def test_list_and_show(twofold: Twofold, site: Site) -> None:
         "next_step": 0,
         "drift": 0,
         "window": "±1 step",
+        "starts_at": None,
+        "expires_at": None,
         "failures": 0,
         "created_at": "…",
         "last_used_at": None,

@@ -109,9 +109,7 @@ def test_records_of_safeword() -> None:
     assert (event.place, event.serial, event.kind, event.key) == ("line 2", "ETOKEN01", "hotp", KEY)
     assert (event.digits, event.algorithm, event.label, event.notes) == (8, "sha1", "eToken-PASS-ES", ())
     assert (time.serial, time.kind, time.period, time.algorithm) == ("ETOKEN02", "totp", 60, "sha256")
-    assert time.notes == (
-        "some of these tokens count time from 2000 and not 1970; test one before handing them out",
-    )
+    assert time.notes == ("some of these tokens count time from 2000 and not 1970; test one before handing them out",)
 
 
 @pytest.mark.parametrize(
@@ -133,7 +131,9 @@ def test_a_bad_record_is_named_by_line(data: str, field: str) -> None:
 
 
 @given(
-    rows=st.lists(st.tuples(st.integers(0, 10**9), st.binary(min_size=1, max_size=64), st.integers(0, 2**62)), min_size=1)
+    rows=st.lists(
+        st.tuples(st.integers(0, 10**9), st.binary(min_size=1, max_size=64), st.integers(0, 2**62)), min_size=1
+    )
 )
 def test_what_is_written_is_read_back(rows: list[tuple[int, bytes, int]]) -> None:
     text = xml(*(token(f"{serial:010}", key.hex(), str(factor)) for serial, key, factor in rows))
