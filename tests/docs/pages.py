@@ -117,7 +117,7 @@ class Host(Site):
             text=True,
             timeout=120,
         )
-        assert (done.returncode != 0) is fails, (command, done.returncode, done.stdout)
+        assert (done.returncode != 0) is fails, (command, done.returncode, done.stdout[:2000])
         return done.stdout
 
     def follow(self, text: str, now: Callable[[str], str] = lambda command: command) -> list[str]:
@@ -134,7 +134,7 @@ class Host(Site):
     def _do(self, step: Step, command: str) -> str:
         said = self.type(command, step.fails)
         if step.shown:
-            assert same(step.shown, said.splitlines()), (command, step.shown, said)
+            assert same(step.shown, said.splitlines()), (command, step.shown, said[:2000])
         return said
 
 

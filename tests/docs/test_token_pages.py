@@ -84,7 +84,8 @@ def test_a_box_of_500_from_the_file_to_logins(host: Host, gateway: Gateway) -> N
     assert not gateway.lets_in("carol", fresh)
     assert not gateway.lets_in("bob", shows("80010002", time.time()))
     assert gateway.lets_in("bob", shows("80010003", time.time()))
-    assert not gateway.lets_in("alice", shows("80010004", time.time())), "a token of nobody"
+    assert gateway.lets_in("dave", shows("80010005", time.time())), "assigned from a list"
+    assert not gateway.lets_in("alice", shows("80010006", time.time())), "a token of nobody"
     assert not [key for key in map(key_of, map(str, BOX)) if key.hex() in "".join(said)]
 
 
@@ -116,6 +117,8 @@ def row(serial: str = "9001", seed: str = GOOD, kind: str = "totp", user: str = 
 # What brings each message about: the beginning of the message, the file (None: there is none), and options.
 TROUBLE: dict[str, tuple[str | bytes | None, tuple[str, ...]]] = {
     "cannot be read: No such": (None, ()),
+    "is a directory": ("./", ()),
+    "is no regular file": ("/dev/null", ()),
     "the file is empty": ("", ()),
     "the file is a PDF": (b"%PDF-1.7", ()),
     "the file is a ZIP": (b"PK\x03\x04", ()),
@@ -180,7 +183,7 @@ def test_every_message_of_the_table_is_one_that_people_meet(trouble: Site, messa
     content, options = found[0]
     file = trouble.folder / "trouble.csv"
     file.unlink(missing_ok=True)
-    if isinstance(content, str) and content.endswith(".pskc"):
+    if isinstance(content, str) and content.endswith((".pskc", "/", "/null")):
         file = trouble.folder / content
     elif content is not None:
         file.write_bytes(content if isinstance(content, bytes) else content.encode())
