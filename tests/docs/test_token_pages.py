@@ -4,7 +4,9 @@ Stood in for: a folder for `/run`, and `chown`, since there is no user twofold. 
 the token would show now.
 """
 
+import csv
 import hashlib
+import io
 import re
 import time
 from collections.abc import Iterator
@@ -16,8 +18,9 @@ import pytest
 from store.formats.choosing import FORMATS
 from tests.docs.gateway import Gateway, gateway_of
 from tests.docs.pages import Host, files, same, steps, text_of
+from tests.flows.crowd import wrong_pins
 from tests.peers.oathtool import oathtool
-from tests.site import Site
+from tests.site import Site, pin
 
 PAGE = "tokens.md"
 BOX = range(80010001, 80010501)
@@ -197,6 +200,49 @@ def test_every_message_of_the_table_is_one_that_people_meet(trouble: Site, messa
 def test_no_case_is_left_over() -> None:
     cases = [begins for message in messages() for begins in TROUBLE if message.startswith(begins)]
     assert sorted(cases) == sorted(TROUBLE)
+
+
+# --- what the page and the decisions promise
+
+
+@pytest.mark.statement("C-035")
+def test_a_report_for_a_spreadsheet_runs_nothing(trouble: Site) -> None:
+    file = trouble.folder / "formulas.csv"
+    labels = ["=cmd()", "+1", "-1+1", "@SUM(A1)"]
+    rows = [f"F{n},{hashlib.sha1(label.encode()).hexdigest()},totp,{label}\n" for n, label in enumerate(labels)]
+    file.write_text("serial,seed,type,label\n" + "".join(rows))
+    assert trouble.command("token", "import", str(file)).returncode == 0
+    report = csv.DictReader(io.StringIO(trouble.command("token", "report", "--csv").stdout))
+    assert [row["label"] for row in report if row["serial"].startswith("F")] == [f"'{label}" for label in labels]
+
+
+def test_keys_leave_in_files_for_their_owner_alone(trouble: Site) -> None:
+    trouble.add_user("reader")
+    for name, command in {
+        "out.pskc": ("token", "export", "{}", "x1", "--key-file", str(trouble.folder / "right.key")),
+        "sheet.html": ("token", "enroll", "reader", "--sheet", "{}"),
+    }.items():
+        file = trouble.folder / name
+        typed = [word.format(file) for word in command]
+        assert trouble.command(*typed).returncode == 0
+        assert file.stat().st_mode & 0o777 == 0o600
+        kept = file.read_bytes()
+        assert trouble.command(*typed).returncode == 2, "never over a file that is there"
+        assert file.read_bytes() == kept
+    assert b"78" * 19 not in (trouble.folder / "out.pskc").read_bytes().lower()
+
+
+def test_a_test_uses_nothing_up_and_wrong_ones_make_its_owner_wait(trouble: Site) -> None:
+    trouble.add_user("tested")
+    token = trouble.enroll("tested")
+    before = trouble.token_row(token.serial)
+    for _ in range(3):
+        assert "right. It was not used up." in trouble.command("token", "test", token.serial, pin(token)).stdout
+    assert trouble.token_row(token.serial) == before
+    wrong = wrong_pins(token, 6)
+    said = [trouble.command("token", "test", token.serial, wrong[n]) for n in range(6)]
+    assert all(done.returncode == 1 for done in said)
+    assert "tested is waiting after failures" in said[-1].stderr
 
 
 # --- the follower itself
