@@ -1,4 +1,4 @@
-"""`twofold token enroll --sheet`: a page that a scanner reads, in the administrator's words, and nobody else's to read."""
+"""`twofold token enroll --sheet`: a page that a scanner reads, in the administrator's words, for one pair of eyes."""
 
 import os
 import re
@@ -31,13 +31,11 @@ def made(twofold: Twofold, path: Path, *options: str) -> dict[str, str]:
 
 def modules(page: str) -> list[list[bool]]:
     """The light modules of the code: segno draws runs of dark ones as strokes of one unit, row by row."""
-    found = re.search(
-        r'<svg[^>]*viewBox="0 0 (\d+) (\d+)"[^>]*><path([^>]*)/>', page[page.rindex('class="segno"') - 300 :]
-    )
+    found = re.search(r'viewBox="0 0 (\d+) \d+" class="segno"><path([^>]*)/>', page)
     assert found is not None, page[:2000]
     side = int(found[1])
     light = [[True] * side for _ in range(side)]
-    strokes = re.search(r' d="([^"]*)"', found[3])
+    strokes = re.search(r' d="([^"]*)"', found[2])
     assert strokes is not None
     x, y = 0.0, 0.0
     for word, first, second in _STROKE.findall(strokes[1]):
