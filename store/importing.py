@@ -111,7 +111,8 @@ class _Serials:
         if seed.serial:
             self._taken.add(seed.serial)
             return seed.serial, ()
-        base = _plain(seed.public_id or _joined(seed.user, seed.label) or _joined(user, self._stem))
+        label = seed.label or ("" if seed.user else self._stem)
+        base = _plain(seed.public_id or _joined(user, label))
         serial = self._free(base[: MAX_SERIAL - 6])
         self._taken.add(serial)
         return serial, (f"serial {serial} was made, since the file gives none",)

@@ -89,7 +89,8 @@ def import_(
     )
     done = _carried_out(ctx, command, dry_run or refuse_all)
     rows = list(box.results(done.rows))
-    summary = Summary.of(contents, box, rows, changed=not (dry_run or refuse_all or done.refused), dry_run=dry_run)
+    changed = not (dry_run or refuse_all or done.refused)
+    summary = Summary(contents, box, rows, changed)
     if as_json:
         print_json(summary.document())
     else:
@@ -138,25 +139,17 @@ def _carried_out(ctx: click.Context, command: ImportTokens, rehearse: bool) -> D
 class Summary:
     """What is printed of an import, as lines or as a document."""
 
-    def __init__(
-        self, contents: "Contents", box: "Boxful", rows: list[RowResult], changed: bool, dry_run: bool
-    ) -> None:
+    def __init__(self, contents: "Contents", box: "Boxful", rows: list[RowResult], changed: bool) -> None:
         self._contents = contents
         self._box = box
         self._rows = rows
-        self._changed = changed
-        self._dry_run = dry_run
         self._counts = Counter(row.fate for row in rows)
-
-    @classmethod
-    def of(cls, contents: "Contents", box: "Boxful", rows: list[RowResult], changed: bool, dry_run: bool) -> "Summary":
-        return cls(contents, box, rows, changed, dry_run)
+        nothing_could_be = self._counts[Fate.REFUSED] and not self._counts[Fate.READY]
+        self._changed = changed and not nothing_could_be
 
     def status(self) -> int:
         """0 if something was imported, or would be, or all of it is here already; 1 if rows stand in the way."""
-        if self._counts[Fate.REFUSED] and not (self._changed and self._counts[Fate.READY]):
-            return 1
-        return 0
+        return 1 if self._counts[Fate.REFUSED] and not self._changed else 0
 
     def document(self) -> dict[str, Any]:
         return {
