@@ -9,7 +9,7 @@ import logging
 import os
 from concurrent.futures import ThreadPoolExecutor
 
-from argon2 import PasswordHasher
+from argon2 import PasswordHasher, Type, extract_parameters
 from argon2.exceptions import InvalidHashError, VerificationError, VerifyMismatchError
 
 from validation.decisions import Look
@@ -19,6 +19,8 @@ from validation.requests import FirstFactor, FirstFactorResult
 _log = logging.getLogger("twofold.first_factor")
 
 # OWASP Password Storage: argon2id with m=19 MiB, t=2, p=1; about 22 ms.
+_MOST_MEMORY, _MOST_TIME, _MOST_LANES = 256 * 1024, 16, 16  # KiB, passes, lanes of a hash from elsewhere
+_LEAST_OCTETS = 16
 _HASHER = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
 
 
@@ -27,6 +29,16 @@ def hash_password(password: str) -> str:
     if not password:
         raise BadInput("password: must not be empty")
     return _HASHER.hash(password)
+
+
+def is_hash(text: str) -> bool:
+    """An argon2id hash that a login can be checked against without taking the host's memory or time."""
+    try:
+        found = extract_parameters(text)
+    except (InvalidHashError, ValueError):
+        return False
+    cheap = found.memory_cost <= _MOST_MEMORY and found.time_cost <= _MOST_TIME and found.parallelism <= _MOST_LANES
+    return found.type is Type.ID and cheap and found.hash_len >= _LEAST_OCTETS
 
 
 class LocalPasswords:

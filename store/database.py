@@ -8,7 +8,7 @@ every broken expectation a Conflict; both undo the transaction. A commit that fa
 import contextlib
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -206,9 +206,11 @@ class Database:
         self.chain = chain
         self._reader = SnapshotReader(keys.sealer, keys.fingerprint)
         self._sealed_ahead: dict[Place, bytes] = {}
+        self.watch_sealing: Callable[[Iterable[Token]], Iterable[Token]] = iter  # for who shows how far it is
 
     def seal_ahead(self, tokens: Iterable[Token]) -> None:
-        self._sealed_ahead = {place_of(token): rows.sealed_key(token, self.keys.sealer) for token in tokens}
+        watched = self.watch_sealing(tokens)
+        self._sealed_ahead = {place_of(token): rows.sealed_key(token, self.keys.sealer) for token in watched}
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:

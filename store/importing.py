@@ -1,8 +1,8 @@
 """From what a token file holds to what the engine is asked to import.
 
 Rules: pure. A token without a serial gets one made from the file's own facts, always the same for the same file, so
-that a second import finds it unchanged; that it was made is said. Who brought a token follows from the format: what
-comes from people's own apps stays theirs to revoke, what comes in a box is the administrator's.
+that a second import finds it unchanged; that it was made is said. Who brought a token follows from the format, where
+the file does not say: what comes from people's own apps stays theirs to revoke, what comes in a box is the admin's.
 """
 
 import re
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from store.formats.reading import BadRow, Contents, Seed, Skipped
 from validation.decisions import Fate, RowResult
 from validation.messages import printable
-from validation.model import Origin, Token
+from validation.model import Origin, Token, TokenState
 from validation.names import Spelling
 from validation.policy import MAX_LABEL, MAX_SERIAL
 from validation.requests import NewToken
@@ -46,18 +46,21 @@ def boxful(
     owner: str = "",
     origin: Origin | None = None,
     no_users: bool = False,
+    period: int | None = None,
 ) -> Boxful:
     """`stem` is the file's name without its ending; `owner` gets what the file gives to nobody. With `no_users` all is
-    nobody's."""
-    brought = origin or (Origin.SELF if contents.format in APPS else Origin.ADMIN)
+    nobody's. `period` is the time step of tokens whose file does not say."""
+    usual = Origin.SELF if contents.format in APPS else Origin.ADMIN
     tokens: list[NewToken] = []
     notes: dict[str, tuple[str, ...]] = {}
-    taken: set[str] = set()
+    made = _Serials(stem)
     for item in contents.items:
         if not isinstance(item, Seed):
             continue
-        serial, said = _serial(item, stem, taken)
-        taken.add(serial)
+        if period is not None and item.period_assumed:
+            item = replace(item, period=period, notes=(*item.notes, f"but {period} s, as --period says"))
+        serial, said = made.serial(item, item.user or ("" if no_users else owner))
+        brought = origin or (Origin(item.origin) if item.origin else usual)
         new = _new(item, serial, brought, names, owner)
         tokens.append(replace(new, user="") if no_users else new)
         if item.notes or said:
@@ -85,6 +88,7 @@ def _new(seed: Seed, serial: str, origin: Origin, names: Spelling, owner: str) -
         algorithm=seed.algorithm,
         moving_factor=seed.moving_factor,
         drift=seed.drift,
+        state=TokenState.DISABLED if seed.disabled else TokenState.ACTIVE,
         public_id=seed.public_id,
         look_ahead=seed.look_ahead,
         starts_at=seed.starts_at,
@@ -94,13 +98,38 @@ def _new(seed: Seed, serial: str, origin: Origin, names: Spelling, owner: str) -
     return NewToken(seed.place, token, (names.canonical(user) or user) if user else "", seed.recovery_codes)
 
 
-def _serial(seed: Seed, stem: str, taken: set[str]) -> tuple[str, tuple[str, ...]]:
-    if seed.serial:
-        return seed.serial, ()
-    base = _plain(seed.public_id or "-".join(word for word in (seed.user, seed.label) if word) or stem)
-    base = base[: MAX_SERIAL - 6]
-    serial = next(name for name in (base, *(f"{base}-{n}" for n in range(2, 100_000))) if name not in taken)
-    return serial, (f"serial {serial} was made, since the file gives none",)
+class _Serials:
+    """Makes serials for tokens without one, each only once in a file."""
+
+    def __init__(self, stem: str) -> None:
+        self._stem = stem
+        self._taken: set[str] = set()
+        self._last: dict[str, int] = {}  # number by beginning: a file may hold many of one beginning
+
+    def serial(self, seed: Seed, user: str) -> tuple[str, tuple[str, ...]]:
+        """The serial, and what is to be said of it."""
+        if seed.serial:
+            self._taken.add(seed.serial)
+            return seed.serial, ()
+        label = seed.label or ("" if seed.user else self._stem)
+        base = _plain(seed.public_id or _joined(user, label))
+        serial = self._free(base[: MAX_SERIAL - 6])
+        self._taken.add(serial)
+        return serial, (f"serial {serial} was made, since the file gives none",)
+
+    def _free(self, base: str) -> str:
+        if base not in self._taken:
+            return base
+        number = self._last.get(base, 1) + 1
+        while f"{base}-{number}" in self._taken:
+            number += 1
+        self._last[base] = number
+        return f"{base}-{number}"
+
+
+def _joined(*words: str) -> str:
+    """A file that says nothing of its token is told from others of its name by whose it is."""
+    return "-".join(word for word in words if word)
 
 
 def _plain(text: str) -> str:

@@ -50,7 +50,9 @@ def open_challenges(connection: Connection, user_id: int, now: float) -> int:
     return int(connection.execute(select(func.count()).select_from(challenges).where(here)).scalar_one())
 
 
-def token_rows(connection: Connection, user: str | None = None, serial: str | None = None) -> list[Row]:
+def token_rows(
+    connection: Connection, user: str | None = None, serial: str | None = None, unassigned: bool = False
+) -> list[Row]:
     """A token that is nobody's has None for its user."""
     owned = tokens.outerjoin(users, users.c.id == tokens.c.user_id)
     statement = select(*_TOKEN_COLUMNS, users.c.name.label("user")).select_from(owned)
@@ -58,6 +60,8 @@ def token_rows(connection: Connection, user: str | None = None, serial: str | No
         statement = statement.where(users.c.name == user)
     if serial is not None:
         statement = statement.where(tokens.c.serial == serial)
+    if unassigned:
+        statement = statement.where(tokens.c.user_id.is_(None))
     return [dict(row) for row in connection.execute(statement.order_by(users.c.name, tokens.c.id)).mappings()]
 
 

@@ -75,6 +75,11 @@ _registrations_of = (
     )
     .group_by(tokens.c.user_id)
 )
+_sheets_of = select(tokens.c.user_id).where(
+    tokens.c.user_id.in_(bindparam("wanted", expanding=True)),
+    tokens.c.state != TokenState.REVOKED,
+    tokens.c.kind == "recovery_code",
+)
 _AT_ONCE = 5000
 
 _NOBODY = -1  # an id that the store gives to no user
@@ -211,8 +216,10 @@ class _Batch:
         named = self._many(_users_by_name, wanted.users)
         owners = {token.user_id for token in tokens_.values() if token.user_id is not None}
         users_ = [rows.user_from(row) for row in (*named, *self._many(_users_by_id, owners))]
-        counts = dict(self._many_rows(_registrations_of, [user.id for user in users_]))
-        return Holdings(tokens_, known, {user.name: user for user in users_}, counts)
+        ids = [user.id for user in users_]
+        counts = dict(self._many_rows(_registrations_of, ids))
+        sheets = frozenset(row["user_id"] for row in self._many(_sheets_of, ids))
+        return Holdings(tokens_, known, {user.name: user for user in users_}, counts, sheets)
 
     def _held(self, row: Any, whole: bool) -> Token:
         """Raises Damaged if the seal of a token that is to be moved does not open."""

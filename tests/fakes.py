@@ -179,7 +179,12 @@ def _holdings(rows: _Rows, wanted: Wanted) -> Holdings:
     mine = {user.id: [t for t in rows.tokens.values() if t.user_id == user.id] for user in users.values()}
     counts = {owner: sum(is_registration(token) for token in tokens) for owner, tokens in mine.items()}
     known = {key: rows.known_keys[key] for key in wanted.keys if key in rows.known_keys}
-    return Holdings(found, known, users, {owner: count for owner, count in counts.items() if count})
+    sheets = frozenset(
+        owner
+        for owner, tokens in mine.items()
+        if any(t.kind == "recovery_code" and t.state is not TokenState.REVOKED for t in tokens)
+    )
+    return Holdings(found, known, users, {owner: count for owner, count in counts.items() if count}, sheets)
 
 
 class _Transaction:

@@ -272,6 +272,7 @@ class Holdings:
     keys: dict[bytes, str] = field(default_factory=dict, repr=False)  # serial by key, for every key ever known
     users: dict[str, User] = field(default_factory=dict)
     registrations: dict[int, int] = field(default_factory=dict)  # how many a user has, by his id
+    sheets: frozenset[int] = frozenset()  # ids of users who have recovery codes
 
 
 @dataclass(frozen=True, slots=True)

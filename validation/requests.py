@@ -304,7 +304,12 @@ class NewToken:
     place: str
     token: Token
     user: str = ""  # "": nobody's yet
-    recovery_codes: tuple[str, ...] = field(default=(), repr=False)
+    recovery_codes: tuple[str, ...] = field(default=(), repr=False)  # unused ones of eight digits
+
+    @property
+    def sheet_serial(self) -> str:
+        """What the sheet of its recovery codes is called."""
+        return f"{self.token.serial[:57]}-codes"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -319,10 +324,14 @@ class ImportTokens(Command):
     @property
     def wanted(self) -> Wanted:
         return Wanted(
-            serials=tuple({new.token.serial for new in self.tokens}),
+            serials=tuple({serial for new in self.tokens for serial in _serials_of(new)}),
             keys=tuple({canonical_key(new.token.key, new.token.algorithm) for new in self.tokens}),
             users=tuple({new.user for new in self.tokens if new.user}),
         )
+
+
+def _serials_of(new: NewToken) -> tuple[str, ...]:
+    return (new.token.serial, new.sheet_serial) if new.recovery_codes else (new.token.serial,)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -356,6 +365,7 @@ class NewUser:
     name: str
     first_factor: FirstFactorKind = FirstFactorKind.LOCAL
     groups: tuple[str, ...] = ()
+    password_hash: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -380,6 +390,28 @@ class AssignTokens(Command):
     @property
     def wanted(self) -> Wanted:
         return Wanted(serials=self.serials, users=(self.user,) if self.user is not None else ())
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """One line of a list of tokens and who gets them."""
+
+    place: str
+    serial: str
+    user: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AssignList(Command):
+    """Give tokens out of the drawer, each to its user. All of them, or none."""
+
+    pairs: tuple[Pair, ...]
+
+    @property
+    def wanted(self) -> Wanted:
+        return Wanted(
+            serials=tuple({pair.serial for pair in self.pairs}), users=tuple({pair.user for pair in self.pairs})
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

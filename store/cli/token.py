@@ -244,23 +244,40 @@ def _or_say_what_is_left(what: str, path: Path, serial: str) -> Iterator[None]:
 
 @token.command("list")
 @click.option("--user", "name", metavar="NAME", help="Only this user's.")
+@click.option("--unassigned", is_flag=True, help="Only those that are nobody's.")
 @json_option
 @click.pass_context
-def list_(ctx: click.Context, name: str | None, as_json: bool) -> None:
+def list_(ctx: click.Context, name: str | None, unassigned: bool, as_json: bool) -> None:
     """Tokens, revoked ones included."""
     from store import listings
 
+    if name is not None and unassigned:
+        raise click.UsageError("--user and --unassigned exclude each other")
     name = user_name(ctx, name) if name is not None else None
     with reading(ctx) as connection:
         if name is not None and not listings.user_rows(connection, name):
             raise Refused(f"there is no user {name!r}; twofold user list shows all")
-        found = listings.token_rows(connection, user=name)
+        found = listings.token_rows(connection, user=name, unassigned=unassigned)
     if as_json:
         print_json([_document(row) for row in found])
         return
-    columns = ("serial", "user", "kind", "state", "origin", "last used", "label")
-    names = ("serial", "user", "kind", "state", "origin")
-    print_table(columns, ((*(r[n] for n in names), local_time(r["last_used_at"]), r["label"]) for r in found))
+    columns = {
+        **{name: [row[name] for row in found] for name in ("serial", "user", "kind", "state", "origin")},
+        "last used": [local_time(row["last_used_at"]) for row in found],
+        **_where_set(found),
+        "label": [row["label"] for row in found],
+    }
+    print_table(tuple(columns), zip(*columns.values(), strict=True))
+
+
+def _where_set(found: list[dict[str, Any]]) -> dict[str, list[str]]:
+    """Columns that only some have a value for: drift, beginning and end of use."""
+    columns = {
+        "drift": [f"{row['drift']:+}" if row["drift"] else "-" for row in found],
+        "starts": [local_time(at) if (at := row["starts_at"]) is not None else "-" for row in found],
+        "expires": [local_time(at) if (at := row["expires_at"]) is not None else "-" for row in found],
+    }
+    return {name: values for name, values in columns.items() if set(values) - {"-"}}
 
 
 @token.command()

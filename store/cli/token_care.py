@@ -9,13 +9,15 @@ import io
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import click
 
+from store.cli.files import key_in
+from store.cli.progress import counted
 from store.cli.shared import (
     actor,
     administer,
@@ -32,12 +34,14 @@ from store.cli.shared import (
 from store.formats.reading import Seed
 from validation.decisions import Done
 from validation.errors import BadInput, Refused
-from validation.model import Token
+from validation.model import Token, TokenState
 from validation.requests import ExportTokens, TryPasscode, typed_alone
 
 _SOON = 30 * 86_400.0  # seconds
 _DRIFTING = 3  # steps
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_FACTS = ("serial", "user", "kind", "state", "origin", "label", "drift", "failures")
+_TIMES = ("created_at", "last_used_at", "starts_at", "expires_at")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # full-width ones, too
 
 
 @click.command("test")
@@ -108,26 +112,24 @@ def _times(row: dict[str, Any]) -> tuple[str, str]:
 
 
 def _facts(row: dict[str, Any]) -> dict[str, Any]:
-    facts = {name: row[name] for name in ("serial", "user", "kind", "state", "origin", "label", "drift", "failures")}
-    times = ("created_at", "last_used_at", "starts_at", "expires_at")
-    return facts | {name: iso_time(row[name]) for name in times}
+    return {name: row[name] for name in _FACTS} | {name: iso_time(row[name]) for name in _TIMES}
 
 
 def _table(found: list[tuple[dict[str, Any], list[str]]]) -> str:
     """RFC 4180, with CRLF. What a spreadsheet would run is made a text by a quote in front (C-035)."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\r\n")
-    for number, (row, words) in enumerate(found):
+    writer.writerow([*_FACTS, *_TIMES, "attention"])
+    for row, words in found:
         facts = _facts(row) | {"attention": ", ".join(words)}
-        if not number:
-            writer.writerow(facts)
         writer.writerow([_harmless(value) for value in facts.values()])
     return out.getvalue()
 
 
 def _harmless(value: object) -> str:
     text = "" if value is None else str(value)
-    return f"'{text}" if text.startswith(_FORMULA) and not _is_number(text) else text
+    begins = text.lstrip(" ").startswith(_FORMULA)  # some look behind blanks
+    return f"'{text}" if begins and not _is_number(text) else text
 
 
 def _is_number(text: str) -> bool:
@@ -142,7 +144,7 @@ def _is_number(text: str) -> bool:
 @click.argument("serials", nargs=-1)
 @click.option("--all", "every", is_flag=True, help="All tokens whose keys can leave.")
 @click.option("--password-stdin", is_flag=True, help="Encrypt with the password on standard input.")
-@click.option("--key-file", type=click.Path(path_type=Path), help="Encrypt with this key, in hexadecimal.")
+@click.option("--key-file", type=click.Path(path_type=Path), help="Encrypt with the key in this file.")
 @click.pass_context
 def export(
     ctx: click.Context,
@@ -157,7 +159,7 @@ def export(
         raise click.UsageError("name serials, or give --all")
     if (password_stdin and key_file is not None) or not (password_stdin or key_file is not None or sys.stdin.isatty()):
         raise click.UsageError("say how to encrypt: --password-stdin or --key-file FILE")
-    key = _key(key_file) if key_file is not None else None
+    key = key_in(key_file) if key_file is not None else None
     password = read_secret("Password for the file") if key is None else ""
     chosen = tuple(_all_serials(ctx)) if every else serials
     if not chosen:
@@ -166,18 +168,6 @@ def export(
         done = administer(ctx, ExportTokens(actor=actor(), serials=chosen))
         _write(descriptor, _encrypted(done, key, password))
     print_line(f"{len(done.serials)} tokens in {file} (mode 0600). Keep it until it was read, then delete it.")
-
-
-def _key(file: Path) -> bytes:
-    from store.formats.pskc_writer import KEY_LENGTHS
-
-    try:
-        key = bytes.fromhex(file.read_text("ascii").strip())
-    except (OSError, ValueError):
-        raise BadInput(f"--key-file {file}: must hold the key in hexadecimal, and be readable") from None
-    if len(key) not in KEY_LENGTHS:
-        raise BadInput(f"--key-file {file}: must hold {', '.join(map(str, KEY_LENGTHS))} octets, not {len(key)}")
-    return key
 
 
 def _all_serials(ctx: click.Context) -> Iterator[str]:
@@ -207,21 +197,23 @@ def _new_file(path: Path) -> Iterator[int]:
         os.close(descriptor)
 
 
-def _write(descriptor: int, octets: bytes) -> None:
-    left = memoryview(octets)
+def _write(descriptor: int, pieces: Iterable[bytes]) -> None:
     try:
-        while left:
-            left = left[os.write(descriptor, left) :]
+        for piece in pieces:
+            left = memoryview(piece)
+            while left:
+                left = left[os.write(descriptor, left) :]
         os.fsync(descriptor)
     except OSError as error:
         raise BadInput(f"the file cannot be written: {error.strerror}") from None
 
 
-def _encrypted(done: Done, key: bytes | None, password: str) -> bytes:
+def _encrypted(done: Done, key: bytes | None, password: str) -> Iterator[bytes]:
     from store.formats import pskc_writer
 
     seeds = [_seed(token, owner) for token, owner in zip(done.tokens, done.owners, strict=True)]
-    return pskc_writer.with_key(seeds, key) if key is not None else pskc_writer.with_password(seeds, password)
+    lock = pskc_writer.key_lock(key) if key is not None else pskc_writer.password_lock(password)
+    return pskc_writer.pieces(lock, seeds, counted("Writing", len(seeds)))
 
 
 def _seed(token: Token, owner: str) -> Seed:
@@ -241,4 +233,6 @@ def _seed(token: Token, owner: str) -> Seed:
         label=token.label,
         starts_at=token.starts_at,
         expires_at=token.expires_at,
+        disabled=token.state is TokenState.DISABLED,
+        origin=str(token.origin),
     )

@@ -1,7 +1,8 @@
 """`twofold user import`: users by the list, from a CSV file with a header.
 
-Rules: only `name` is mandatory; `first_factor` and `groups` may stand beside it, groups with blanks or commas between
-them. All users of the file are added, or none. Passwords are not read from such files.
+Rules: only `name` is mandatory; `first_factor`, `groups` (semicolons, commas or blanks between them) and
+`password_hash` may stand beside it. All users of the file are added, or none. A hash is an argon2id one that does not
+cost more than a login may; passwords themselves are not read from such files, and a hash is never printed.
 """
 
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from store.cli.files import read_file
 from store.cli.shared import actor, administer, json_option, load_config, print_json, print_line
 from validation.decisions import Fate
 from validation.errors import BadInput
@@ -16,7 +18,7 @@ from validation.model import FirstFactorKind
 from validation.names import Spelling
 from validation.requests import ImportUsers, NewUser
 
-_COLUMNS = ("name", "first_factor", "groups")
+_COLUMNS = ("name", "first_factor", "groups", "password_hash")
 _MOST_OCTETS = 16 * 1024 * 1024
 
 
@@ -57,13 +59,11 @@ def _users(file: Path, names: Spelling) -> Iterator[NewUser]:
     """Raises BadInput that begins with the file's name."""
     from store.formats.lines import rows_of
 
+    octets = read_file(file, _MOST_OCTETS)
     try:
-        octets = file.read_bytes()
-    except OSError as error:
-        raise BadInput(f"{file}: cannot be read: {error.strerror}") from None
-    if len(octets) > _MOST_OCTETS:
-        raise BadInput(f"{file}: more than {_MOST_OCTETS >> 20} MiB; split it")
-    rows = rows_of(octets)
+        rows = iter(list(rows_of(octets)))
+    except BadInput as error:
+        raise BadInput(f"{file}: {error}") from None
     header = next(rows, None)
     columns = [name.strip().lower() for name in header.fields] if header is not None else []
     if "name" not in columns or len(set(columns)) != len(columns):
@@ -77,9 +77,14 @@ def _users(file: Path, names: Spelling) -> Iterator[NewUser]:
 
 
 def _user(fields: dict[str, str], place: str, names: Spelling, file: Path) -> NewUser:
+    from first_factor.local import is_hash
+
     kind = fields.get("first_factor") or FirstFactorKind.LOCAL
     if kind not in list(FirstFactorKind):
         raise BadInput(f"{file}: {place}: first_factor: choose one of {', '.join(FirstFactorKind)}")
     name = fields["name"]
     groups = tuple(dict.fromkeys(fields.get("groups", "").replace(",", " ").replace(";", " ").split()))
-    return NewUser(place, names.canonical(name) or name, FirstFactorKind(kind), groups)
+    password_hash = fields.get("password_hash") or None
+    if password_hash is not None and not is_hash(password_hash):
+        raise BadInput(f"{file}: {place}: password_hash: must be an argon2id hash of a usual cost ($argon2id$v=19$...)")
+    return NewUser(place, names.canonical(name) or name, FirstFactorKind(kind), groups, password_hash)

@@ -14,7 +14,7 @@ from store.formats.oath_csv import OathCsv
 from store.formats.otpauth_list import OtpauthList
 from store.formats.privacyidea import PrivacyIdea
 from store.formats.pskc import Pskc
-from store.formats.reading import MOST_OCTETS, Format, named
+from store.formats.reading import MOST_OF_ANY, Format, named
 from store.formats.safenet import SafeNet
 from store.formats.users_oath import UsersOath
 from store.formats.yubico_csv import YubicoCsv
@@ -58,8 +58,8 @@ def choose(octets: bytes, file_name: str, wanted: str | None = None) -> Format:
         if chosen is None:
             raise BadInput(f"--format: there is no such format; {_names()}")
         return chosen
-    if len(octets) > MOST_OCTETS:
-        raise BadInput(f"the file has more than {MOST_OCTETS >> 20} MiB; split it")
+    if len(octets) > MOST_OF_ANY:  # a format may stop earlier
+        raise BadInput(f"the file has more than {MOST_OF_ANY >> 20} MiB; split it")
     if found := _fitting(octets, file_name):
         return found
     raise BadInput(f"the file is {_what(octets)}; if it is a token file, name its format with --format: {_names()}")
@@ -74,8 +74,10 @@ def _fitting(octets: bytes, file_name: str) -> Format | None:
 
 def _head(octets: bytes) -> bytes:
     """Whole lines from the beginning of a long file: enough to tell its format, without reading it ten times."""
-    end = octets.rfind(b"\n", 0, _HEAD_OCTETS) if len(octets) > _HEAD_OCTETS else -1
-    return octets if end < 0 else octets[: end + 1]
+    if len(octets) <= _HEAD_OCTETS:
+        return octets
+    end = octets.rfind(b"\n", 0, _HEAD_OCTETS)
+    return octets[: end + 1 if end >= 0 else _HEAD_OCTETS]
 
 
 def _names() -> str:

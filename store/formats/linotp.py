@@ -115,6 +115,7 @@ def _seed(entry: Entry, kind: str, keys: tuple[bytes, ...]) -> Seed:
         moving_factor=fields.counter(entry.get("linotpcount") or "0", "LinOtpCount"),
         drift=round(shift / step) if kind == "totp" else 0,
         label=_text(entry, "linotptokendesc"),
+        disabled=entry.get("linotpisactive").lower() in _NO,
         notes=_notes(entry, info),
     )
 
@@ -141,7 +142,7 @@ def _notes(entry: Entry, info: dict[str, str]) -> tuple[str, ...]:
     if _text(entry, "linotpuserid"):
         notes.append("it is assigned there, to an id of a directory; assign it here with twofold token assign")
     if entry.get("linotpisactive").lower() in _NO:
-        notes.append("the token was disabled there; disable it here too, with twofold token disable")
+        notes.append("the token was disabled there, and is disabled here")
     if any(info.get(name) for name in ("validity_period_start", "validity_period_end")):
         notes.append("its period of validity is not carried over")
     return tuple(notes)

@@ -68,6 +68,7 @@ def _seed(entry: Entry, kind: str, encoding: Encoding) -> Seed:
         serial=serial,
         digits=fields.digits(entry.get("digits") or "6"),
         period=step,
+        period_assumed=_no_step(entry, kind),
         algorithm=algorithm,
         moving_factor=start,
         user=entry.get("user"),
@@ -101,10 +102,14 @@ def _moving(entry: Entry, kind: str) -> tuple[int, int, tuple[str, ...]]:
     return int(_USUAL_STEP), start, (f"a HOTP token has no time step: {start} was read as its next counter",)
 
 
+def _no_step(entry: Entry, kind: str) -> bool:
+    return kind == "totp" and not (entry.get("step") or entry.get("moving"))
+
+
 def _taken(entry: Entry, kind: str) -> tuple[str, ...]:
     taken = [] if entry.get("type") else ["hotp"]
     if not entry.get("digits"):
         taken.append("6 digits")
-    if kind == "totp" and not (entry.get("step") or entry.get("moving")):
+    if _no_step(entry, kind):
         taken.append("a time step of 30 s")
     return (f"the file does not say, so: {', '.join(taken)}",) if taken else ()

@@ -141,6 +141,7 @@ def _seed(entry: Entry, kind: str, encoding: Encoding) -> Seed:
         label=_known(entry, "description"),
         starts_at=_moment(entry, "validity_period_start"),
         expires_at=_moment(entry, "validity_period_end"),
+        disabled=entry.get("active").lower() in _NO,
         notes=(*_state(entry, kind), *drift_notes, *notes, *((encoding.note,) if encoding.note else ())),
     )
 
@@ -177,7 +178,7 @@ def _state(entry: Entry, kind: str) -> tuple[str, ...]:
         what = "its counter starts at 0" if kind == "hotp" else "the last used step is not known"
         notes.append(f"the file has no counters, so {what}: export as pi or yaml to refuse codes used before")
     if entry.get("active").lower() in _NO:
-        notes.append("the token was disabled there; disable it here too, with twofold token disable")
+        notes.append("the token was disabled there, and is disabled here")
     return tuple(notes)
 
 

@@ -9,9 +9,10 @@ private id, which is of no use without the AES key. What PSKC has no element for
 import base64
 import json
 import secrets
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from itertools import islice
+from typing import TYPE_CHECKING, TypeAlias
 from xml.etree.ElementTree import Element, register_namespace
 
 from store.formats.pskc import extension, users
@@ -31,10 +32,23 @@ _PROFILES = {
     "totp": "urn:ietf:params:xml:ns:keyprov:pskc:totp",
     "yubico_otp": "http://www.yubico.com/#yubikey-aes",
 }
+_AT_ONCE = 500  # keys
+_OPENING = b"<pskc:KeyPackage>"
+_CLOSING = b"</pskc:KeyContainer>\n"
+Watch: TypeAlias = Callable[[Iterable[Seed]], Iterable[Seed]]
 _LAST = datetime(9999, 12, 31, tzinfo=UTC).timestamp()
 
 
 def with_password(seeds: Iterable[Seed], password: str, iterations: int = ITERATIONS) -> bytes:
+    return b"".join(pieces(password_lock(password, iterations), list(seeds)))
+
+
+def with_key(seeds: Iterable[Seed], key: bytes, key_name: str = "Pre-shared-key") -> bytes:
+    return b"".join(pieces(key_lock(key, key_name), list(seeds)))
+
+
+def password_lock(password: str, iterations: int = ITERATIONS) -> "PSKC":
+    """An empty container that is encrypted with a password."""
     if not password:
         raise BadInput("the password is empty")
     container = _container()
@@ -46,15 +60,16 @@ def with_password(seeds: Iterable[Seed], password: str, iterations: int = ITERAT
         prf="hmac-sha256",
         key_name="password",
     )
-    return _written(container, list(seeds))
+    return container
 
 
-def with_key(seeds: Iterable[Seed], key: bytes, key_name: str = "Pre-shared-key") -> bytes:
+def key_lock(key: bytes, key_name: str = "Pre-shared-key") -> "PSKC":
+    """An empty container that is encrypted with a key."""
     if len(key) not in KEY_LENGTHS:
         raise BadInput(f"the key has {len(key)} octets; 16, 24 or 32 are needed")
     container = _container()
     container.encryption.setup_preshared_key(key=key, algorithm=f"aes{len(key) * 8}-cbc", key_name=key_name)
-    return _written(container, list(seeds))
+    return container
 
 
 def _container() -> "PSKC":
@@ -65,12 +80,32 @@ def _container() -> "PSKC":
     return container
 
 
-def _written(container: "PSKC", seeds: list[Seed]) -> bytes:
+def pieces(container: "PSKC", seeds: Sequence[Seed], watch: Watch = iter) -> Iterator[bytes]:
+    """The file, a few keys at a time, so that memory does not hold all of it. `watch` sees each seed go by. All of
+    `seeds` are checked before the first piece comes."""
+    _check(seeds)
+    return _written(container, watch(seeds))
+
+
+def _written(container: "PSKC", seeds: Iterable[Seed]) -> Iterator[bytes]:
+    """Each few keys make a document of their own with the same head, of which the keys are taken."""
+    rest = iter(seeds)
+    first = True
+    while chunk := list(islice(rest, _AT_ONCE)):
+        head, opening, keys = _document(container, chunk).partition(_OPENING)
+        if first:
+            yield _with_our_namespace(head)
+        first = False
+        yield opening + keys.removesuffix(_CLOSING)
+    yield _CLOSING
+
+
+def _document(container: "PSKC", seeds: list[Seed]) -> bytes:
     from pskc.serialiser import PSKCSerialiser
     from pskc.xml import tostring
 
     register_namespace("twofold", extension.NAMESPACE)
-    _check(seeds)
+    container.devices.clear()
     for seed in seeds:
         _add(container, seed)
     document: Element = PSKCSerialiser.serialise_document(container)
@@ -80,6 +115,13 @@ def _written(container: "PSKC", seeds: list[Seed]) -> bytes:
         _extend(container, seed, key)
     octets: bytes = tostring(document)
     return octets
+
+
+def _with_our_namespace(head: bytes) -> bytes:
+    """Declared even if the first keys need it not, for those that follow."""
+    declared = f'xmlns:twofold="{extension.NAMESPACE}"'.encode()
+    root = b"<pskc:KeyContainer "
+    return head if declared in head else head.replace(root, root + declared + b" ", 1)
 
 
 _NAMESPACE = "urn:ietf:params:xml:ns:keyprov:pskc"
@@ -92,7 +134,7 @@ def _mend_prf(document: Element) -> None:
         prf.text = None
 
 
-def _check(seeds: list[Seed]) -> None:
+def _check(seeds: Sequence[Seed]) -> None:
     """What could not be read back equal. Raises BadInput."""
     if not seeds:
         raise BadInput("there is no token to write")
@@ -176,6 +218,10 @@ def _attributes(seed: Seed) -> dict[str, str]:
         found["movingFactor"] = str(seed.moving_factor)
     if seed.look_ahead is not None:
         found["lookAhead"] = str(seed.look_ahead)
+    if seed.disabled:
+        found["state"] = "disabled"
+    if seed.origin:
+        found["origin"] = seed.origin
     if seed.label != seed.label.strip():
         found["label"] = seed.label
     if seed.user and not users.is_plain(seed.user):

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
-MOST_OCTETS = 64 * 1024 * 1024  # of one file
+MOST_OCTETS = 64 * 1024 * 1024  # of one text file; PSKC takes more
+MOST_OF_ANY = 256 * 1024 * 1024
 HASHES_BY_KEY = {
     20: "sha1",
     32: "sha256",
@@ -41,6 +42,9 @@ class Seed:
     starts_at: float | None = None  # epoch seconds: not usable before
     expires_at: float | None = None  # not usable from then on
     recovery_codes: tuple[str, ...] = field(default=(), repr=False)  # unused ones that came with it
+    period_assumed: bool = False  # the file does not say which
+    disabled: bool = False  # out of use for the time being
+    origin: str = ""  # "self" or "admin"; "": the file does not say
     notes: tuple[str, ...] = ()  # what was taken for granted, and what could not be carried over
 
 

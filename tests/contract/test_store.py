@@ -201,6 +201,51 @@ def test_what_a_command_about_many_tokens_sees(store: Store, alice: User, bob: U
     assert box.serial == "BOX-1"
 
 
+def test_holdings_say_who_has_recovery_codes(store: Store, alice: User, bob: User) -> None:
+    apply(store, InsertToken(Token(0, "SHEET", alice.id, "recovery_code", b"s" * 336, NOW, Origin.ADMIN)))
+    assert sheets(store) == {alice.id}
+    (sheet,) = [token for token in see(store, user="alice").tokens if token.serial == "SHEET"]
+    apply(store, SetTokenState(sheet.id, TokenState.DISABLED, RevokeReason.OTHER, NOW))
+    assert sheets(store) == {alice.id}
+    apply(store, SetTokenState(sheet.id, TokenState.REVOKED, RevokeReason.OTHER, NOW))
+    assert sheets(store) == set()
+
+
+def sheets(store: Store) -> set[int]:
+    (seen,) = store.look([Wanted(users=("alice", "bob"))])
+    return set(seen.holdings.sheets)
+
+
+def test_holdings_count_active_registrations_alone(store: Store, alice: User, token: Token) -> None:
+    apply(store, InsertToken(Token(0, "SHEET", alice.id, "recovery_code", b"s" * 336, NOW, Origin.ADMIN)))
+    (seen,) = store.look([Wanted(users=("alice",))])
+    assert seen.holdings.registrations == {alice.id: 1}
+    apply(store, SetTokenState(token.id, TokenState.DISABLED, RevokeReason.OTHER, NOW))
+    (seen,) = store.look([Wanted(users=("alice",))])
+    assert seen.holdings.registrations == {}
+
+
+def test_what_was_sealed_ahead_is_what_is_inserted_and_serves_its_own_place_alone(store: Store, alice: User) -> None:
+    """Whatever is done ahead, a token that is inserted then comes back with its own key, and another one, too."""
+    ahead = Token(0, "BOX-1", None, "hotp", b"a" * 20, NOW, Origin.ADMIN)
+    store.seal_ahead([ahead])
+    apply(store, InsertToken(replace(ahead, key=b"b" * 20)), InsertToken(replace(ahead, serial="BOX-2")))
+    assert (held(store, "BOX-1").key, held(store, "BOX-2").key) == (b"b" * 20, b"a" * 20)
+    given = replace(ahead, serial="BOX-3", user_id=alice.id, key=b"c" * 20)
+    store.seal_ahead([given])
+    apply(store, InsertToken(given))
+    assert held(store, "BOX-3").key == b"c" * 20
+
+
+def test_what_was_sealed_ahead_and_not_used_is_forgotten(store: Store) -> None:
+    ahead = Token(0, "BOX-1", None, "hotp", b"a" * 20, NOW, Origin.ADMIN)
+    store.seal_ahead([ahead])
+    with store.transaction():
+        pass
+    apply(store, InsertToken(ahead))
+    assert held(store, "BOX-1").key == b"a" * 20
+
+
 # --- users
 
 

@@ -11,6 +11,7 @@ import sys
 HEADERS = "/usr/include/security"
 
 PACKAGE_OF = {
+    "awk": "mawk",
     "bash": "bash",
     "cc": "gcc",
     "chpasswd": "passwd",
@@ -18,6 +19,7 @@ PACKAGE_OF = {
     "fido2-cred": "fido2-tools",
     "fido2-token": "fido2-tools",
     "gcc": "gcc",
+    "google-authenticator": "libpam-google-authenticator",
     "ip": "iproute2",
     "login": "login",
     "make": "make",
@@ -31,6 +33,7 @@ PACKAGE_OF = {
     "setpriv": "util-linux",
     "setsid": "util-linux",
     "sftp": "openssh-client",
+    "sqlite3": "sqlite3",
     "ssh": "openssh-client",
     "ssh-keygen": "openssh-client",
     "sshd": "openssh-server",

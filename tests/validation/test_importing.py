@@ -9,7 +9,14 @@ from tests.validation.engine import ACTOR, CONSOLE, SSH, Engine
 from validation.decisions import Accept, Challenge, Done, Fate, Reason, Reject
 from validation.errors import Refused
 from validation.model import Origin, RevokeReason, Token, TokenState
-from validation.requests import AssignTokens, ImportTokens, NewToken, RevokeToken, RevokeUserTokens
+from validation.requests import (
+    AssignTokens,
+    ImportTokens,
+    IssueRecovery,
+    NewToken,
+    RevokeToken,
+    RevokeUserTokens,
+)
 
 
 def row(number: int, user: str = "", **facts: object) -> NewToken:
@@ -233,3 +240,105 @@ def test_when_it_has_run_out_nobody_pairs_a_phone_in_its_place(engine: Engine) -
     engine.gate.administer(RevokeUserTokens(actor=ACTOR, user="bob", reason=RevokeReason.LOST))
     assert isinstance(engine.log_in("bob", client=CONSOLE), Challenge)
     assert SSH
+
+
+# --- recovery codes from elsewhere
+
+CODES = ("12345678", "87654321", "00000001")
+
+
+def with_codes(number: int, user: str, codes: tuple[str, ...] = CODES) -> NewToken:
+    return replace(row(number, user), recovery_codes=codes)
+
+
+def test_codes_come_along_as_a_sheet_of_the_owner_and_work_once(engine: Engine) -> None:
+    engine.add_user("bob")
+    done = load(engine, with_codes(1, "bob"))
+    assert done.rows[0].text == "3 recovery codes come along, as BOX-1-codes; of 8 digits each, they are weak"
+    sheet = engine.token("BOX-1-codes")
+    assert (sheet.kind, sheet.digits, sheet.origin, sheet.label) == (
+        "recovery_code",
+        8,
+        Origin.ADMIN,
+        "weak: codes of 8 digits, imported",
+    )
+    assert not [code for code in CODES if code.encode() in sheet.key]
+    for code in CODES:
+        assert isinstance(engine.log_in("bob", code), Accept)
+        assert not isinstance(engine.log_in("bob", code), Accept)
+    assert engine.token("BOX-1").moving_factor == 5
+    assert [told.notice for told in engine.notices.told][:2] == ["recovery_issued", "enrolled"]
+
+
+@pytest.mark.statement("O-045")
+def test_a_wrong_code_of_eight_digits_costs_as_many_guesses_as_codes_are_left(engine: Engine) -> None:
+    engine.add_user("bob")
+    load(engine, with_codes(1, "bob"))
+    engine.log_in("bob", "11111111")
+    assert sum(engine.see(user="bob").guesses.values()) == 3
+    assert isinstance(engine.log_in("bob", CODES[1]), Accept)
+    engine.log_in("bob", "22222222")
+    assert sum(engine.see(user="bob").guesses.values()) == 3 + 2
+
+
+def test_a_user_keeps_the_sheet_that_he_has(engine: Engine, serial: str) -> None:
+    engine.add_user("bob")
+    issued = engine.gate.administer(IssueRecovery(actor=ACTOR, name="alice"))
+    done = load(engine, with_codes(1, "alice"), with_codes(2, "bob"), with_codes(3, "bob"), with_codes(4, ""))
+    assert [one.text for one in done.rows] == [
+        "3 recovery codes not carried over: alice has a sheet of them already",
+        "3 recovery codes come along, as BOX-2-codes; of 8 digits each, they are weak",
+        "3 recovery codes not carried over: bob has a sheet of them already",
+        "3 recovery codes not carried over: the token is nobody's, and such codes are a user's",
+    ]
+    assert isinstance(engine.log_in("alice", issued.shown_once[0].replace("-", "")), Accept)
+    assert not isinstance(engine.log_in("alice", CODES[0]), Accept)
+    assert {t.serial for t in engine.store._rows.tokens.values() if t.kind == "recovery_code"} == {
+        issued.serials[0],
+        "BOX-2-codes",
+    }
+
+
+def test_a_second_import_makes_no_second_sheet(engine: Engine) -> None:
+    engine.add_user("bob")
+    load(engine, with_codes(1, "bob"))
+    assert isinstance(engine.log_in("bob", CODES[0]), Accept)
+    assert fates(load(engine, with_codes(1, "bob"))) == [("line 1", Fate.UNCHANGED)]
+    assert not isinstance(engine.log_in("bob", CODES[0]), Accept)
+    engine.gate.administer(RevokeToken(actor=ACTOR, serial="BOX-1-codes"))
+    load(engine, with_codes(1, "bob"))
+    assert engine.token("BOX-1-codes").state is TokenState.REVOKED
+
+
+@pytest.mark.parametrize(
+    ("codes", "why"),
+    [
+        (("1234567",), "recovery codes: each must have 8 digits"),
+        (("１２３４５６７８",), "recovery codes: each must have 8 digits"),  # noqa: RUF001 - full-width digits
+        (tuple(f"{n:08}" for n in range(33)), "recovery codes: 33; at most 32 of one token"),
+    ],
+)
+def test_codes_of_another_form_refuse_their_row_without_being_shown(
+    engine: Engine, codes: tuple[str, ...], why: str
+) -> None:
+    engine.add_user("bob")
+    done = load(engine, with_codes(1, "bob", codes))
+    assert (done.rows[0].fate, done.rows[0].text) == (Fate.REFUSED, why)
+    assert codes[0] not in repr(done)
+
+
+def test_a_sheet_takes_no_serial_that_is_there_or_in_the_file(engine: Engine) -> None:
+    engine.add_user("bob")
+    stands = load(engine, with_codes(1, "bob"), row(2, serial="BOX-1-codes"))
+    assert stands.rows[1].text == "serial BOX-1-codes stands twice in the file, first at line 1"
+    before = load(engine, row(2, serial="BOX-1-codes"), with_codes(1, "bob"))
+    assert before.rows[1].text == "serial BOX-1-codes, which its recovery codes would get, stands in the file as well"
+    load(engine, row(2, serial="BOX-1-codes"))
+    there = load(engine, with_codes(1, "bob"))
+    assert there.rows[0].text == "serial BOX-1-codes, which its recovery codes would get, is here already"
+
+
+def test_a_token_that_was_disabled_there_is_disabled_here(engine: Engine) -> None:
+    engine.add_user("bob")
+    load(engine, row(1, "bob", state=TokenState.DISABLED))
+    assert not isinstance(engine.log_in("bob", engine.pin("BOX-1")), Accept)

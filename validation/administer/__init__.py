@@ -15,6 +15,7 @@ from validation.model import Moment, Snapshot
 from validation.requests import (
     AddClient,
     AddUser,
+    AssignList,
     AssignTokens,
     ChangeUserState,
     Command,
@@ -63,6 +64,7 @@ _HANDLERS: dict[type[Command], Callable[[Snapshot, Any, Moment], Outcome]] = {
     EnrollToken: tokens.enroll_token,
     ImportTokens: importing.import_tokens,
     AssignTokens: assigning.assign_tokens,
+    AssignList: assigning.assign_list,
     TryPasscode: testing.try_passcode,
     ExportTokens: testing.export_tokens,
     ImportUsers: user_list.import_users,

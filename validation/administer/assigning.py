@@ -4,15 +4,16 @@ Rules: only a token that is nobody's can be given, and what a user brought himse
 Taking one back ends open logins, like a revocation; the token itself stays good, for somebody else.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 
 from validation.administer.rows import Outcome, audit_row, settings_of
 from validation.administer.tokens import final
 from validation.changes import AssignToken, Change, EndLoginsOf, MarkRegistered
-from validation.decisions import Done
+from validation.decisions import Done, Fate, RowResult
 from validation.errors import Refused
 from validation.model import Moment, Origin, Snapshot, Token, TokenState, User
-from validation.requests import AssignTokens
+from validation.requests import AssignList, AssignTokens, Command, Pair
 from validation.tokens.registry import kind_of
 
 
@@ -43,7 +44,7 @@ def _check_room(snapshot: Snapshot, user: User, tokens: list[Token]) -> None:
         raise Refused(f"{user.name} would have more than {most} registrations; revoke one, or raise max_registrations")
 
 
-def _given(command: AssignTokens, user: User, tokens: list[Token], moment: Moment) -> Iterator[Change]:
+def _given(command: Command, user: User, tokens: list[Token], moment: Moment) -> Iterator[Change]:
     for token in tokens:
         if token.user_id is not None:
             raise Refused(f"token {token.serial} has an owner; twofold token unassign {token.serial} takes it back")
@@ -66,3 +67,46 @@ def _taken_back(snapshot: Snapshot, command: AssignTokens, tokens: list[Token], 
         yield audit_row(
             command, moment, "token-unassign", owners.get(token.user_id, ""), serial=token.serial, notice="revoked"
         )
+
+
+def assign_list(snapshot: Snapshot, command: AssignList, moment: Moment) -> Outcome:
+    """Each line is judged, so that all that stands in the way is said at once. A token that its user has already is
+    unchanged, so that a list can be carried out again."""
+    given = Counter[str]()
+    places: dict[str, str] = {}
+    rows = tuple(_judged(snapshot, pair, places, given) for pair in command.pairs)
+    refused = sum(row.fate is Fate.REFUSED for row in rows)
+    if refused:
+        return Done(rows=rows, refused=f"nothing was assigned, since {refused} of {len(rows)} lines are refused"), ()
+    changes: list[Change] = []
+    for pair, row in zip(command.pairs, rows, strict=True):
+        if row.fate is Fate.READY:
+            holdings = snapshot.holdings
+            changes += _given(command, holdings.users[pair.user], [holdings.tokens[pair.serial]], moment)
+    return Done(rows=rows), tuple(changes)
+
+
+def _judged(snapshot: Snapshot, pair: Pair, places: dict[str, str], given: Counter[str]) -> RowResult:
+    try:
+        fate = _fate(snapshot, pair, places, given)
+    except Refused as error:
+        return RowResult(pair.place, pair.serial, Fate.REFUSED, str(error))
+    return RowResult(pair.place, pair.serial, fate)
+
+
+def _fate(snapshot: Snapshot, pair: Pair, places: dict[str, str], given: Counter[str]) -> Fate:
+    if pair.serial in places:
+        raise Refused(f"token {pair.serial} stands twice in the list, first at {places[pair.serial]}")
+    places[pair.serial] = pair.place
+    token, user = _named(snapshot, pair.serial), snapshot.holdings.users.get(pair.user)
+    if user is None:
+        raise Refused(f"there is no user {pair.user!r}; twofold user list shows all")
+    if token.user_id == user.id:
+        return Fate.UNCHANGED
+    if token.user_id is not None:
+        raise Refused(f"token {token.serial} has an owner; twofold token unassign {token.serial} takes it back")
+    given[user.name] += kind_of(token.kind).is_registration
+    most = settings_of(snapshot, user).max_registrations
+    if snapshot.holdings.registrations.get(user.id, 0) + given[user.name] > most:
+        raise Refused(f"{user.name} would have more than {most} registrations; revoke one, or raise max_registrations")
+    return Fate.READY

@@ -5,7 +5,7 @@ must not take somebody's groups away.
 """
 
 from validation.administer.rows import Outcome, audit_row
-from validation.administer.users import check_groups, new_version
+from validation.administer.users import check_groups, check_password, new_version
 from validation.changes import Change, InsertUser
 from validation.decisions import Done, Fate, RowResult
 from validation.errors import BadInput
@@ -32,6 +32,7 @@ def _judged(snapshot: Snapshot, new: NewUser, places: dict[str, str]) -> RowResu
     try:
         check_name("user", new.name)
         check_groups(new.groups)
+        check_password(new.first_factor, new.password_hash)
     except BadInput as error:
         return RowResult(new.place, new.name, Fate.REFUSED, str(error))
     if new.name in places:
@@ -50,12 +51,14 @@ def _judged(snapshot: Snapshot, new: NewUser, places: dict[str, str]) -> RowResu
 def _user(new: NewUser, moment: Moment) -> User:
     """A local user without a password cannot log in before he is given one."""
     elsewhere = new.first_factor is not FirstFactorKind.LOCAL
+    checked = elsewhere or new.password_hash is not None
     return User(
         id=0,
         name=new.name,
         created_at=moment.now,
         first_factor=new.first_factor,
         groups=new.groups,
-        password_version=new_version(0, moment) if elsewhere else 0,
+        password_hash=new.password_hash,
+        password_version=new_version(0, moment) if checked else 0,
         pairing_since=moment.now,
     )

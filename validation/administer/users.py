@@ -40,7 +40,7 @@ def add_user(snapshot: Snapshot, command: AddUser, moment: Moment) -> Outcome:
         raise Refused(f"user {command.name!r} exists already; change it with: twofold user set {command.name}")
     check_name("user", command.name)
     check_groups(command.groups)
-    _check_password(command.first_factor, command.password_hash)
+    check_password(command.first_factor, command.password_hash)
     has_password = command.password_hash is not None or command.first_factor is not FirstFactorKind.LOCAL
     user = User(
         id=0,
@@ -58,7 +58,7 @@ def add_user(snapshot: Snapshot, command: AddUser, moment: Moment) -> Outcome:
 def set_user(snapshot: Snapshot, command: SetUser, moment: Moment) -> Outcome:
     user = known_user(snapshot, command.name)
     changed: list[str] = []
-    _check_password(command.first_factor or user.first_factor, command.password_hash)
+    check_password(command.first_factor or user.first_factor, command.password_hash)
     if command.first_factor is not None:
         user = _checked_at(user, command.first_factor, moment)
         changed.append("first-factor")
@@ -85,7 +85,7 @@ def _checked_at(user: User, kind: FirstFactorKind, moment: Moment) -> User:
     return replace(user, first_factor=kind, password_version=new_version(user.password_version, moment))
 
 
-def _check_password(kind: FirstFactorKind, password_hash: str | None) -> None:
+def check_password(kind: FirstFactorKind, password_hash: str | None) -> None:
     if password_hash is not None and kind is not FirstFactorKind.LOCAL:
         raise BadInput(f"a password given here would never be looked at: first factor {kind} is kept elsewhere")
 

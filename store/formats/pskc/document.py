@@ -15,10 +15,11 @@ from xml.etree.ElementTree import Element, ParseError, iterparse
 from xml.parsers import expat
 from xml.parsers.expat import errors
 
+from store.formats.reading import MOST_OF_ANY
 from validation.errors import BadInput
 from validation.messages import printable
 
-MOST_OCTETS = 256 * 1024 * 1024  # PSKC takes a thousand for a key; memory holds a few of them at a time
+MOST_OCTETS = MOST_OF_ANY  # PSKC takes a thousand for a key; memory holds a few of them at a time
 MOST_DEPTH = 32
 MOST_ELEMENTS = 10_000_000
 MOST_TAG_CHARACTERS = 64 * 1024  # of all attributes of an element, or of a comment

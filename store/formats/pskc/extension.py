@@ -12,6 +12,7 @@ from xml.etree.ElementTree import Element
 
 from store.formats.pskc.fields import FieldError, base64_octets, number
 from store.formats.reading import Seed
+from validation.messages import printable
 
 if TYPE_CHECKING:
     from store.formats.pskc.opening import Opener
@@ -45,7 +46,17 @@ def added(seed: Seed, key: Element, opener: "Opener") -> Seed:
         moving_factor=max(seed.moving_factor, factor or 0),
         look_ahead=look_ahead,
         recovery_codes=_codes(found.find(CODES), opener),
+        disabled=_one_of(found, "state", ("", "disabled")) == "disabled",
+        origin=_one_of(found, "origin", ("", "self", "admin")),
     )
+
+
+def _one_of(element: Element, name: str, known: tuple[str, ...]) -> str:
+    """A word that is not known could mean that the token must not be used, so it is not passed over."""
+    found = element.get(name, "")
+    if found not in known:
+        raise FieldError(f"Extensions/{name}", f"{printable(found, 40)} is not known; {', '.join(known[1:])} are")
+    return found
 
 
 def _number(element: Element, name: str) -> int | None:

@@ -208,7 +208,8 @@ def _hotp(key: "Key", values: _Values, notes: list[str]) -> dict[str, object]:
 def _totp(key: "Key", values: _Values, notes: list[str]) -> dict[str, object]:
     digits, algorithm = _digits(key, notes), _hash(key)
     period = values.number("time_interval", "TimeInterval", 1, 2**31)
-    if period is None:
+    assumed = period is None
+    if assumed:
         notes.append("period 30 s, because the file does not say")
     period = period or 30
     seen = values.number("time_offset", "Time", 0, _LAST_SECOND // period) or 0
@@ -223,6 +224,7 @@ def _totp(key: "Key", values: _Values, notes: list[str]) -> dict[str, object]:
         "digits": digits,
         "algorithm": algorithm,
         "period": period,
+        "period_assumed": assumed,
         "moving_factor": seen + 1 if seen else 0,
         "drift": drift,
     }

@@ -102,6 +102,35 @@ def test_a_wrong_code_costs_one_guess() -> None:
     assert compare("A" * 16) == Comparison(against=range(1))
 
 
+FOREIGN = replace(SHEET, digits=8, key=sheet_key(moment().new_salt, ("12345678", "00000000")))
+
+
+def test_a_sheet_from_elsewhere_has_codes_of_eight_digits() -> None:
+    assert (KIND.lengths(FOREIGN), KIND.lengths(SHEET)) == ((8,), (16,))
+    assert (recovery_code.count(FOREIGN), recovery_code.left(replace(FOREIGN, moving_factor=1))) == (2, 1)
+    assert KIND.compare(FOREIGN, "00000000", NOW, WINDOW) == Comparison(Match(2, 0), against=range(2))
+    assert KIND.compare(FOREIGN, "99999999", NOW, WINDOW) == Comparison(against=range(2))
+    used = replace(FOREIGN, moving_factor=1)
+    assert KIND.compare(used, "12345678", NOW, WINDOW) == Comparison(used=True, against=range(1))
+    for typed in ("1234567", "123456789", "\u0661" * 8, "", CODES[0]):
+        assert KIND.compare(FOREIGN, typed, NOW, WINDOW) == NOTHING
+    assert compare("12345678") == NOTHING
+
+
+@pytest.mark.parametrize(
+    ("digits", "octets", "possible"),
+    [(6, 16 + 320, True), (6, 16 + 288, False), (8, 16 + 32, True), (8, 16 + 32 * 32, True), (8, 16 + 32 * 33, False),
+     (8, 16, False), (8, 16 + 33, False), (7, 16 + 32, False), (6, 0, False)],
+)  # fmt: skip
+def test_how_many_codes_a_sheet_can_have(digits: int, octets: int, possible: bool) -> None:
+    sheet = replace(SHEET, digits=digits, key=bytes(octets))
+    if possible:
+        KIND.check(sheet)
+        return
+    with pytest.raises(BadInput):
+        KIND.check(sheet)
+
+
 def test_a_sheet_is_made_by_its_own_command_alone(engine: Engine, alice: str) -> None:
     for key in (None, b"k" * 20, SHEET.key):
         with pytest.raises(BadInput, match="recovery"):
