@@ -9,12 +9,14 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
-from store.formats.reading import BadRow, Contents, Seed, Skipped
+from store.formats.keys import looks_like_key
+from store.formats.reading import BadRow, Contents, Item, Seed, Skipped
 from validation.decisions import Fate, RowResult
+from validation.errors import BadInput
 from validation.messages import printable
 from validation.model import Origin, Token, TokenState
 from validation.names import Spelling
-from validation.policy import MAX_LABEL, MAX_SERIAL
+from validation.policy import MAX_LABEL, MAX_SERIAL, check_label
 from validation.requests import NewToken
 
 APPS = frozenset({"google-authenticator", "otpauth"})  # formats of what people paired themselves
@@ -54,7 +56,8 @@ def boxful(
     tokens: list[NewToken] = []
     notes: dict[str, tuple[str, ...]] = {}
     made = _Serials(stem)
-    for item in contents.items:
+    items = tuple(map(_told_apart, contents.items))
+    for item in items:
         if not isinstance(item, Seed):
             continue
         if period is not None and item.period_assumed:
@@ -68,10 +71,17 @@ def boxful(
     return Boxful(
         tuple(tokens),
         notes,
-        tuple(item for item in contents.items if isinstance(item, BadRow)),
-        tuple(item for item in contents.items if isinstance(item, Skipped)),
-        tuple(item.place for item in contents.items),
+        tuple(item for item in items if isinstance(item, BadRow)),
+        tuple(item for item in items if isinstance(item, Skipped)),
+        tuple(item.place for item in items),
     )
+
+
+def _told_apart(item: Item) -> Item:
+    """Where key and serial changed places, the key would be printed wherever a serial is."""
+    if isinstance(item, Seed) and looks_like_key(item.serial) and len(item.serial) * 5 > len(item.key) * 8:
+        return BadRow(item.place, "serial", "this looks like a key, and longer than the key itself; are they swapped?")
+    return item
 
 
 def _new(seed: Seed, serial: str, origin: Origin, names: Spelling, owner: str) -> NewToken:
@@ -82,7 +92,7 @@ def _new(seed: Seed, serial: str, origin: Origin, names: Spelling, owner: str) -
         kind=seed.kind,
         key=seed.key,
         origin=origin,
-        label=printable(seed.label, MAX_LABEL),
+        label=_label(seed.label),
         digits=seed.digits,
         period=seed.period,
         algorithm=seed.algorithm,
@@ -96,6 +106,15 @@ def _new(seed: Seed, serial: str, origin: Origin, names: Spelling, owner: str) -
     )
     user = seed.user or owner
     return NewToken(seed.place, token, (names.canonical(user) or user) if user else "", seed.recovery_codes)
+
+
+def _label(text: str) -> str:
+    """As it is where it can be; one that is too long, or cannot be shown, is no reason to refuse a token."""
+    try:
+        check_label(text)
+    except BadInput:
+        return printable(text, MAX_LABEL - 1)  # and the mark of the cut
+    return text
 
 
 class _Serials:
