@@ -1,6 +1,7 @@
 """Tokens that are nobody's yet, and the time in which a token is of use.
 
-SQLite cannot change a column, so the table is made anew and its rows are carried over, with their ids.
+SQLite cannot change a column, so the table is made anew and its rows are carried over, with their ids and the last id
+that was given: no id is given twice.
 """
 
 import sqlalchemy as sa
@@ -29,6 +30,8 @@ _TRIGGERS = (
 def upgrade() -> None:
     _create("tokens_new")
     op.execute(f"INSERT INTO tokens_new ({_KEPT}) SELECT {_KEPT} FROM tokens")  # noqa: S608 - constants
+    op.execute("DELETE FROM sqlite_sequence WHERE name = 'tokens_new'")
+    op.execute("INSERT INTO sqlite_sequence SELECT 'tokens_new', seq FROM sqlite_sequence WHERE name = 'tokens'")
     op.drop_table("tokens")
     op.rename_table("tokens_new", "tokens")
     op.create_index("ix_tokens_user_id", "tokens", ["user_id"])
