@@ -9,7 +9,8 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
-from store.formats.reading import BadRow, Contents, Seed, Skipped
+from store.formats.keys import looks_like_key
+from store.formats.reading import BadRow, Contents, Item, Seed, Skipped
 from validation.decisions import Fate, RowResult
 from validation.messages import printable
 from validation.model import Origin, Token, TokenState
@@ -54,7 +55,8 @@ def boxful(
     tokens: list[NewToken] = []
     notes: dict[str, tuple[str, ...]] = {}
     made = _Serials(stem)
-    for item in contents.items:
+    items = tuple(map(_told_apart, contents.items))
+    for item in items:
         if not isinstance(item, Seed):
             continue
         if period is not None and item.period_assumed:
@@ -68,10 +70,17 @@ def boxful(
     return Boxful(
         tuple(tokens),
         notes,
-        tuple(item for item in contents.items if isinstance(item, BadRow)),
-        tuple(item for item in contents.items if isinstance(item, Skipped)),
-        tuple(item.place for item in contents.items),
+        tuple(item for item in items if isinstance(item, BadRow)),
+        tuple(item for item in items if isinstance(item, Skipped)),
+        tuple(item.place for item in items),
     )
+
+
+def _told_apart(item: Item) -> Item:
+    """Where key and serial changed places, the key would be printed wherever a serial is."""
+    if isinstance(item, Seed) and looks_like_key(item.serial) and len(item.serial) * 5 > len(item.key) * 8:
+        return BadRow(item.place, "serial", "this looks like a key, and longer than the key itself; are they swapped?")
+    return item
 
 
 def _new(seed: Seed, serial: str, origin: Origin, names: Spelling, owner: str) -> NewToken:

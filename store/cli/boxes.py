@@ -255,6 +255,7 @@ def _assign_list(ctx: click.Context, source: Path, name: str | None) -> int:
 
 def _pairs(ctx: click.Context, source: Path, name: str | None) -> Iterator[Pair]:
     """SERIAL,NAME in each line; serials alone where --user says who. A header is passed over."""
+    from store.formats.keys import looks_like_key
     from store.formats.lines import rows_of
 
     names = load_config(ctx).names
@@ -270,6 +271,8 @@ def _pairs(ctx: click.Context, source: Path, name: str | None) -> Iterator[Pair]
             wanted = "SERIAL,NAME is expected" if name is None else "one serial is expected, since --user says whose"
             raise BadInput(f"{source}: line {row.line}: {wanted}")
         user = row.fields[1] if name is None else name
+        if looks_like_key(user):  # a file of tokens in place of a list: it must not be repeated
+            raise BadInput(f"{source}: line {row.line}: this looks like a key where a user's name is expected")
         yield Pair(f"line {row.line}", row.fields[0], names.canonical(user) or user)
 
 

@@ -1,5 +1,7 @@
 """From a file's tokens to those the engine is asked for: serials that are made, owners, origins, the file's order."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,8 +17,8 @@ from validation.requests import NewToken
 KEY = b"k" * 20
 
 
-def seed(place: str = "line 1", **facts: object) -> Seed:
-    return Seed(place, "hotp", KEY, **facts)  # type: ignore[arg-type]
+def seed(place: str = "line 1", **facts: Any) -> Seed:
+    return Seed(place, "hotp", KEY, **facts)
 
 
 def tokens(*items: Item, form: str = "oath-csv", stem: str = "box", **options: object) -> tuple[NewToken, ...]:
@@ -37,7 +39,7 @@ def tokens(*items: Item, form: str = "oath-csv", stem: str = "box", **options: o
         ({"label": "ü"}, "", "token"),
     ],
 )
-def test_what_a_serial_is_made_of(facts: dict[str, object], owner: str, serial: str) -> None:
+def test_what_a_serial_is_made_of(facts: dict[str, Any], owner: str, serial: str) -> None:
     (new,) = tokens(seed(**facts), owner=owner)
     assert new.token.serial == serial
 
@@ -105,3 +107,12 @@ def test_what_is_said_comes_in_the_order_of_the_file() -> None:
         ("2", Fate.REFUSED, "seed: too short"),
         ("4", Fate.READY, ""),
     ]
+
+
+@pytest.mark.statement("O-106")
+def test_a_key_in_place_of_the_serial_is_refused_and_not_shown() -> None:
+    swapped = Seed("line 1", "hotp", b"S2", serial="U5ZWKZLEEBXWMIDUNBSSA5DFON2HGIHO")
+    box = boxful(Contents("entra-csv", (swapped, seed("line 2", serial="a" * 32))), "box", Spelling())
+    assert [(bad.place, bad.field, bad.serial) for bad in box.bad] == [("line 1", "serial", "")]
+    assert "U5ZW" not in repr(box)
+    assert [new.token.serial for new in box.tokens] == ["a" * 32], "a long serial beside a key of its length stays"

@@ -35,21 +35,22 @@ BAD = {
     "quote.csv": f'serial,seed,type,digits\nS1,"{HEX},hotp,6\n',
     "twice.csv": f"S1,{HEX},hotp,6\nS2,{HEX},hotp,6\n",
     "digits.csv": f"S1,{HEX},hotp,9\n",
-    "entra.csv": f"upn,serial number,secret key,time interval,manufacturer,model\na,S1,{HEX},30,C,H\nb,{BASE32},S2,30,C,H\n",
+    "entra.csv": "upn,serial number,secret key,time interval,manufacturer,model\n"
+    f"a,S1,{HEX},30,C,H\nb,{BASE32},S2,30,C,H\n",
     "apps.txt": f"otpauth://totp/a?secret={BASE32}1&digits=6\notpauth://totp/b?secret={BASE32}&digits={HEX}\n",
     "users.oath": f"HOTP alice - {ODD}\nHOTP/T30/{HEX} bob - {HEX}\nHOTP {HEX}\n",
     ".google_authenticator": f'{BASE32}1\n" TOTP_AUTH\n{CODES[0]}\n{BASE32}\n',
     "pi.yaml": f"- serial: S1\n  type: hotp\n  otpkey: {ODD}\n",
     "pi.json": f'[{{"serial": "S1", "type": "hotp", "otpkey": "{HEX}zz"}}]',
     "alpine.xml": f"<Tokens><Token serial='S1'><Seed>{HEX}</Seed></Token>",
-    "key.xml": feitian.__doc__ or "",
     "users.csv": f"name,password_hash\nalice,{HEX}\n",
     "pairs.csv": f"S1,{HEX}\n",
+    "pairs2.csv": f"G1,{HEX}\n",
 }
 BROKEN = (
     '<KeyContainer Version="1.0" xmlns="urn:ietf:params:xml:ns:keyprov:pskc"><KeyPackage><DeviceInfo><SerialNo>P1'
-    '</SerialNo></DeviceInfo><Key Id="P1" Algorithm="{algorithm}"><Data><Secret><PlainValue>{secret}</PlainValue></Secret>'
-    "<Counter><PlainValue>{counter}</PlainValue></Counter></Data></Key></KeyPackage></KeyContainer>"
+    '</SerialNo></DeviceInfo><Key Id="P1" Algorithm="{algorithm}"><Data>'
+    "<Secret><PlainValue>{secret}</PlainValue></Secret><Counter><PlainValue>{counter}</PlainValue></Counter></Data></Key></KeyPackage></KeyContainer>"
 )
 BASE64 = base64.b64encode(SEED).decode()
 HOTP = "urn:ietf:params:xml:ns:keyprov:pskc:hotp"

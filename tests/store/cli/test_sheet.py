@@ -146,7 +146,7 @@ def test_a_full_disk_leaves_no_half_sheet_and_says_what_is_left(twofold: Twofold
             resource.setrlimit(resource.RLIMIT_FSIZE, (1024, before[1]))
             return real(sheet, suffix)
 
-        Sheet.render = late  # type: ignore[method-assign]
+        Sheet.render = late  # type: ignore[method-assign, assignment]
         result = twofold("token", "enroll", "alice", "--serial", "TF-9", "--sheet", str(tmp_path / "s.html"))
     finally:
         Sheet.render = real  # type: ignore[method-assign]

@@ -218,6 +218,7 @@ def test_what_may_never_end_is_not_read(twofold: Twofold, site: Site, tmp_path: 
 def test_a_link_to_a_file_is_followed(twofold: Twofold, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(write(tmp_path, "box.csv", ROW))
     twofold.done("token", "import", str(tmp_path / "link"))
+    assert tokens(twofold) == ["BOX-1"]
 
 
 def test_a_text_of_65_mib_is_refused(twofold: Twofold, site: Site, tmp_path: Path) -> None:
@@ -242,7 +243,8 @@ def test_more_than_any_format_takes_is_not_read_to_its_end(twofold: Twofold, sit
 def test_pskc_of_65_mib_is_taken(twofold: Twofold, tmp_path: Path) -> None:
     """It takes a thousand octets for a key, so it may be larger than a text."""
     text = feitian(tmp_path).read_bytes().replace(b"</KeyContainer>", (b" " * 1023 + b"\n") * (65 << 10))
-    twofold.done("token", "import", str(write(tmp_path, "box.xml", text + b"</KeyContainer>")), "--dry-run")
+    file = write(tmp_path, "box.xml", text + b"</KeyContainer>")
+    assert "ready       3" in twofold.done("token", "import", str(file), "--dry-run").out
 
 
 # --- all or nothing; what is there
@@ -434,6 +436,7 @@ def test_a_key_file_holds_the_key_in_any_spelling(twofold: Twofold, tmp_path: Pa
     file = str(write(tmp_path, "box.pskc", pskc_writer.with_key([seed], KEY)))
     key = str(write(tmp_path, "key", SPELLINGS[spelling]))
     twofold.done("token", "import", file, "--key-file", key)
+    assert tokens(twofold) == ["BOX-1"]
 
 
 @pytest.mark.parametrize("content", [b"", b"\n", KEY.hex()[:-1].encode(), KEY[:-1], b"0" * 64, KEY * 40])
