@@ -12,10 +12,11 @@ from dataclasses import dataclass, field, replace
 from store.formats.keys import looks_like_key
 from store.formats.reading import BadRow, Contents, Item, Seed, Skipped
 from validation.decisions import Fate, RowResult
+from validation.errors import BadInput
 from validation.messages import printable
 from validation.model import Origin, Token, TokenState
 from validation.names import Spelling
-from validation.policy import MAX_LABEL, MAX_SERIAL
+from validation.policy import MAX_LABEL, MAX_SERIAL, check_label
 from validation.requests import NewToken
 
 APPS = frozenset({"google-authenticator", "otpauth"})  # formats of what people paired themselves
@@ -91,7 +92,7 @@ def _new(seed: Seed, serial: str, origin: Origin, names: Spelling, owner: str) -
         kind=seed.kind,
         key=seed.key,
         origin=origin,
-        label=printable(seed.label, MAX_LABEL),
+        label=_label(seed.label),
         digits=seed.digits,
         period=seed.period,
         algorithm=seed.algorithm,
@@ -105,6 +106,15 @@ def _new(seed: Seed, serial: str, origin: Origin, names: Spelling, owner: str) -
     )
     user = seed.user or owner
     return NewToken(seed.place, token, (names.canonical(user) or user) if user else "", seed.recovery_codes)
+
+
+def _label(text: str) -> str:
+    """As it is where it can be; one that is too long, or cannot be shown, is no reason to refuse a token."""
+    try:
+        check_label(text)
+    except BadInput:
+        return printable(text, MAX_LABEL - 1)  # and the mark of the cut
+    return text
 
 
 class _Serials:

@@ -11,7 +11,7 @@ from store.importing import boxful
 from validation.decisions import Fate, RowResult
 from validation.model import Origin, TokenState
 from validation.names import Spelling
-from validation.policy import MAX_SERIAL, check_serial
+from validation.policy import MAX_SERIAL, check_label, check_serial
 from validation.requests import NewToken
 
 KEY = b"k" * 20
@@ -87,6 +87,21 @@ def test_whose_they_are() -> None:
 def test_who_brought_them(form: str, told: str, asked: Origin | None, origin: Origin) -> None:
     (new,) = tokens(seed(origin=told), form=form, origin=asked)
     assert new.token.origin is origin
+
+
+@pytest.mark.parametrize(
+    ("label", "kept"),
+    [
+        ("C:\\\\keys", "C:\\\\keys"),
+        ("x" * 64, "x" * 64),
+        ("x" * 65, "x" * 63 + "…"),
+        ("a\x1b[2Jb", "a\\x1b[2Jb"),
+    ],
+)
+def test_a_label_stays_as_it_is_where_it_can(label: str, kept: str) -> None:
+    (new,) = tokens(seed(serial="S", label=label))
+    assert new.token.label == kept
+    check_label(new.token.label)
 
 
 def test_state_and_time_step() -> None:

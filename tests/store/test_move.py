@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from store.cli.token_care import _seed
@@ -110,6 +110,7 @@ def read_back(octets: bytes) -> Contents:
 @pytest.mark.statement("O-105")
 @settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
 @given(box=boxes)
+@example(box=(NewToken("line 0", Token(0, "S0", None, "hotp", b"k" * 20, label="C:\\keys", origin=Origin.ADMIN)),))
 def test_import_export_import_is_equal(houses: tuple[Path, Path], box: tuple[NewToken, ...]) -> None:
     with copies(houses) as (first, second):
         serials = brought(first, box)
