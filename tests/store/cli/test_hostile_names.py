@@ -162,9 +162,7 @@ def planted(site: Site) -> Site:
                 0,
                 "",
             )
-            connection.execute(
-                f"INSERT INTO tokens VALUES ({', '.join('?' * len(token))}, NULL, NULL, NULL, NULL)", token
-            )
+            connection.execute(f"INSERT INTO tokens VALUES ({', '.join('?' * len(token))}{', NULL' * 6})", token)
             client = (name, name, b"x", name, "off", 1, number)
             connection.execute(f"INSERT INTO clients VALUES ({', '.join('?' * len(client))})", client)
             row = ("test", 100 + number, number, *[name] * 10, json.dumps({"why": name}), b"x")

@@ -124,7 +124,7 @@ def test_drift_beginning_and_end_are_shown_where_they_are_set(twofold: Twofold, 
     twofold.done("token", "import", str(write(tmp_path, ".google_authenticator", DRIFTING)), "--user", "bob")
     assert "drift" in twofold.done("token", "list").out.splitlines()[0]
     assert twofold.done("token", "list", "--user", "bob").out.splitlines()[1].endswith(" -4")
-    assert "drift          -4" in twofold.done("token", "show", "bob").out
+    assert "drift          -4" in twofold.done("token", "show", "bob-google_authenticator").out
 
 
 DRIFTING = f'{"A" * 32}\n" TOTP_AUTH\n" DISALLOW_REUSE\n" TIME_SKEW -4\n'
@@ -147,7 +147,7 @@ def test_the_report_names_what_needs_somebody(twofold: Twofold, site: Site, desk
         "2600215700001": ["unassigned", "disabled"],
         "HOTP": ["unassigned", "not yet"],
         "2600215700003": ["unassigned", "expiring"],
-        "bob": ["never used", "drifting"],
+        "bob-google_authenticator": ["never used", "drifting"],
     }
     table = twofold.done("token", "report").out
     assert "unassigned, expiring" in table

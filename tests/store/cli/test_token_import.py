@@ -474,7 +474,10 @@ def test_files_of_one_name_are_told_apart_by_their_users(twofold: Twofold, site:
         (tmp_path / name).mkdir()
         file = write(tmp_path / name, ".google_authenticator", google(number))
         twofold.done("token", "import", str(file), "--user", name)
-    assert {site.token_row(name)["user"] for name in ("alice", "bob")} == {"alice", "bob"}
+    assert {s: site.token_row(s)["user"] for s in tokens(twofold) if not s.endswith("-codes")} == {
+        "alice-google_authenticator": "alice",
+        "bob-google_authenticator": "bob",
+    }
 
 
 def test_scratch_codes_work_once_and_those_used_before_do_not(
@@ -483,13 +486,13 @@ def test_scratch_codes_work_once_and_those_used_before_do_not(
     site.add_user("alice", None)
     file = write(tmp_path, ".google_authenticator", google(0))
     said = twofold.done("token", "import", str(file), "--user", "alice").out
-    assert "2 recovery codes come along, as alice-codes; of 8 digits each, they are weak" in said
+    assert "2 recovery codes come along, as alice-google_authenticator-codes; of 8 digits each, they are weak" in said
     assert desk.lets_in("alice", "12345678")
     assert not desk.lets_in("alice", "12345678")
     twofold.done("token", "import", str(file), "--user", "alice")
     assert not desk.lets_in("alice", "12345678"), "a second import brings nothing back"
     assert desk.lets_in("alice", "87654320")
-    assert "weak: codes of 8 digits, imported" in twofold.done("token", "show", "alice-codes").out
+    assert "weak: codes of 8 digits, imported" in twofold.done("token", "show", "alice-google_authenticator-codes").out
 
 
 def test_scratch_codes_of_nobodys_token_are_said_to_stay_behind(twofold: Twofold, tmp_path: Path) -> None:

@@ -67,7 +67,7 @@ def test_yaml_with_state() -> None:
     assert alice.notes == ("the token is -2 steps off",)
     assert (nobody.serial, nobody.user, nobody.moving_factor, nobody.label) == ("OATH02", "", 3, "")
     assert nobody.notes == (
-        "the token was disabled there; disable it here too, with twofold token disable",
+        "the token was disabled there, and is disabled here",
         "the file does not say, so: sha1",
     )
     assert [(s.place, s.what) for s in skipped(found)] == [
