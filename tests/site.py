@@ -150,7 +150,7 @@ class Site:
         """A real server process, ready to answer; ended on the way out."""
         server = ServerProcess([*program, "--config", str(self.config_file), "radius", "serve", *arguments])
         try:
-            server.wait_until_listening()
+            server.wait_until_listening(max(1, arguments.count("--listen")))
             yield server
         finally:
             server.end()
@@ -182,9 +182,12 @@ class ServerProcess:
     def log(self) -> str:
         return self._log.text
 
-    def wait_until_listening(self) -> None:
+    def wait_until_listening(self, addresses: int = 1) -> None:
+        """Each address is a line of the log, and the lines come one by one."""
         eventually(
-            lambda: self.addresses or self.process.poll() is not None, 30, f"a server that listens; its log: {self.log}"
+            lambda: len(self.addresses) >= addresses or self.process.poll() is not None,
+            30,
+            f"a server that listens; its log: {self.log}",
         )
         assert self.process.poll() is None, self.log
 
