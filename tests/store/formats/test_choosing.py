@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from store.formats.choosing import FORMATS, MOST_OF_ANY, choose
-from store.formats.reading import Contents, Format, Unlock
+from store.formats.choosing import FORMATS, choose
+from store.formats.reading import MOST_OF_ANY, Contents, Format, Unlock
 from tests.store.formats.files import BASE32, CASES, HEX, KEY, read
 from validation.errors import BadInput
 
