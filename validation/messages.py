@@ -161,7 +161,7 @@ DEFAULTS: dict[str, dict[MessageKey, str]] = {
         MessageKey.SHEET: "1. Install an authenticator app on your phone, for example Aegis, 2FAS, FreeOTP+ or Google "
         "Authenticator.\n"
         "2. In the app, add an account and scan the code above; or choose to enter a key, and type the one below it.\n"
-        "3. From now on each login asks for the six digits that the app shows.",
+        "3. From now on each login asks for the digits that the app shows.",
         MessageKey.SHEET_WARNING: "Whoever sees this sheet can copy your second factor. Destroy it when it has been "
         "scanned.",
         MessageKey.KEY_ALONE: "It works at a console alone. Logins over the network need a PIN: pair an app too, with "
@@ -228,7 +228,7 @@ DEFAULTS: dict[str, dict[MessageKey, str]] = {
         "FreeOTP+ oder Google Authenticator.\n"
         "2. Fügen Sie in der App ein Konto hinzu und scannen Sie den Code oben; oder wählen Sie, einen Schlüssel "
         "einzugeben, und tippen Sie den darunter.\n"
-        "3. Ab jetzt fragt jede Anmeldung nach den sechs Ziffern, die die App zeigt.",
+        "3. Ab jetzt fragt jede Anmeldung nach den Ziffern, die die App zeigt.",
         MessageKey.SHEET_WARNING: "Wer dieses Blatt sieht, kann Ihren zweiten Faktor kopieren. Vernichten Sie es, wenn "
         "der Code gescannt ist.",
         MessageKey.KEY_ALONE: "Er wirkt nur an einer Konsole. Anmeldungen über das Netz brauchen eine PIN: richten Sie "

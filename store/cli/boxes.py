@@ -18,6 +18,7 @@ from store.cli.progress import busy, counted
 from store.cli.shared import (
     actor,
     administer,
+    how_many,
     json_option,
     load_config,
     opened,
@@ -173,7 +174,7 @@ class Summary:
         }
 
     def lines(self) -> Iterator[str]:
-        yield ", ".join([self._contents.format, f"{len(self._rows)} tokens", *self._contents.facts])
+        yield ", ".join([self._contents.format, how_many(len(self._rows), "token"), *self._contents.facts])
         yield f"  {'imported' if self._changed else 'ready':11} {self._counts[Fate.READY]}"
         if self._counts[Fate.UNCHANGED]:
             yield f"  {'unchanged':11} {self._counts[Fate.UNCHANGED]}   (same key and serial already here)"

@@ -175,6 +175,11 @@ def print_line(text: str) -> None:
     click.echo(printable(text, 8192))
 
 
+def how_many(count: int, what: str) -> str:
+    """ "1 token", "2 tokens"."""
+    return f"{count} {what}{'' if count == 1 else 's'}"
+
+
 def print_table(columns: Sequence[str], lines: Iterable[Sequence[object]]) -> None:
     """A plain table, no wider than it must be; control characters in values are escaped."""
     from rich.console import Console

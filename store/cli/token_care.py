@@ -21,6 +21,7 @@ from store.cli.progress import counted
 from store.cli.shared import (
     actor,
     administer,
+    how_many,
     iso_time,
     json_option,
     local_time,
@@ -167,7 +168,8 @@ def export(
     with _new_file(file) as descriptor:
         done = administer(ctx, ExportTokens(actor=actor(), serials=chosen))
         _write(descriptor, _encrypted(done, key, password))
-    print_line(f"{len(done.serials)} tokens in {file} (mode 0600). Keep it until it was read, then delete it.")
+    many = how_many(len(done.serials), "token")
+    print_line(f"{many} in {file} (mode 0600). Keep it until it was read, then delete it.")
 
 
 def _all_serials(ctx: click.Context) -> Iterator[str]:

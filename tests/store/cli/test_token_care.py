@@ -211,7 +211,7 @@ def test_what_is_exported_is_encrypted_private_and_whole(
         said = twofold.done("token", "export", str(out), case0001, "--key-file", key_file).out
     finally:
         os.umask(umask)
-    assert said == f"1 tokens in {out} (mode 0600). Keep it until it was read, then delete it.\n"
+    assert said == f"1 token in {out} (mode 0600). Keep it until it was read, then delete it.\n"
     assert stat.S_IMODE(out.stat().st_mode) == 0o600
     seed = with_key(out)[case0001]
     assert (seed.key, seed.moving_factor, seed.user, seed.origin) == (RFC_KEY, 30, "alice", "admin")
