@@ -197,10 +197,12 @@ class Proof:
         return self.protocol.authenticate(self.token, message), self.protocol.VERSION
 
 
-def readiness(ctap: Ctap2, key: Key, wanted: bool) -> Ready | Hindrance:
+def readiness(ctap: Ctap, key: Key, wanted: bool, making: bool) -> Ready | Hindrance:
     """How the key will verify its user, and whether that can come to anything."""
+    if isinstance(ctap, Ctap1):
+        return Unusable(_NO_PIN_OF_ITS_OWN, key) if wanted else Ready(key, Verifies.NOT)
     info = ctap.info
-    if not wanted:
+    if not _must_verify(info, wanted, making):
         return Ready(key, Verifies.NOT)
     if info.options.get("uv"):
         return Ready(key, Verifies.BY_ITSELF)
@@ -275,9 +277,7 @@ class WantsAssertion:
     def look(self, ctap: Ctap, key: Key) -> Look:
         if held(ctap, self._asked.rp_id, self._asked.credentials) is Holds.NONE:
             return Stranger(key)
-        if isinstance(ctap, Ctap2):
-            return readiness(ctap, key, _must_verify(ctap.info, self._asked.verify_user, making=False))
-        return Unusable(_NO_PIN_OF_ITS_OWN, key) if self._asked.verify_user else Ready(key, Verifies.NOT)
+        return readiness(ctap, key, self._asked.verify_user, making=False)
 
     def ask(self, talk: Talk, ready: Ready, pin: Pin) -> Outcome:
         if isinstance(talk.ctap, Ctap1):
@@ -330,9 +330,7 @@ class WantsCredential:
             return Stranger(key)
         if not self._knows_an_algorithm(ctap):
             return Unusable(_NO_ALGORITHM, key)
-        if isinstance(ctap, Ctap2):
-            return readiness(ctap, key, _must_verify(ctap.info, self._asked.verify_user, making=True))
-        return Unusable(_NO_PIN_OF_ITS_OWN, key) if self._asked.verify_user else Ready(key, Verifies.NOT)
+        return readiness(ctap, key, self._asked.verify_user, making=True)
 
     def ask(self, talk: Talk, ready: Ready, pin: Pin) -> Outcome:
         if isinstance(talk.ctap, Ctap1):

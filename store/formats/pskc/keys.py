@@ -8,7 +8,7 @@ is the next.
 
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Required, TypedDict
 from xml.etree.ElementTree import Element
 
 from store.formats.pskc import extension, fields, policy, users
@@ -96,6 +96,19 @@ def _kind(algorithm: str) -> str:
     raise FieldError("Algorithm", f"{printable(algorithm, 80)} is not known; HOTP, TOTP and Yubico OTP are")
 
 
+class _Facts(TypedDict, total=False):
+    """What the algorithm of a key says of its token; the rest has the defaults of `Seed`."""
+
+    key: Required[bytes]
+    digits: int
+    period: int
+    algorithm: str
+    moving_factor: int
+    drift: int
+    public_id: str
+    period_assumed: bool
+
+
 def _seed(key: "Key", element: Element, place: Place, opener: "Opener") -> Seed:
     kind = _kind(_algorithm(element))
     notes = list(policy.check(key.policy))
@@ -103,7 +116,7 @@ def _seed(key: "Key", element: Element, place: Place, opener: "Opener") -> Seed:
     values = _Values(key, opener, element)
     make = {"hotp": _hotp, "totp": _totp, "yubico_otp": _yubico}[kind]
     user = _user(key, element, kind, notes)
-    facts: dict[str, object] = make(key, values, notes)
+    facts = make(key, values, notes)
     if values.plain_in_encrypted:
         notes.append("the key stands unencrypted in a file that encrypts others")
     seed = Seed(
@@ -115,7 +128,7 @@ def _seed(key: "Key", element: Element, place: Place, opener: "Opener") -> Seed:
         starts_at=starts_at,
         expires_at=expires_at,
         notes=tuple(notes),
-        **facts,  # type: ignore[arg-type]
+        **facts,
     )
     return extension.added(seed, element, opener)
 
@@ -154,7 +167,7 @@ class _Values:
         self.plain_in_encrypted = False
 
     def secret(self) -> bytes:
-        found = self._raw("secret", "Secret")
+        found = self._raw("secret")
         if isinstance(found, bytes):
             self._check_plain()
         elif found is None:
@@ -166,7 +179,7 @@ class _Values:
         return found
 
     def number(self, name: str, field: str, least: int, most: int) -> int | None:
-        found = self._raw(name, field)
+        found = self._raw(name)
         if found is None:
             return None
         value = found if isinstance(found, int) else fields.number_in(field, self._opener.open(field, found))
@@ -174,7 +187,7 @@ class _Values:
             raise FieldError(field, f"outside {least} … {most}")
         return value
 
-    def _raw(self, name: str, field: str):  # type: ignore[no-untyped-def]
+    def _raw(self, name: str) -> Any:
         """What python-pskc keeps: the clear value, or an EncryptedValue that it would open without asking for a MAC."""
         return getattr(self._key, f"_{name}", None)
 
@@ -197,7 +210,7 @@ class _Values:
 Make = Callable[["Key", _Values, list[str]], dict[str, object]]
 
 
-def _hotp(key: "Key", values: _Values, notes: list[str]) -> dict[str, object]:
+def _hotp(key: "Key", values: _Values, notes: list[str]) -> _Facts:
     digits, algorithm = _digits(key, notes), _hash(key)
     counter = values.number("counter", "Counter", 0, MAX_COUNTER - 1)
     if counter is None:
@@ -205,7 +218,7 @@ def _hotp(key: "Key", values: _Values, notes: list[str]) -> dict[str, object]:
     return {"key": values.secret(), "digits": digits, "algorithm": algorithm, "moving_factor": counter or 0}
 
 
-def _totp(key: "Key", values: _Values, notes: list[str]) -> dict[str, object]:
+def _totp(key: "Key", values: _Values, notes: list[str]) -> _Facts:
     digits, algorithm = _digits(key, notes), _hash(key)
     period = values.number("time_interval", "TimeInterval", 1, 2**31)
     assumed = period is None
@@ -253,7 +266,7 @@ def _hash(key: "Key") -> str:
     return f"sha{found.group(1)}"
 
 
-def _yubico(key: "Key", values: _Values, notes: list[str]) -> dict[str, object]:
+def _yubico(key: "Key", values: _Values, notes: list[str]) -> _Facts:
     """Public and private id stand in UserId (draft-josefsson-keyprov-pskc-yubikey)."""
     named = users.parts(key.key_userid or "") or {}
     public_id, private_id = named.get("CN", "").lower(), named.get("UID", "")
