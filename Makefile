@@ -15,10 +15,10 @@ MODULE_LDFLAGS := -shared -Wl,-z,relro,-z,now
 
 # make install and make uninstall, as root: contrib/install.sh says what each of these does.
 PAM_MODULE ?= $(BUILD)/pam_twofold.so
-INSTALL_SETTINGS = PYTHON='$(PYTHON)' PAM_MODULE='$(PAM_MODULE)' PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' PURGE='$(PURGE)'
+INSTALL_SETTINGS = PYTHON='$(PYTHON)' PAM_MODULE='$(PAM_MODULE)' PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' PURGE='$(PURGE)' WITH='$(WITH)'
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo-serve test check bench module install uninstall clean
+.PHONY: help run demo-serve test check bench gateways module install uninstall clean
 .DELETE_ON_ERROR:
 
 help: ## this text
@@ -39,6 +39,18 @@ SHARED_OUT := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 test: $(VENV)/dev-installed ## all tests; ARGS="-k totp" passes arguments to pytest, "-n0" keeps to one process
 	$(BIN)/python -m pytest $(SHARED_OUT) $(ARGS)
 
+# Every file in gateways/ with a main() becomes one program, made of the standard library alone.
+GATEWAY_PROGRAMS := $(patsubst gateways/%.py,build/twofold-%,$(shell grep -l '^def main' gateways/*.py))
+
+gateways: $(GATEWAY_PROGRAMS) ## the programs for gateways, each one file to copy: build/twofold-openvpn, ...
+
+build/twofold-%: gateways/%.py $(wildcard gateways/*.py radius_client/*.py)
+	@rm -rf build/stage-$* && mkdir -p build/stage-$*
+	@cp -r --parents gateways/*.py radius_client/*.py build/stage-$*
+	@$(PYTHON) -m zipapp -p '/usr/bin/python3 -I' -m gateways.$*:main -o $@ build/stage-$*
+	@rm -rf build/stage-$*
+	@echo $@
+
 check: $(VENV)/dev-installed ## lint, format, types and import contracts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -50,7 +62,7 @@ bench: $(VENV)/product-installed $(BUILD)/pam_twofold.so ## what a login through
 
 module: $(BUILD)/pam_twofold.so ## the PAM module, with cc and libpam0g-dev alone
 
-install: $(PAM_MODULE) ## as root: into PREFIX=/opt/twofold, below DESTDIR if it is set; again: an upgrade
+install: $(PAM_MODULE) ## as root: into PREFIX=/opt/twofold, below DESTDIR if it is set, WITH=postgresql its driver, too; again: an upgrade
 	@$(INSTALL_SETTINGS) contrib/install.sh install
 
 uninstall: ## as root: take it out again; PURGE=1 removes configuration, key and store, too

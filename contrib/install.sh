@@ -17,6 +17,7 @@ PAM_MODULE=${PAM_MODULE:-build/pam_twofold.so}
 BINDIR=${BINDIR:-/usr/local/bin}
 UNITDIR=${UNITDIR:-/etc/systemd/system}
 PURGE=${PURGE:-}
+WITH=${WITH:-} # extras of the package, such as postgresql
 
 # Where they are is known to programs and documents, so they cannot be chosen.
 CONFIG=/etc/twofold
@@ -109,7 +110,7 @@ install_program() {
         "$PYTHON" -m venv "$root"
     fi
     "$root/bin/python" -I -m pip install --quiet --disable-pip-version-check --no-input \
-        --only-binary :all: -c "$source/constraints.txt" "$source"
+        --only-binary :all: -c "$source/constraints.txt" "$source${WITH:+[$WITH]}"
     # Scripts of other packages name the place they were made in.
     if [ -n "$DESTDIR" ]; then
         "$root/bin/python" -I -c '
@@ -250,6 +251,7 @@ what_next() {
     say "Next:"
     say "  systemctl enable --now twofold-pam.socket twofold-pam.service   logins on this host (PAM)"
     say "  systemctl enable --now twofold-radius.service                   logins over RADIUS"
+    say "                                     (for passwords of this host's accounts, the two above as well)"
     say "  twofold user add NAME --first-factor system                     whoever logs in"
     say "  twofold doctor                                                  what is still missing"
     say "Then, step by step, with a second session kept open: $PREFIX/share/doc/twofold/pam/README.md"

@@ -1,4 +1,4 @@
-"""Passwords kept here, as argon2id hashes.
+"""Passwords kept here, as argon2id hashes; or as crypt(3) hashes from another host, until the first right password.
 
 Rules: at most as many hashes at once as there are cores, since each takes 19 MiB and a whole core. Where there is
 no hash to check (unknown, locked or password-less user) a dummy of the same cost is checked, and the answer is no.
@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from argon2 import PasswordHasher, Type, extract_parameters
 from argon2.exceptions import InvalidHashError, VerificationError, VerifyMismatchError
 
+from first_factor import crypt
 from validation.decisions import Look
 from validation.errors import BadInput
 from validation.requests import FirstFactor, FirstFactorResult
@@ -31,8 +32,20 @@ def hash_password(password: str) -> str:
     return _HASHER.hash(password)
 
 
-def is_hash(text: str) -> bool:
-    """An argon2id hash that a login can be checked against without taking the host's memory or time."""
+def check_hash(text: str) -> None:
+    """That a login can be checked against it without being taken down by memory or time. Raises BadInput."""
+    try:
+        usable = crypt.is_usable(text) if crypt.is_one(text) else _is_argon2(text)
+    except crypt.NoLibrary as error:
+        raise BadInput(str(error)) from None
+    if not usable:
+        raise BadInput(
+            "must be an argon2id hash of a usual cost ($argon2id$v=19$...), or one of crypt(3): $6$, $5$ (up to "
+            "rounds=656000) or $y$"
+        )
+
+
+def _is_argon2(text: str) -> bool:
     try:
         found = extract_parameters(text)
     except (InvalidHashError, ValueError):
@@ -48,24 +61,45 @@ class LocalPasswords:
         self._dummy = _HASHER.hash(os.urandom(16).hex())
 
     def check(self, look: Look, password: str) -> FirstFactorResult:
-        matches = self._hashing.submit(_matches, look.password_hash or self._dummy, password).result()
+        typed = _octets(password)
+        matches = self._hashing.submit(_matches, look.password_hash or self._dummy, typed).result()
         if matches is None:
-            _log.error("a stored password hash is damaged; set the password anew with: twofold user set")
             return FirstFactorResult(FirstFactor.UNAVAILABLE)
-        if not matches or look.password_hash is None or not password:
+        if not matches or look.password_hash is None or not typed:
             return FirstFactorResult(FirstFactor.WRONG, look.password_version)
-        return FirstFactorResult(FirstFactor.PROVED, look.password_version, self._rehash(look.password_hash, password))
+        return FirstFactorResult(FirstFactor.PROVED, look.password_version, self._rehash(look.password_hash, typed))
 
-    def _rehash(self, password_hash: str, password: str) -> str | None:
-        if not _HASHER.check_needs_rehash(password_hash):
+    def _rehash(self, password_hash: str, password: bytes) -> str | None:
+        if not crypt.is_one(password_hash) and not _HASHER.check_needs_rehash(password_hash):
             return None
         return self._hashing.submit(_HASHER.hash, password).result()
 
 
-def _matches(password_hash: str, password: str) -> bool | None:
-    """None if the hash itself cannot be used."""
+def _octets(password: str) -> bytes:
+    """As they came. Half a character is in no password, and the error would show the rest."""
     try:
-        return _HASHER.verify(password_hash, password.encode("utf-8", "surrogateescape"))
+        return password.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return b""
+
+
+def _matches(password_hash: str, password: bytes) -> bool | None:
+    """None if the hash itself cannot be used, which is logged."""
+    try:
+        found = (
+            crypt.matches(password_hash, password) if crypt.is_one(password_hash) else _argon2(password_hash, password)
+        )
+    except crypt.NoLibrary as error:
+        _log.error("a stored password hash cannot be checked: %s", error)
+        return None
+    if found is None:
+        _log.error("a stored password hash is damaged; set the password anew with: twofold user set")
+    return found
+
+
+def _argon2(password_hash: str, password: bytes) -> bool | None:
+    try:
+        return _HASHER.verify(password_hash, password)
     except VerifyMismatchError:
         return False
     except (InvalidHashError, VerificationError):

@@ -1,6 +1,7 @@
 """Passwords of this host's own accounts, checked through PAM under a service of their own.
 
-Rules: only root may ask, so elsewhere nothing is proved or disproved. A user is the account that getpwnam spells
+Rules: only root may ask; the RADIUS server that is not root asks root's helper (`asking.py`), which counts wrong
+passwords for itself (`guesses.py`). A user is the account that getpwnam spells
 exactly like him; accounts below `least_uid` are nobody's. Where there is no such account the same service is asked
 about one that cannot exist, and the answer is no. Proved is PAM_SUCCESS alone, wrong is what a list names, and
 everything else is a back end that does not answer. The service's own file must be there, because libpam would take
@@ -16,6 +17,7 @@ import logging
 import os
 import pwd
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -23,6 +25,7 @@ from typing import Any, TypeAlias
 import pam
 
 from first_factor.bounded import Bounded, NoAnswer
+from first_factor.guesses import Guesses, Held
 from store.config import SystemSection
 from validation.decisions import Look
 from validation.requests import FirstFactor, FirstFactorResult
@@ -31,7 +34,9 @@ _log = logging.getLogger("twofold.first_factor")
 
 Ask: TypeAlias = Callable[[str, str, bytes], int]  # service, account, password; a PAM code
 
+LEAST_UID = 1000  # of the accounts that are asked about from outside
 LONGEST = 4096  # octets; no module takes more, and each would have to be trusted with it
+HELD = "throttled"  # FirstFactorResult.why
 NOBODY = "twofold:nobody"  # no line of /etc/passwd can have a colon in its name
 _FOLDERS = (Path("/etc/pam.d"), Path("/usr/lib/pam.d"))
 
@@ -56,21 +61,29 @@ class SystemPasswords:
         least_uid: int = 0,
         change_follows: bool = False,
         ask: "Ask | None" = None,
+        guesses: Guesses | None = None,
     ) -> None:
+        """`guesses` counts where this process asks for another one; a check it holds back says `HELD`."""
         self._service = service
         self._least_uid = least_uid
         self._change_follows = change_follows
         self._ask = ask or ask_pam
+        self._guesses = guesses
         self._bounded = Bounded(threads, time_limit)
 
     def check(self, look: Look, password: str) -> FirstFactorResult:
-        return FirstFactorResult(self._status(look.user, _octets(password)), look.password_version)
+        try:
+            return FirstFactorResult(self._status(look.user, octets_of(password)), look.password_version)
+        except Held:
+            return FirstFactorResult(FirstFactor.UNAVAILABLE, look.password_version, why=HELD)
 
     def _status(self, user: str, password: bytes) -> FirstFactor:
         if not password or b"\0" in password:  # whoever is named
             return FirstFactor.WRONG
         try:
             return self._bounded.run(lambda: self._compare(user, password))
+        except Held:
+            raise
         except NoAnswer as error:
             _log.error("the host's passwords cannot be checked: %s (PAM service %s)", error, self._service)
         except Exception as error:
@@ -80,10 +93,25 @@ class SystemPasswords:
 
     def _compare(self, user: str, password: bytes) -> FirstFactor:
         """In a thread of its own: names may come over a network, too."""
-        real = len(password) <= LONGEST and self._has_account(user)
-        code = self._ask(self._service, user if real else NOBODY, password[:LONGEST])
-        status = self._meaning(code)
-        return FirstFactor.WRONG if status is FirstFactor.PROVED and not real else status
+        if len(password) <= LONGEST and self._has_account(user):
+            return self._counted(user, password)
+        status = self._meaning(self._ask(self._service, NOBODY, password[:LONGEST]))
+        return FirstFactor.WRONG if status is FirstFactor.PROVED else status
+
+    def _counted(self, user: str, password: bytes) -> FirstFactor:
+        """Raises Held."""
+        if self._guesses is None:
+            return self._meaning(self._ask(self._service, user, password))
+        self._guesses.count(user)
+        status = FirstFactor.UNAVAILABLE
+        try:
+            status = self._meaning(self._ask(self._service, user, password))
+        finally:
+            if status is FirstFactor.PROVED:
+                self._guesses.proved(user)
+            elif status is FirstFactor.UNAVAILABLE:
+                self._guesses.unanswered(user)
+        return status
 
     def _has_account(self, user: str) -> bool:
         try:
@@ -112,15 +140,13 @@ class NotRoot:
 
     def check(self, look: Look, password: str) -> FirstFactorResult:
         if self._unsaid.acquire(blocking=False):  # once, whichever thread comes first
-            _log.error("passwords of the host's accounts cannot be checked: not running as root, the helper is needed")
+            _log.error("passwords of the host's accounts cannot be checked: the helper does not run as root")
         return FirstFactorResult(FirstFactor.UNAVAILABLE, look.password_version)
 
 
-def for_server(section: SystemSection) -> SystemPasswords | NotRoot:
-    """For a process that is asked from outside: never about the host's own accounts."""
-    if os.geteuid() != 0:
-        return NotRoot()
-    return SystemPasswords(section.service, section.time_limit, section.threads, least_uid=1000)
+def for_server(section: SystemSection) -> SystemPasswords:
+    """For a server that is root. It is asked from outside: never about the host's own accounts."""
+    return SystemPasswords(section.service, section.time_limit, section.threads, least_uid=LEAST_UID)
 
 
 def for_helper(section: SystemSection) -> SystemPasswords | NotRoot:
@@ -128,6 +154,14 @@ def for_helper(section: SystemSection) -> SystemPasswords | NotRoot:
     if os.geteuid() != 0:
         return NotRoot()
     return SystemPasswords(section.service, section.time_limit, section.threads, change_follows=True)
+
+
+def for_asking_server(section: SystemSection) -> SystemPasswords | NotRoot:
+    """For the helper, where the server asks it: as in a server that is root, and counted."""
+    if os.geteuid() != 0:
+        return NotRoot()
+    guesses = Guesses(time.monotonic)
+    return SystemPasswords(section.service, section.time_limit, section.threads, LEAST_UID, guesses=guesses)
 
 
 def ask_pam(service: str, account: str, password: bytes) -> int:
@@ -150,8 +184,8 @@ def _without_empty_passwords(asked: Any) -> Any:
     return asked
 
 
-def _octets(password: str) -> bytes:
+def octets_of(text: str) -> bytes:
     try:
-        return password.encode()
+        return text.encode()
     except UnicodeEncodeError:  # half a character, which no host has in a password; the error would show it
         return b""

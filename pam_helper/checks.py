@@ -239,7 +239,7 @@ def _settings(config: Config | None, service: str) -> Settings:
     if config is None:
         return Settings()
     try:
-        with rights_of_owner(config.database), closing(open_store(config)) as store:
+        with rights_of_owner(config.owners_file), closing(open_store(config)) as store:
             return store.book().settings(Whom(service=service))
     except TwofoldError:
         return Settings()

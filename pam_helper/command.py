@@ -1,16 +1,14 @@
 """`twofold pam serve`: run the helper in the foreground, until SIGTERM or SIGINT."""
 
-import contextlib
 import logging
 import os
-import resource
 import signal
 import socket
-import sys
 
 import click
 
 from store import config as configuration
+from store import serving
 from store.config import Config
 
 _log = logging.getLogger("twofold.pam")
@@ -31,17 +29,16 @@ def pam() -> None:
 def serve(ctx: click.Context, chosen: tuple[str, ...], debug: bool) -> None:
     """Answer the PAM module and `twofold profile` until SIGTERM."""
     config = configuration.load(configuration.config_path(ctx.find_root().obj))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    level = logging.DEBUG if debug else logging.INFO
-    logging.basicConfig(stream=sys.stderr, level=level, format="%(asctime)s %(levelname)s %(message)s")
+    serving.set_up_process(debug)
     _serve(config, chosen)
 
 
 def _serve(config: Config, chosen: tuple[str, ...]) -> None:
-    from first_factor import checker
+    from first_factor import checker, system
     from pam_helper import sockets, terminal
     from pam_helper.dialogue import Desk
     from pam_helper.owner import AsRoot, rights_of_owner
+    from pam_helper.passwords import Passwords
     from pam_helper.seats import Logind
     from pam_helper.security_key import keys_here
     from pam_helper.service import Helper, hold
@@ -49,7 +46,7 @@ def _serve(config: Config, chosen: tuple[str, ...]) -> None:
 
     if os.geteuid() != 0:
         _log.warning("not running as root: system passwords cannot be checked, and only root's PAM module trusts root")
-    with rights_of_owner(config.database):
+    with rights_of_owner(config.owners_file):
         gate = open_gate(config)
     desk = Desk(
         gate,
@@ -62,14 +59,15 @@ def _serve(config: Config, chosen: tuple[str, ...]) -> None:
         keys_here(config.security_key.wait),
     )
     listeners = sockets.listening(config.pam, chosen)
-    helper = Helper(desk, config.pam, config.security_key, config.database, listeners, Logind())
+    passwords = Passwords(system.for_asking_server(config.system_passwords), config.owners_file)
+    helper = Helper(desk, config.pam, config.security_key, config.owners_file, listeners, Logind(), passwords)
     told = _signals(signal.SIGTERM, signal.SIGINT)
     helper.start()
     for listener in listeners:
-        _log.info("listening on=%s store=%s", listener.getsockname(), config.database)
-    _tell_systemd("READY=1")
+        _log.info("listening on=%s store=%s", listener.getsockname(), config.store_name)
+    serving.tell_systemd(serving.READY)
     told.recv(1)
-    _tell_systemd("STOPPING=1")
+    serving.tell_systemd(serving.STOPPING)
     helper.stop(_STOP_WITHIN)
     _log.info("stopped")
 
@@ -86,16 +84,3 @@ def _signals(*numbers: signal.Signals) -> socket.socket:
         signal.signal(number, lambda number, frame: None)
     signal.set_wakeup_fd(tell.detach())
     return told
-
-
-def _tell_systemd(state: str) -> None:
-    """sd_notify(3)."""
-    address = os.environ.get("NOTIFY_SOCKET")
-    if not address:
-        return
-    with (
-        contextlib.suppress(OSError),
-        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sending,
-    ):
-        sending.connect("\0" + address[1:] if address.startswith("@") else address)
-        sending.send(state.encode())

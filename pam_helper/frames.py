@@ -2,7 +2,8 @@
 
 Rules: one octet of type, four of length (big endian), the payload, at most 64 KiB. What is cut, too long or of an
 unknown type is an error and ends the connection; nothing is guessed. One connection is one conversation. The two take
-turns but in a wait, where the person may type while the helper waits for something else.
+turns but in a wait, where the person may type while the helper waits for something else. The RADIUS server uses the
+same sockets for its own question (`first_factor/asking.py`).
 """
 
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ class Type(IntEnum):
     FAILED = ord("X")  # the conversation failed, or was cancelled
     LINE = ord("L")  # typed in a wait, without its line end: the one answer to WAIT
     STOPPED = ord("N")  # or this: the wait was stopped, and nothing was typed
+    PASSWORD = ord("Q")  # of the RADIUS server, instead of HELLO; its answer ends the connection
     # to the module
     INFO = ord("I")
     ERROR = ord("E")
@@ -35,7 +37,7 @@ class Type(IntEnum):
     FINAL = ord("F")
 
 
-TO_HELPER = frozenset({Type.HELLO, Type.REPLY, Type.FAILED, Type.LINE, Type.STOPPED})
+TO_HELPER = frozenset({Type.HELLO, Type.REPLY, Type.FAILED, Type.LINE, Type.STOPPED, Type.PASSWORD})
 TO_MODULE = frozenset(Type) - TO_HELPER
 
 

@@ -33,10 +33,14 @@ class Line:
 
     def take(self, wanted: Type, within: float) -> bytes:
         """The payload of the next frame. Raises Gone, or BadFrame if it is another one than `wanted`."""
+        return self.take_one(frozenset({wanted}), within).payload
+
+    def take_one(self, wanted: frozenset[Type], within: float) -> Frame:
+        """The next frame. Raises Gone, or BadFrame if it is none of the wanted."""
         frame = self._next(within)
-        if frame.type is not wanted:
+        if frame.type not in wanted:
             raise BadFrame(f"frame {frame.type.name} is not expected here")
-        return frame.payload
+        return frame
 
     def _next(self, within: float) -> Frame:
         until = time.monotonic() + within
@@ -109,6 +113,10 @@ class Line:
 
     # --- the end
 
+    def answer(self, octets: bytes) -> None:
+        """The one frame that answers a question of the server. Raises Gone."""
+        self._send_whole(octets)
+
     def finish(self, end: End, user: str) -> None:
         try:
             if end.verdict is Verdict.DENIED and end.delay:
@@ -121,9 +129,12 @@ class Line:
         self._send_octets(kind, text.encode("utf-8", "surrogateescape"))
 
     def _send_octets(self, kind: Type, payload: bytes) -> None:
+        self._send_whole(Frame(kind, payload).encode())
+
+    def _send_whole(self, octets: bytes) -> None:
         self._connection.settimeout(self._sent)
         try:
-            self._connection.sendall(Frame(kind, payload).encode())
+            self._connection.sendall(octets)
         except OSError as error:
             raise Gone(error.strerror or "the connection broke") from None
 

@@ -27,12 +27,21 @@ def rights_of_owner(path: Path) -> Iterator[None]:
     if os.geteuid() != 0:
         yield
         return
-    try:
-        status = os.lstat(path)
-    except OSError as error:
-        raise StoreUnavailable(f"the store {path} cannot be opened: {error.strerror}") from None
+    status = _status(path)
     with _rights_of(status.st_uid, status.st_gid):
         yield
+
+
+def owner_of(path: Path) -> int:
+    """The uid of the store's owner, as who the server runs. Raises StoreUnavailable if it cannot be told."""
+    return _status(path).st_uid
+
+
+def _status(path: Path) -> os.stat_result:
+    try:
+        return os.lstat(path)
+    except OSError as error:
+        raise StoreUnavailable(f"the store {path} cannot be opened: {error.strerror}") from None
 
 
 @contextmanager

@@ -5,6 +5,7 @@
     an account in `relays`     anybody            its own      nothing; PINs only
     anybody else               himself            `lockers`    nothing; PINs only
     anybody                    care for his own registrations; redeeming a ticket
+    root, the store's owner    whether a password is that of an account (`passwords.py`)
 
 Rules: what is not in the table is refused, and what is not believed does not get past here. "PINs only": no pairing, no
 skip, no grace, no reuse, whatever policies say.

@@ -1,7 +1,8 @@
 """The helper: a thread for each conversation, bounded, so that slow or silent peers starve nobody.
 
 Rules: root's peers and all others have places of their own, and one account at most a few of them, a relay more; who
-gets none is hung up on. A hello must come at once, an answer of a human within minutes, everything else within seconds.
+gets none is hung up on. The RADIUS server, known by its uid, has places of its own, too, so that no crowd keeps its
+questions out. A hello must come at once, an answer of a human within minutes, everything else within seconds.
 Whatever goes wrong ends in a refusal: the module takes nothing for success but a whole final frame.
 """
 
@@ -16,6 +17,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from first_factor import asking
+from first_factor.asking import Answer, BadQuestion
 from pam_helper import hello as greeting
 from pam_helper import sockets
 from pam_helper.care import care
@@ -24,6 +27,7 @@ from pam_helper.frames import BadFrame, Type
 from pam_helper.hello import Hello
 from pam_helper.line import Gone, Line
 from pam_helper.owner import rights_of_owner
+from pam_helper.passwords import Passwords
 from pam_helper.rights import Asked, NotAllowed, allowed
 from pam_helper.seats import Sessions, is_local
 from pam_helper.steps import End, Step, Talk, Verdict, Waiting
@@ -35,6 +39,7 @@ from validation.messages import printable
 _log = logging.getLogger("twofold.pam")
 
 STEPS_MOST = 2000  # of one conversation
+_FIRST = frozenset({Type.HELLO, Type.PASSWORD})
 _COMPLAINTS_EVERY = 1.0  # seconds between two log lines about one account that asks for what it may not have
 
 
@@ -45,6 +50,7 @@ class Limits:
     root: int = 256
     others: int = 64  # all of them together
     relay: int = 32
+    server: int = 64
     account: int = 4
     hello: float = 2.0
     sent: float = 10.0
@@ -65,9 +71,11 @@ class Helper:
         database: Path,
         listeners: list[socket.socket],
         sessions: Sessions,
+        passwords: Passwords,
         limits: Limits = USUAL,
     ) -> None:
         self._desk = desk
+        self._passwords = passwords
         self._pam = pam
         self._keys = keys
         self._sessions = sessions
@@ -80,6 +88,7 @@ class Helper:
         self._accepting: list[threading.Thread] = []
         self._wake, self._woken = socket.socketpair()
         self._places = Counter[int]()  # by uid
+        self._server = 0  # its uid, when it has come; root, until then
         self._guard = threading.Lock()
         self._stopping = threading.Event()
 
@@ -140,9 +149,13 @@ class Helper:
             connection.close()
 
     def _take_place(self, uid: int) -> bool:
+        is_server = uid != 0 and self._passwords.is_server(uid)
         with self._guard:
-            others = sum(count for of, count in self._places.items() if of != 0)
-            if self._places[uid] >= self._most(uid) or (uid != 0 and others >= self._limits.others):
+            if is_server:
+                self._server = uid
+            apart = (0, self._server)
+            others = sum(count for of, count in self._places.items() if of not in apart)
+            if self._places[uid] >= self._most(uid) or (uid not in apart and others >= self._limits.others):
                 return False
             self._places[uid] += 1
             return True
@@ -150,6 +163,8 @@ class Helper:
     def _most(self, uid: int) -> int:
         if uid == 0:
             return self._limits.root
+        if uid == self._server:
+            return self._limits.server
         return self._limits.relay if uid in self._relays else self._limits.account
 
     def _give_place_back(self, uid: int) -> None:
@@ -178,7 +193,11 @@ class Helper:
     def _serve(self, line: Line, peer: sockets.Peer) -> None:
         user = ""
         try:
-            hello = greeting.parse(line.take(Type.HELLO, self._limits.hello))
+            first = line.take_one(_FIRST, self._limits.hello)
+            if first.type is Type.PASSWORD:
+                self._answer_server(line, peer, first.payload)
+                return
+            hello = greeting.parse(first.payload)
             user = hello.user
             asked = self._allowed(hello, peer)
             with rights_of_owner(self._database):
@@ -193,6 +212,22 @@ class Helper:
             _log.info("conversation about user=%s ended: %s", printable(user), error)
             return
         line.finish(end, user)
+
+    def _answer_server(self, line: Line, peer: sockets.Peer, payload: bytes) -> None:
+        """Raises BadFrame, or Gone."""
+        try:
+            question = asking.parse(payload)
+        except BadQuestion as error:
+            raise BadFrame(str(error)) from None
+        if self._passwords.may_ask(peer.uid):
+            answer = self._passwords.answer(question)
+            if answer is Answer.THROTTLED:
+                whose = question.name.decode("utf-8", "replace")
+                self._complain(peer, "held back", f"no password of user={whose} is checked now, after wrong ones")
+        else:
+            self._complain(peer, "refused", "only the owner of the store may ask about passwords")
+            answer = Answer.NOT_ALLOWED
+        line.answer(answer.encode(question.name))
 
     def _allowed(self, hello: Hello, peer: sockets.Peer) -> Asked:
         """Raises NotAllowed."""

@@ -1,14 +1,17 @@
-"""One thread that takes everything that is waiting and works on it together.
+"""Threads that take what is waiting and work on it together.
 
-Rule: a batch shares one transaction, so the busier the server, the larger the batches and the cheaper each login.
+Rules: a batch shares one transaction, so the busier the server, the larger the batches and the cheaper each login.
+Who is next says `queues`. A thread never ends by an error: it serves every login.
 """
 
 import threading
-from collections import deque
+import time
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from radius_server.log import line, log
+from radius_server.patience import Patience
+from radius_server.queues import ANYWHERE, FairQueue, Place
 
 T = TypeVar("T")
 
@@ -16,39 +19,76 @@ MOST = 64  # items a batch may hold
 
 
 class Batches(Generic[T]):
-    """`submit` from any thread; `work` is called with 1 to `most` items in the thread of this object."""
+    """`submit` from any thread; `work` is called with 1 to `most` items in one of the threads of this object."""
 
-    def __init__(self, name: str, work: Callable[[list[T]], None], most: int = MOST) -> None:
+    def __init__(self, name: str, work: Callable[[list[T]], None], most: int = MOST, threads: int = 1) -> None:
         self._work = work
         self._most = most
-        self._waiting: deque[T] = deque()
+        self._waiting: FairQueue[T] = FairQueue()
+        self.patience = Patience()
         self._wake = threading.Condition()
         self._closed = False
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-        self._thread.start()
+        self._busy_since: dict[threading.Thread, float] = {}
+        self._threads = [threading.Thread(target=self._run, name=name, daemon=True) for _ in range(threads)]
+        for thread in self._threads:
+            thread.start()
 
-    def submit(self, item: T) -> None:
+    def submit(self, item: T, place: Place = ANYWHERE) -> None:
         with self._wake:
-            self._waiting.append(item)
+            self.patience.note(len(self._waiting), time.monotonic())
+            self._waiting.put(item, place)
             self._wake.notify()
 
-    def close(self) -> None:
-        """Work off what is waiting, then end the thread."""
+    def take_while(self, condition: Callable[[T], bool]) -> list[T]:
+        """Out of the queue again: the oldest of each line as long as `condition` holds."""
+        with self._wake:
+            return self._waiting.take_while(condition)
+
+    def __len__(self) -> int:
+        """How many wait."""
+        return len(self._waiting)
+
+    def busy_for(self) -> float:
+        """How many seconds the longest of the batches now worked on has taken; for ever if a thread has ended."""
+        if not all(thread.is_alive() for thread in self._threads):
+            return float("inf")
+        return max((time.monotonic() - since for since in list(self._busy_since.values())), default=0.0)
+
+    def close(self, drop: bool = False, within: float | None = None) -> None:
+        """Work off what is waiting, or `drop` it, then end the threads; `within` so many seconds, or leave them."""
         with self._wake:
             self._closed = True
-            self._wake.notify()
-        self._thread.join()
+            if drop:
+                self._waiting = FairQueue()
+            self._wake.notify_all()
+        until = None if within is None else time.monotonic() + within
+        for thread in self._threads:
+            thread.join(None if until is None else max(0.0, until - time.monotonic()))
 
     def _run(self) -> None:
-        while True:
-            with self._wake:
-                while not self._waiting and not self._closed:
-                    self._wake.wait()
-                if not self._waiting:
-                    return
-                batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), self._most))]
+        me = threading.current_thread()
+        while batch := self._next():
+            self._busy_since[me] = time.monotonic()
             try:
                 self._work(batch)
-            except Exception as error:  # this thread serves every login: it must not end
-                log.error(line("batch-failed", thread=self._thread.name, error=type(error).__name__))
+            except Exception as error:
+                log.error(line("batch-failed", thread=me.name, error=type(error).__name__))
                 log.debug("batch failed, where it happened", exc_info=error)
+            finally:
+                self._busy_since.pop(me, None)
+
+    def _next(self) -> list[T]:
+        """Waits for the next batch; none when there is nothing left to do."""
+        with self._wake:
+            while not self._waiting and not self._closed:
+                self._wake.wait()
+            batch = self._waiting.take(self._most)
+            self.patience.note(len(self._waiting), time.monotonic())
+            return batch
+
+    def is_tried(self) -> bool:
+        """Whether more comes in than can be done, for longer than a rush."""
+        now = time.monotonic()
+        with self._wake:
+            self.patience.note(len(self._waiting), now)
+        return self.patience.is_tried(now)

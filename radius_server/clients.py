@@ -5,10 +5,11 @@ address mapped into IPv6 is that IPv4 address. NAS-IP-Address and NAS-Identifier
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from ipaddress import IPv6Address, ip_address
 
 from radius_server.attributes import Attribute, Code
-from radius_server.packet import Malformed, Packet
+from radius_server.packet import Malformed, Packet, signed
 from validation.model import Address, Client, MessageAuthenticatorRule
 
 
@@ -46,6 +47,38 @@ class ClientTable:
 
 def _mask(bits: int, length: int) -> int:
     return ((1 << length) - 1) << (bits - length)
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """Whether a request carries a right Message-Authenticator, and under which secret it was written: while a client's
+    secret is being changed there are two."""
+
+    signed: bool
+    possible: tuple[bytes, ...] = field(repr=False)  # one, if it is signed; else the first is the client's own
+
+    @property
+    def secret(self) -> bytes:
+        return self.possible[0]
+
+
+def possible_secrets(client: Client, now: float) -> tuple[bytes, ...]:
+    """The client's own, and the old one until its time is over; `now` in epoch seconds."""
+    overlap = client.old_secret and now < client.old_secret_until
+    return (client.secret, client.old_secret) if overlap else (client.secret,)
+
+
+def signature_of(packet: Packet, client: Client, now: float) -> Signature:
+    """`now` in epoch seconds. Raises Malformed for a Message-Authenticator that is right under no secret."""
+    secrets = possible_secrets(client, now)
+    for secret in secrets[:-1]:
+        try:
+            if signed(packet, secret):
+                return Signature(True, (secret,))
+        except Malformed as error:
+            if error.reason != "message-authenticator-wrong":
+                raise
+    return Signature(True, secrets[-1:]) if signed(packet, secrets[-1]) else Signature(False, secrets)
 
 
 def check_signature_rule(packet: Packet, client: Client, signed: bool, must_sign: bool) -> None:

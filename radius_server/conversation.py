@@ -1,16 +1,27 @@
 """Request -> LoginRequest, decision -> reply. Translation only: nothing here decides.
 
 Rules: what cannot be read as a PAP login with one name and one password is handed to the gate as `unsupported`, which
-refuses it and writes it down. A reply names no reason; every refusal has the same text.
+refuses it and writes it down. A reply names no reason; every refusal has the same text. Where requests need no
+signature, a password that nobody can have typed is told apart from a wrong one: it speaks of another shared secret.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
 
-from radius_server.attributes import MICROSOFT, MS_CHAP2_RESPONSE, MS_CHAP_RESPONSE, Attribute, Code
+from radius_server.attributes import (
+    AUTHORIZE_ONLY,
+    MICROSOFT,
+    MS_CHAP2_RESPONSE,
+    MS_CHAP_RESPONSE,
+    Attribute,
+    Code,
+    Prompt,
+)
+from radius_server.clients import Signature
+from radius_server.fields import Unsupported, decode, take_apart
 from radius_server.packet import MAX_VALUE, BadPassword, Packet, unhide
-from validation.decisions import Accept, Challenge, Decision, Look, Reject
+from validation.decisions import Accept, Challenge, Decision, Look, Reason, Reject
 from validation.messages import without_controls
 from validation.model import Client, Mode
 from validation.names import EXACT, Spelling
@@ -20,8 +31,10 @@ from validation.requests import (
     FirstFactorResult,
     LoginRequest,
     LookRequest,
+    packet_mark,
     typed_alone,
 )
+from validation.settings import NAS_ATTRIBUTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,56 +42,63 @@ class Entry:
     """What a person typed, as the client handed it over. `unsupported` says why nothing can be made of it."""
 
     user: str
-    typed: str = field(default="", repr=False)  # the decoded User-Password
+    typed: str = field(
+        default="", repr=False
+    )  # the decoded User-Password, or the password alone where a PIN came apart
     state: str | None = field(default=None, repr=False)
     source: str | None = None
     unsupported: str = ""
     eap_identifier: int | None = None
+    passcode: str | None = field(default=None, repr=False)  # the PIN that came apart
+    nas: frozenset[str] = frozenset()  # what the client says of itself (`Whom.nas`)
+    nas_shown: str = ""  # the same, for the log
+    secret: bytes = field(default=b"", repr=False)  # the one it was written under: that of its client, or the old one
+    named: str = ""  # the user, as the client wrote it
 
     @property
     def needs_password_check(self) -> bool:
-        return self.state is None and not self.unsupported
+        """The first step of a login, with something to check; nothing asks about an empty password (RFC 4513 5.1.2)."""
+        return self.state is None and not self.unsupported and bool(self.typed)
 
 
-class _Unsupported(Exception):
-    """A phrase for the log and the audit trail."""
-
-
-def read(packet: Packet, client: Client, signed: bool, names: Spelling = EXACT) -> Entry:
+def read(packet: Packet, client: Client, signature: Signature, names: Spelling = EXACT) -> Entry:
     """Read a well-formed Access-Request. Never raises for what a client sends."""
-    user, eap = "", _eap_identifier(packet)
+    nas = _nas(packet)
+    entry = Entry("", eap_identifier=_eap_identifier(packet), nas=nas, nas_shown=_shown(nas), secret=signature.secret)
     try:
-        user = _user(packet, names)
+        named = _named(packet)
+        # What cannot be a name stays as it came: it is nobody, and refused like nobody.
+        entry = replace(entry, named=named, user=names.canonical(named) or named)
         state = _state(packet)
         _check_nas_address(packet)
-        source = _source(packet) if signed else None
-        return Entry(user, _password(packet, client.secret, state is not None), state, source, "", eap)
-    except _Unsupported as why:
-        return Entry(user, unsupported=str(why), eap_identifier=eap)
+        _check_service(packet, state)
+        source = _source(packet) if signature.signed else None
+        clear, secret = _password(packet, client, signature, state is not None)
+        return take_apart(replace(entry, state=state, source=source, secret=secret), clear, client.mode)
+    except Unsupported as why:
+        return replace(entry, unsupported=str(why))
 
 
-def _user(packet: Packet, names: Spelling) -> str:
-    """The canonical spelling. What cannot be a name stays as it came: it is nobody, and refused like nobody."""
+def _named(packet: Packet) -> str:
     found = packet.values(Attribute.USER_NAME)
     if not found:
-        raise _Unsupported("no User-Name")
+        raise Unsupported("no User-Name")
     if len(found) > 1:  # RFC 2865 5.44
-        raise _Unsupported("more than one User-Name")
-    text = _text(found[0], "User-Name")
-    return names.canonical(text) or text
+        raise Unsupported("more than one User-Name")
+    return _text(found[0], "User-Name")
 
 
 def _state(packet: Packet) -> str | None:
     states = packet.values(Attribute.STATE)
     if len(states) > 1:  # RFC 2865 5.24
-        raise _Unsupported("more than one State")
+        raise Unsupported("more than one State")
     # A State that is not ours need not be text; any spelling that no challenge has will do.
     return states[0].decode("utf-8", "backslashreplace") if states else None
 
 
 def _check_nas_address(packet: Packet) -> None:
     if len(packet.values(Attribute.NAS_IP_ADDRESS)) > 1:  # RFC 2865 5.44
-        raise _Unsupported("more than one NAS-IP-Address")
+        raise Unsupported("more than one NAS-IP-Address")
 
 
 def _source(packet: Packet) -> str | None:
@@ -96,27 +116,37 @@ def _source(packet: Packet) -> str | None:
         return None
 
 
-def _password(packet: Packet, secret: bytes, answers: bool) -> str:
-    """What was typed. Only the answer to a challenge may be empty: that is how one goes on to the next page."""
+def _password(packet: Packet, client: Client, signature: Signature, answers: bool) -> tuple[str, bytes]:
+    """What was typed, and the secret it was hidden with. Only the answer to a challenge may be empty, which is how one
+    goes on to the next page, and what a client sends that has checked the password itself."""
     if method := _other_method(packet):
-        raise _Unsupported(f"{method}, only PAP is supported")
+        raise Unsupported(f"{method}, only PAP is supported")
+    may_be_empty = answers or (client.mode is Mode.PASSCODE_ONLY and client.always_challenge)
     # Looked for with its empty form: a User-Password of no octets is a wrong length, not an absent one (R-051).
     hidden = [value for kind, _, value in packet.attributes if kind == Attribute.USER_PASSWORD]
     if not hidden:
-        if answers:
-            return ""
-        raise _Unsupported("no User-Password")
+        if may_be_empty:
+            return "", signature.secret
+        raise Unsupported("no User-Password")
     if len(hidden) > 1:
-        raise _Unsupported("more than one User-Password")
-    try:
-        clear = unhide(hidden[0], secret, packet.authenticator)
-    except BadPassword as error:
-        raise _Unsupported(error.reason) from None
-    if not clear and not answers:
-        raise _Unsupported("an empty password")
-    if b"\0" in clear:
-        raise _Unsupported("the password holds a NUL octet, or the shared secret is wrong")
-    return _text(clear, "User-Password")
+        raise Unsupported("more than one User-Password")
+    clear, secret = _unhidden(packet, hidden[0], client, signature)
+    if not clear and not may_be_empty:
+        raise Unsupported("an empty password")
+    return clear, secret
+
+
+def _unhidden(packet: Packet, hidden: bytes, client: Client, signature: Signature) -> tuple[str, bytes]:
+    """Under the secret that the request is signed with; without a signature, under that which gives a text."""
+    why: Unsupported | None = None
+    for secret in signature.possible:
+        try:
+            return decode(unhide(hidden, secret, packet.authenticator), client, signature.signed), secret
+        except BadPassword as error:
+            why = why or Unsupported(error.reason)
+        except Unsupported as error:
+            why = why or error
+    raise why or Unsupported("no shared secret")
 
 
 def _other_method(packet: Packet) -> str | None:
@@ -139,33 +169,78 @@ def _eap_identifier(packet: Packet) -> int | None:
 
 
 def _text(octets: bytes, what: str) -> str:
-    """Strict UTF-8: a wrong shared secret or another character set is told apart from a wrong password."""
+    """Strict UTF-8 (RFC 2865 5)."""
     try:
         return octets.decode("utf-8")
     except UnicodeDecodeError:
-        raise _Unsupported(f"{what} is not UTF-8, or the shared secret is wrong") from None
+        raise Unsupported(f"{what} is not UTF-8") from None
+
+
+def _check_service(packet: Packet, state: str | None) -> None:
+    """Authorize-Only asks for what may be done after a login, and names no password (RFC 5080 2.1.1)."""
+    if state is None and AUTHORIZE_ONLY in packet.values(Attribute.SERVICE_TYPE):
+        raise Unsupported("Service-Type Authorize-Only without State")
+
+
+def _nas(packet: Packet) -> frozenset[str]:
+    """What the client says of itself; what is missing is said so, since rules may be bound to that."""
+    return frozenset(f"{name}={_said(packet, name)}" for name in NAS_ATTRIBUTES)
+
+
+def _said(packet: Packet, name: str) -> str:
+    values = packet.values(_NAS_TYPES[name])
+    if not values:
+        return ""
+    if _NAS_TYPES[name] is Attribute.NAS_IP_ADDRESS:  # one of another size counts as absent (RFC 6929 2.8)
+        return str(ip_address(values[0])) if len(values[0]) == 4 else ""
+    return without_controls(values[0].decode("utf-8", "replace"))
+
+
+_NAS_TYPES = {
+    "NAS-Identifier": Attribute.NAS_IDENTIFIER,
+    "NAS-IP-Address": Attribute.NAS_IP_ADDRESS,
+    "Called-Station-Id": Attribute.CALLED_STATION_ID,
+}
+
+
+def _shown(nas: frozenset[str]) -> str:
+    """The name the client gives itself, else the address."""
+    said = dict(one.partition("=")[::2] for one in nas)
+    return said["NAS-Identifier"] or said["NAS-IP-Address"]
 
 
 # --- to the engine ----------------------------------------------------------------------------------------------
 
 
-def look_request(entry: Entry, client: Client) -> LookRequest:
-    return LookRequest(entry.user, client.name, client.mode, entry.typed, entry.source)
+def look_request(entry: Entry, client: Client, packet: bytes = b"") -> LookRequest:
+    return LookRequest(
+        entry.user, client.name, client.mode, entry.typed, entry.source, nas=entry.nas, packet=_mark(client, packet)
+    )
+
+
+def _mark(client: Client, packet: bytes) -> bytes:
+    return packet_mark(client, packet) if packet else b""
 
 
 def password_of(entry: Entry, client: Client, look: Look) -> str:
     """The part of the field to check as a password."""
-    if client.mode is Mode.APPEND:
-        return look.split.password if look.split is not None else ""
-    return entry.typed
+    if look.split is not None:
+        return look.split.password
+    return "" if client.mode in (Mode.APPEND, Mode.PREPEND) else entry.typed
 
 
 def login_request(
-    entry: Entry, client: Client, request_id: str, look: Look | None = None, result: FirstFactorResult = NOT_CHECKED
+    entry: Entry,
+    client: Client,
+    request_id: str,
+    look: Look | None = None,
+    result: FirstFactorResult = NOT_CHECKED,
+    packet: bytes = b"",
 ) -> LoginRequest:
+    """`packet` is the digest of its octets; empty: it does not come from a gateway, and cannot come again."""
     return LoginRequest(
         user=entry.user,
-        channel=Channel.for_mode(client.mode),
+        channel=Channel.of_client(client),
         client=client.name,
         client_version=client.version,
         first_factor=result,
@@ -174,17 +249,19 @@ def login_request(
         source=entry.source,
         request_id=request_id,
         unsupported=entry.unsupported,
+        nas=entry.nas,
+        packet=_mark(client, packet),
     )
 
 
 def _passcode(entry: Entry, client: Client, look: Look | None) -> str | None:
     if entry.unsupported:
         return None
+    if entry.passcode is not None:
+        return typed_alone(entry.passcode)
     if entry.state is not None or client.mode is Mode.PASSCODE_ONLY:
         return typed_alone(entry.typed)
-    if client.mode is Mode.APPEND and look is not None and look.split is not None:
-        return look.split.passcode
-    return None
+    return look.split.passcode if look is not None and look.split is not None else None
 
 
 # --- from the engine --------------------------------------------------------------------------------------------
@@ -194,14 +271,22 @@ def reply_to(decision: Decision, entry: Entry) -> tuple[Code, list[tuple[int, by
     """The reply code and attributes that tell `decision` to the client."""
     match decision:
         case Accept():
-            return Code.ACCESS_ACCEPT, list(_reply_messages(decision.texts))
+            attributes = [*_reply_messages(decision.texts), *_user_name(decision.user, entry)]
+            return Code.ACCESS_ACCEPT, [*attributes, *decision.replies]
         case Challenge():
             # Reply-Message first: pam_radius and ocserv fail without one. Exactly one State (RFC 2865 5.44).
             attributes = list(_reply_messages(decision.texts))
-            return Code.ACCESS_CHALLENGE, [*attributes, (Attribute.STATE, decision.state.encode())]
+            prompt = Prompt.ECHO if decision.reason is Reason.ONBOARDING else Prompt.NO_ECHO
+            answer = (Attribute.STATE, decision.state.encode()), (Attribute.PROMPT, prompt.to_bytes(4, "big"))
+            return Code.ACCESS_CHALLENGE, [*attributes, *answer]
         case Reject():
             failure = _eap_failure(entry)
             return Code.ACCESS_REJECT, [*_reply_messages([decision.text]), *failure]
+
+
+def _user_name(user: str, entry: Entry) -> list[tuple[int, bytes]]:
+    """Whom we know him as, where the client wrote him otherwise: it should go on with ours (RFC 2865 5.1)."""
+    return [(Attribute.USER_NAME, user.encode())] if entry.named not in ("", user) else []
 
 
 def _eap_failure(entry: Entry) -> list[tuple[int, bytes]]:

@@ -20,9 +20,8 @@ from pathlib import Path
 
 import click
 
-from radius_server import client as nas
-from radius_server.attributes import Code
-from radius_server.client import Reply
+from radius_client.client import NoReply, RadiusClient, Reply
+from radius_client.wire import Code
 from store import config as configuration
 from store.config import Config, Listen
 from validation.messages import printable
@@ -58,9 +57,8 @@ class _Stage:
 
     def ask(self, typed: str, state: bytes | None = None) -> tuple[Reply, float]:
         """One request; its reply and how many milliseconds it took."""
-        began = time.perf_counter()
-        reply = nas.login(self.server, self.secret, _USER, typed, state)
-        return reply, (time.perf_counter() - began) * 1000
+        reply = RadiusClient(self.server, self.secret, _CLIENT).login(_USER, typed.encode(), state)
+        return reply, reply.seconds * 1000
 
 
 @click.command()
@@ -79,7 +77,7 @@ def demo(serve: bool) -> int:
                 _login(stage)
                 _refusals(stage)
             _audit_trail(stage.config)
-        except (_NotAsItShould, nas.NoReply) as error:
+        except (_NotAsItShould, NoReply) as error:
             click.echo(f"\nThis did not go as it should: {error}", err=True)
             return 1
     click.echo("\nEverything went as it should. Try it with your own phone:  make demo-serve")
@@ -98,7 +96,7 @@ def _stage(folder: Path) -> Iterator[_Stage]:
     opening.create_config(file, _ACTOR)
     config = configuration.load(file)
     opening.create(config, _ACTOR)
-    click.echo(f" 1  store     {config.database} (SQLite), key sealed, audit trail started")
+    click.echo(f" 1  store     {config.store_name} (SQLite), key sealed, audit trail started")
     gate = opening.open_gate(config)
     password, secret = secrets.token_urlsafe(9), secrets.token_urlsafe(24).encode()
     gate.administer(AddUser(actor=_ACTOR, name=_USER, password_hash=hash_password(password)))
@@ -135,10 +133,10 @@ def _show_token(token: Token, uri: str) -> None:
 def _running_server(config: Config) -> Iterator[Listen]:
     """The real server on a free loopback port, in a thread of its own."""
     from first_factor import checker
-    from radius_server.server import RadiusServer
+    from radius_server.server import RadiusServer, Settings
     from store.opening import open_gate
 
-    server = RadiusServer(open_gate(config), checker(config), [Listen("127.0.0.1", 0)])
+    server = RadiusServer(open_gate(config), checker(config), Settings((Listen("127.0.0.1", 0),)))
     (address,) = server.bind()
     loop = asyncio.new_event_loop()
     stop = asyncio.Event()

@@ -51,6 +51,12 @@ class Duplicates:
         self._in_work[flow] = _Entry(fingerprint)
         return Seen.NEW
 
+    def kept(self, flow: Flow, fingerprint: bytes, now: float) -> bytes | None:
+        """The reply to a copy of what was answered; nothing is remembered of this one."""
+        entry = self._replied.get(flow)
+        right = entry is not None and entry.fingerprint == fingerprint and entry.expires_at > now
+        return entry.reply if right and entry is not None else None
+
     def finish(self, flow: Flow, fingerprint: bytes, reply: bytes | None, now: float) -> bool:
         """Keep `reply` for duplicates; None forgets the request, so that a retransmission is worked on again.
 

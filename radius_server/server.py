@@ -1,504 +1,196 @@
-"""The server: drains its sockets into batches, hands them to the gate, sends what comes back.
+"""The server: its rooms and the way through them; start, reload and end.
 
 The road of a datagram, in this order:
 
-    1  client by longest prefix                  unknown: silence
-    2  raw checks (`packet.parse`)               malformed: silence
-    3  Message-Authenticator and the client's rule for it
-    4  duplicate cache                           the same reply again, or silence while it is worked on
-    5  read-only look, then one password check in a bounded pool, off the packet loop
-    6  gate: decided, committed
-    7  reply with Message-Authenticator first; refusals leave at arrival plus delay, holding nobody up
+    1  client by longest prefix                  unknown: silence                              reception
+    2  raw checks (`packet.parse`)               malformed: silence                            reception
+    3  Message-Authenticator and the client's rule for it                                      reception
+    4  duplicate cache                           the same reply again, or silence              reception
+    5  read-only look, then one password check in a bounded pool, off the packet loop          passwords
+    6  gate: decided, committed                                                                deciding
+    7  reply with Message-Authenticator first; refusals leave at arrival plus delay            replying
 
-Rules: everything up to 4 and all sending happens in the event loop; looks and logins each have a thread of their
-own, so no socket waits for a database or a hash. A store that does not answer means silence, so that the NAS asks
-elsewhere; so does a wait that was too long, so that no PIN is used up for a login that nobody waits for any more.
+Accounting-Request goes from 4 to `recording`.
+
+Rules: everything up to 4 and all sending happens in the event loop; looks, logins and records each have a thread of
+their own, so no socket waits for a database, a disk or a hash. A store that does not answer means silence, so that the
+NAS asks elsewhere; so does a wait that was too long, so that no PIN is used up for a login that nobody waits for any
+more. A reload takes effect as a whole or not at all.
 """
 
 import asyncio
-import contextlib
-import hashlib
-import secrets
-import socket
-import time
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from pathlib import Path
 
 from first_factor import Checker
-from radius_server import conversation
-from radius_server.attributes import Code
-from radius_server.batches import Batches
-from radius_server.clients import ClientTable, check_signature_rule, source_address
-from radius_server.conversation import Entry
-from radius_server.duplicates import Duplicates, Flow, Seen
-from radius_server.log import Drops, RateLimit, line, log
-from radius_server.packet import Malformed, Packet, ReplyTooLong, encode_reply, parse, signed
-from radius_server.work import Work
+from radius_server.client_rows import POLL, ClientRows
+from radius_server.deciding import Deciding
+from radius_server.fittings import Fittings
+from radius_server.jobs import DECIDE_WITHIN, Job, Post
+from radius_server.listening import Door
+from radius_server.metrics import render
+from radius_server.passwords import Passwords
+from radius_server.reception import House, Reception
+from radius_server.recording import Recording
+from radius_server.replying import Replies
+from radius_server.work import Lane
 from store.config import Listen
-from validation.decisions import Accept, Challenge, Decision, Look, Reason, Reject
-from validation.errors import BadInput, StoreUnavailable, TwofoldError
 from validation.gate import Gate
-from validation.model import Client, MessageAuthenticatorRule
 from validation.names import EXACT, Spelling
-from validation.requests import (
-    NOT_CHECKED,
-    Channel,
-    FirstFactor,
-    FirstFactorResult,
-    LoginRequest,
-    RememberSigner,
-)
 
-MAX_DATAGRAM = 65_535
-DRAIN_MOST = 256  # datagrams read before others get their turn
-RECEIVE_BUFFER = 4 * 1024 * 1024
-# Threads. Each kind of first factor has a smaller bound of its own (local: the cores; system: 32 at most), so that one
-# that hangs leaves room for the others.
-PASSWORDS_AT_ONCE = 40
-PASSWORDS_MOST = 512  # waiting for their hash: more would be answered too late anyway
-DECIDE_WITHIN = 10.0  # seconds after arrival; by then most clients have given up, and a PIN would be used for nobody
-POLL_CLIENTS = 0.5  # seconds
 DRAIN_ON_STOP = 8.0  # seconds for requests in work when the server is told to stop
-JITTER = 0.25  # of the reject delay (draft-ietf-radext-deprecating-radius, "Delaying Access-Rejects")
+HURRY = 1.0  # seconds for what is being decided when it is told so again
+OLD_DOORS = DECIDE_WITHIN + 5  # seconds that replies may still leave through a door that is not listened at any more
 
 
-@dataclass(slots=True)
-class _Job:
-    """One request on its way through the server."""
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What of the configuration can change while the server runs, beside where passwords are checked."""
 
-    packet: Packet
-    client: Client
-    sock: socket.socket = field(repr=False)
-    peer: tuple[object, ...]
-    source: str
-    arrival: float  # monotonic
-    flow: Flow
-    entry: Entry
-    fingerprint: bytes
-    request_id: str
-    look: Look | None = None
-    result: FirstFactorResult = NOT_CHECKED
-
-    @property
-    def whose(self) -> tuple[int, str]:
-        """Health checks name nobody, and must not stand behind a flood of logins that name nobody either."""
-        return self.packet.code, self.entry.user
-
-    def request(self) -> LoginRequest:
-        return conversation.login_request(self.entry, self.client, self.request_id, self.look, self.result)
+    listen: tuple[Listen, ...]
+    status_server: bool = True
+    names: Spelling = EXACT
+    accounting: Path | None = None
+    accounting_listen: tuple[Listen, ...] = ()
+    metrics: Listen | None = None
 
 
 class RadiusServer:
     """`bind`, then `await run(stop)`. One object serves all its sockets."""
 
-    def __init__(
-        self,
-        gate: Gate,
-        checker: Checker,
-        listen: Iterable[Listen],
-        status_server: bool = True,
-        names: Spelling = EXACT,
-        threads: int = 0,
-    ) -> None:
+    def __init__(self, gate: Gate, checker: Checker, settings: Settings) -> None:
         self._gate = gate
         self._checker = checker
-        self._listen = tuple(listen)
-        self._status_server = status_server
-        self._names = names
-        self._threads = threads or PASSWORDS_AT_ONCE
-        self._table = ClientTable()
-        self._signed: set[tuple[str, int, str]] = set()
-        self._duplicates = Duplicates()
-        self._work = Work()
-        self._sockets: list[socket.socket] = []
-        self._passwords_waiting = 0
-        self._store_silent = False
-        self._nothing_in_work: asyncio.Event | None = None  # only while stopping
-        self._line_limit = RateLimit(every=1.0)
-        self._jitter = secrets.SystemRandom()
-        self.drops = Drops()
+        self._settings = settings
+        self._replies = Replies()
+        self._old_doors: list[Door] = []
 
     def bind(self) -> list[Listen]:
-        """Bind every address and read the clients. Raises BadInput for an address, StoreUnavailable for the store."""
-        self._take_clients(self._read_clients())
-        for listen in self._listen:
-            self._sockets.append(_bound(listen))
-        return [Listen(*s.getsockname()[:2]) for s in self._sockets]
+        """Read the clients and bind every address. Raises BadInput for an address, StoreUnavailable for the store."""
+        self._clients = ClientRows(self._gate, self._replies.store_silent)
+        self._fittings = Fittings.prepare(self._settings, self._metrics)
+        return self.bound
 
-    async def run(self, stop: asyncio.Event) -> None:
-        """Serve until `stop` is set, then finish what is in work and close."""
+    @property
+    def bound(self) -> list[Listen]:
+        """Where requests are answered."""
+        return [door.bound for door in self._fittings.doors]
+
+    @property
+    def metrics_at(self) -> Listen | None:
+        return self._fittings.metrics.bound if self._fittings.metrics is not None else None
+
+    @property
+    def dropped(self) -> dict[str, int]:
+        """How many packets got no answer, by reason."""
+        return dict(self._replies.drops.counters)
+
+    async def run(self, stop: asyncio.Event, hurry: asyncio.Event | None = None) -> None:
+        """Serve until `stop` is set, then finish what is in work and close; with `hurry` without finishing."""
         self._loop = asyncio.get_running_loop()
-        self._looks: Batches[_Job] = Batches("twofold-look", self._look_at)
-        self._logins: Batches[_Job] = Batches("twofold-gate", self._decide)
-        self._passwords = ThreadPoolExecutor(self._threads, "twofold-password")
-        for sock in self._sockets:
-            self._loop.add_reader(sock, self._drain, sock)
-        polling = asyncio.create_task(self._poll_clients())
+        post: Post = self._loop.call_soon_threadsafe
+        self._deciding = Deciding(self._gate, self._replies, post)
+        self._passwords = Passwords(self._gate, self._checker, self._deciding, self._replies, post)
+        self._recording = Recording(self._fittings.records, self._replies, post)
+        self._reception = Reception(self._clients, self._replies, _house(self._settings), self._submit)
+        for door in self._fittings.doors:
+            self._open(door)
+        self._start_metrics()
+        following = asyncio.create_task(self._clients.follow(self._each_time))
         try:
             await stop.wait()
         finally:
-            polling.cancel()
-            for sock in self._sockets:
-                self._loop.remove_reader(sock)
-            await self._finish()
+            following.cancel()
+            for door in self._fittings.doors:
+                self._loop.remove_reader(door.sock)
+            await self._finish(hurry or asyncio.Event())
 
-    async def _finish(self) -> None:
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._idle(), DRAIN_ON_STOP)
-        await self._loop.run_in_executor(None, self._close_workers)
-        for sock in self._sockets:
-            sock.close()
-
-    async def _idle(self) -> None:
-        """Wait until nothing is in work. Every job ends in `_leave_work`, in this loop."""
-        self._nothing_in_work = asyncio.Event()
-        if self._work.count:
-            await self._nothing_in_work.wait()
-
-    def _leave_work(self, job: _Job, reply: bytes | None) -> bool:
-        """The request is done with; False if a newer one has taken its place. None: no reply, nothing is kept."""
-        self._work.leave(job.whose)
-        valid = self._duplicates.finish(job.flow, job.fingerprint, reply, time.monotonic())
-        if self._nothing_in_work is not None and not self._work.count:
-            self._nothing_in_work.set()
-        return valid
-
-    def _close_workers(self) -> None:
-        self._looks.close()
-        self._passwords.shutdown(wait=True, cancel_futures=True)
-        self._logins.close()
-
-    # --- 1 to 4: in the event loop --------------------------------------------------------------------------
-
-    def _drain(self, sock: socket.socket) -> None:
-        """Read until the socket is empty, so that what came together is decided together."""
-        for _ in range(DRAIN_MOST):
-            try:
-                data, peer = sock.recvfrom(MAX_DATAGRAM)
-            except (BlockingIOError, InterruptedError):
-                return
-            except OSError as error:
-                log.error(line("receive-failed", error=error.strerror))
-                return
-            try:
-                self._receive(data, peer, sock)
-            except Exception as error:  # one packet must never keep others from being read
-                self._failed("receive", error)
-
-    def _receive(self, data: bytes, peer: tuple[object, ...], sock: socket.socket) -> None:
-        now = time.monotonic()
-        address = source_address(str(peer[0]))
-        client = self._table.find(address)  # 1
-        if client is None:
-            self.drops.drop(now, "unknown-client", str(address), hint="twofold client add NAME ADDRESS")
-            return
-        try:
-            packet = parse(data)  # 2
-            if packet.code not in (Code.ACCESS_REQUEST, Code.STATUS_SERVER):
-                raise Malformed("code-not-served")
-            is_signed = signed(packet, client.secret)  # 3
-            check_signature_rule(packet, client, is_signed, self._must_sign(client, str(address)))
-        except Malformed as error:
-            self.drops.drop(now, error.reason, str(address), client.name, _hint(error.reason, client))
-            return
-        if is_signed:
-            self._remember_signer(client, str(address))
-        self._accept_work(packet, client, is_signed, (peer, str(address)), sock, now)
-
-    def _accept_work(
-        self,
-        packet: Packet,
-        client: Client,
-        is_signed: bool,
-        origin: tuple[tuple[object, ...], str],
-        sock: socket.socket,
-        now: float,
-    ) -> None:
-        peer, source = origin
-        flow = (sock.fileno(), peer[:2], packet.identifier)
-        if packet.code == Code.STATUS_SERVER and not (self._status_server and client.status_server):
-            self.drops.drop(now, "status-server-off", source, client.name)
-            return
-        fingerprint = hashlib.sha256(packet.data).digest()
-        seen = self._duplicates.take(flow, fingerprint, now)  # 4
-        if isinstance(seen, bytes):
-            self._send(sock, seen, peer)
-        elif seen is Seen.NEW:
-            entry = conversation.read(packet, client, is_signed, self._names)
-            self._start(_Job(packet, client, sock, peer, source, now, flow, entry, fingerprint, secrets.token_hex(8)))
+    def _submit(self, job: Job) -> None:
+        if job.lane is Lane.PASSWORD:
+            self._passwords.submit(job)
+        elif job.lane is Lane.ACCOUNTING or (job.lane is Lane.PROBE and job.way.door.is_for_accounting):
+            self._recording.submit(job)
         else:
-            self.drops.drop(now, f"duplicate-{seen.name.lower().replace('_', '-')}", source, client.name)
+            self._deciding.submit(job)
 
-    def _start(self, job: _Job) -> None:
-        if refusal := self._work.refusal(job.whose):
-            self.drops.drop(job.arrival, refusal, job.source, job.client.name)
-            self._duplicates.finish(job.flow, job.fingerprint, None, job.arrival)
-            return
-        self._work.enter(job.whose)
-        if job.packet.code == Code.ACCESS_REQUEST and self._needs_look(job):
-            self._looks.submit(job)
-        else:
-            self._logins.submit(job)
+    def _open(self, door: Door) -> None:
+        self._loop.add_reader(door.sock, self._reception.drain, door)
 
-    @staticmethod
-    def _needs_look(job: _Job) -> bool:
-        return job.entry.needs_password_check and Channel.for_mode(job.client.mode).proves_password
+    def _each_time(self, now: float) -> None:
+        """Twice a second."""
+        for lane, stage in ((Lane.PASSWORD, self._passwords), (Lane.LOGIN, self._deciding)):
+            stage.drop_late(now)
+            self._replies.work.adapt(lane, POLL, stage.is_tried())
 
-    def _failed(self, where: str, error: Exception) -> None:
-        """A defect of ours: it is seen, and the request gets no answer."""
-        self.drops.counters["internal-error"] += 1
-        log.error(line("internal-error", where=where, error=type(error).__name__))
-        log.debug("internal error, where it happened", exc_info=error)
+    # --- end ----------------------------------------------------------------------------------------------------
 
-    # --- auto clients ---------------------------------------------------------------------------------------
+    async def _finish(self, hurry: asyncio.Event) -> None:
+        idle, hurried = asyncio.create_task(self._replies.idle()), asyncio.create_task(hurry.wait())
+        await asyncio.wait({idle, hurried}, timeout=DRAIN_ON_STOP, return_when=asyncio.FIRST_COMPLETED)
+        for task in (idle, hurried):
+            task.cancel()
+        await self._loop.run_in_executor(None, self._close_stages, HURRY if hurry.is_set() else None)
+        await asyncio.sleep(0)  # what the stages have posted is sent
+        for door in self._old_doors:
+            self._loop.remove_reader(door.sock)
+            door.close()
+        self._fittings.close()
 
-    def _must_sign(self, client: Client, address: str) -> bool:
-        if client.message_authenticator is not MessageAuthenticatorRule.AUTO:
-            return False
-        return address in client.signed_sources or (client.name, client.version, address) in self._signed
+    def _close_stages(self, within: float | None) -> None:
+        self._passwords.close(within)
+        self._deciding.close(within)
+        self._recording.close(within)
 
-    def _remember_signer(self, client: Client, address: str) -> None:
-        """Once signed, always required from there, also after a restart (R-041)."""
-        if client.message_authenticator is not MessageAuthenticatorRule.AUTO or self._must_sign(client, address):
-            return
-        key = (client.name, client.version, address)
-        self._signed.add(key)
-        command = RememberSigner(name=client.name, address=address, actor="radius")
-        self._loop.run_in_executor(None, self._save_signer, command, key)
+    # --- reload -------------------------------------------------------------------------------------------------
 
-    def _save_signer(self, command: RememberSigner, key: tuple[str, int, str]) -> None:
-        try:
-            self._gate.administer(command)
-        except TwofoldError as error:
-            log.error(line("remember-failed", client=command.name, error=error))
-            self._on_loop(self._signed.discard, key)  # the next signed request tries again
+    async def reload(self, checker: Checker, settings: Settings) -> None:
+        """Go on with these. Raises BadInput, and then everything stays as it was."""
+        old = self._fittings
+        new = Fittings.prepare(settings, self._metrics, old, self._old_doors)
+        self._fittings, self._settings = new, settings
+        await self._loop.run_in_executor(None, self._recording.move, new.records)
+        self._passwords.checker = checker
+        self._reception.house = _house(settings)
+        for door in new.doors:
+            if door not in old.doors:
+                self._open(door)
+        self._old_doors = [door for door in self._old_doors if door not in new.doors]
+        for door in old.doors:
+            if door not in new.doors:
+                self._retire(door)
+        if old.metrics is not None and old.metrics is not new.metrics:
+            old.metrics.close()
+        self._start_metrics()
 
-    # --- 5: look and password -------------------------------------------------------------------------------
+    def _start_metrics(self) -> None:
+        if self._fittings.metrics is not None:
+            self._fittings.metrics.start()
 
-    def _look_at(self, jobs: list[_Job]) -> None:
-        """In the look thread: one read for the batch, then each password into the pool."""
-        try:
-            looks = self._gate.look([conversation.look_request(job.entry, job.client) for job in jobs])
-        except Exception as error:
-            self._on_loop(self._no_answer, jobs, error)
-            return
-        for job, look in zip(jobs, looks, strict=True):
-            job.look = look
-        self._on_loop(self._check_passwords, jobs)
+    def _retire(self, door: Door) -> None:
+        """What has come in is still answered, and nothing else; but the kernel gives it what is sent to its address
+        as long as it is open, also where another door has taken its place."""
+        self._reception.drain(door)
+        if not any(new.covers(door) for new in self._fittings.doors):
+            self._loop.remove_reader(door.sock)
+        self._old_doors.append(door)
+        self._loop.call_later(OLD_DOORS, self._close_old, door)
 
-    def _check_passwords(self, jobs: list[_Job]) -> None:
-        for job in jobs:
-            if self._passwords_waiting >= PASSWORDS_MOST:
-                self.drops.drop(time.monotonic(), "overload", job.source, job.client.name)
-                self._forget(job)
-                continue
-            self._passwords_waiting += 1
-            self._passwords.submit(self._check_password, job)
+    def _close_old(self, door: Door) -> None:
+        if door in self._old_doors:  # it may have been opened again
+            self._old_doors.remove(door)
+            self._loop.remove_reader(door.sock)
+            door.close()
 
-    def _check_password(self, job: _Job) -> None:
-        """In the pool: exactly one check per request."""
-        try:
-            if job.look is not None:
-                password = conversation.password_of(job.entry, job.client, job.look)
-                job.result = self._checker.check(job.look, password)
-        except Exception as error:
-            log.error(line("password-check-failed", client=job.client.name, error=type(error).__name__))
-            log.debug("password check failed, where it happened", exc_info=error)
-            job.result = FirstFactorResult(FirstFactor.UNAVAILABLE)
-        self._on_loop(self._password_checked, job)
+    # --- for those who watch ------------------------------------------------------------------------------------
 
-    def _password_checked(self, job: _Job) -> None:
-        self._passwords_waiting -= 1
-        self._logins.submit(job)
+    def busy_for(self) -> float:
+        """How many seconds the thread of the looks or of the gate has been at one batch; for ever if it has ended."""
+        return max(self._passwords.busy_for(), self._deciding.busy_for())
 
-    # --- 6: the gate ----------------------------------------------------------------------------------------
-
-    def _decide(self, jobs: list[_Job]) -> None:
-        """In the gate thread: one transaction for the batch; Status-Server is answered if the store can be written."""
-        jobs = self._in_time(jobs)
-        logins = [job for job in jobs if job.packet.code == Code.ACCESS_REQUEST]
-        probes = [job for job in jobs if job.packet.code == Code.STATUS_SERVER]
-        if probes:
-            trouble = self._store_trouble()
-            self._on_loop(self._status_answered, probes, trouble)
-            if isinstance(trouble, StoreUnavailable):  # waiting for it once is enough
-                self._on_loop(self._no_answer, logins, trouble)
-                return
-        if not logins:
-            return
-        try:
-            outcomes = self._gate.login([job.request() for job in logins])
-        except Exception as error:
-            self._on_loop(self._no_answer, logins, error)
-            return
-        self._on_loop(self._decided, list(zip(logins, outcomes, strict=True)))
-
-    def _in_time(self, jobs: list[_Job]) -> list[_Job]:
-        """Without those that have waited too long, after a store was locked: a retransmission is worked on afresh."""
-        oldest = time.monotonic() - DECIDE_WITHIN
-        late = [job for job in jobs if job.arrival < oldest]
-        if late:
-            self._on_loop(self._too_late, late)
-        return [job for job in jobs if job.arrival >= oldest]
-
-    def _store_trouble(self) -> Exception | None:
-        try:
-            self._gate.check()
-        except Exception as error:
-            return error
-        return None
-
-    # --- 7: in the event loop again -------------------------------------------------------------------------
-
-    def _decided(self, outcomes: list[tuple[_Job, Decision | StoreUnavailable]]) -> None:
-        for job, outcome in outcomes:
-            if isinstance(outcome, StoreUnavailable):
-                self._no_answer([job], outcome)
-                continue
-            self._store_answers()
-            self._log_decision(job, outcome)
-            if isinstance(outcome, Reject) and outcome.reason is Reason.FIRST_FACTOR_UNAVAILABLE:
-                self._forget(job)  # neither right nor wrong: silence
-            else:
-                self._answer(job, outcome)
-
-    def _answer(self, job: _Job, decision: Decision) -> None:
-        try:
-            code, attributes = conversation.reply_to(decision, job.entry)
-            reply = encode_reply(job.packet, job.client.secret, code, attributes)
-        except ReplyTooLong as error:
-            self.drops.drop(time.monotonic(), "reply-too-long", job.source, job.client.name, str(error))
-            self._forget(job)
-            return
-        except Exception as error:
-            self._failed("reply", error)
-            self._forget(job)
-            return
-        if isinstance(decision, Reject):
-            delay = decision.delay * (1 + self._jitter.uniform(0, JITTER))
-            self._loop.call_later(max(0.0, job.arrival + delay - time.monotonic()), self._reply, job, reply)
-        else:
-            self._reply(job, reply)
-
-    def _reply(self, job: _Job, reply: bytes) -> None:
-        if self._leave_work(job, reply):
-            self._send(job.sock, reply, job.peer)
-
-    def _status_answered(self, jobs: list[_Job], trouble: Exception | None) -> None:
-        if trouble is not None:
-            self._no_answer(jobs, trouble)
-            return
-        self._store_answers()
-        for job in jobs:  # RFC 5997 3: Access-Accept at the authentication port
-            self._reply(job, encode_reply(job.packet, job.client.secret, Code.ACCESS_ACCEPT, []))
-
-    def _no_answer(self, jobs: list[_Job], error: Exception) -> None:
-        """Silence, so that the NAS asks its next server. The first of a row is logged, and the recovery."""
-        if not self._store_silent:
-            what = str(error) if isinstance(error, TwofoldError) else type(error).__name__
-            log.error(line("store-unavailable", error=what, effect="no answers until it is back"))
-            log.debug("store unavailable, where it happened", exc_info=error)
-        self._store_silent = True
-        for job in jobs:
-            self.drops.counters["store-unavailable"] += 1
-            self._forget(job)
-
-    def _too_late(self, jobs: list[_Job]) -> None:
-        for job in jobs:
-            self.drops.drop(time.monotonic(), "too-late", job.source, job.client.name)
-            self._forget(job)
-
-    def _store_answers(self) -> None:
-        if self._store_silent:
-            log.warning("store-back")
-        self._store_silent = False
-
-    def _forget(self, job: _Job) -> None:
-        """No reply: a retransmission is worked on afresh."""
-        self._leave_work(job, None)
-
-    def _send(self, sock: socket.socket, reply: bytes, peer: tuple[object, ...]) -> None:
-        try:
-            sock.sendto(reply, peer)
-        except OSError as error:
-            self.drops.drop(time.monotonic(), "send-failed", str(peer[0]), hint=str(error.strerror))
-
-    def _log_decision(self, job: _Job, decision: Decision) -> None:
-        more = self._line_limit.allows((job.client.name, job.entry.user, decision.reason), time.monotonic())
-        if more is None:
-            return
-        shown = line(
-            _word(decision),
-            user=job.entry.user,
-            client=job.client.name,
-            **{"from": job.source},
-            reason=decision.reason,
-            token=decision.serial if isinstance(decision, Accept) else None,
-            failures=decision.failures or None if isinstance(decision, Reject) else None,
-            tries_left=decision.tries_left if isinstance(decision, Challenge) else None,
-            why=job.entry.unsupported,
-            request=job.request_id,
-            ms=f"{(time.monotonic() - job.arrival) * 1000:.1f}",
-            suppressed=more or None,
-        )
-        log.info(shown)
-
-    # --- clients --------------------------------------------------------------------------------------------
-
-    async def _poll_clients(self) -> None:
-        while True:
-            await asyncio.sleep(POLL_CLIENTS)
-            try:
-                table = await self._loop.run_in_executor(None, self._newer_clients)
-            except Exception as error:
-                self._no_answer([], error)
-                continue
-            if table is not None:
-                self._take_clients(table)
-
-    def _newer_clients(self) -> ClientTable | None:
-        return self._read_clients() if self._gate.clients_generation() != self._table.generation else None
-
-    def _read_clients(self) -> ClientTable:
-        generation = self._gate.clients_generation()  # before the rows: a change in between is read next time
-        return ClientTable(self._gate.clients(), generation)
-
-    def _take_clients(self, table: ClientTable) -> None:
-        self._table = table
-
-    def _on_loop(self, function: Callable[..., None], *args: object) -> None:
-        self._loop.call_soon_threadsafe(function, *args)
+    def _metrics(self) -> str:
+        waiting = self._passwords.waiting | self._deciding.waiting | self._recording.waiting
+        return render(self._replies.counts, self._replies.drops, self._replies.work.count, waiting)
 
 
-def _word(decision: Decision) -> str:
-    match decision:
-        case Accept():
-            return "accept"
-        case Challenge():
-            return "challenge" if decision.reason in (Reason.PASSWORD_RIGHT, Reason.ONBOARDING) else "again"
-        case Reject():
-            return "reject"
-
-
-def _hint(reason: str, client: Client) -> str:
-    if reason == "message-authenticator-missing":
-        return f"twofold client set {client.name} --message-authenticator auto"
-    if reason == "message-authenticator-wrong":
-        return "the shared secrets differ"
-    return ""
-
-
-def _bound(listen: Listen) -> socket.socket:
-    """A bound UDP socket. Without SO_REUSEADDR: with it, any local user could take our datagrams (measured)."""
-    family = socket.AF_INET6 if ":" in listen.address else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
-    try:
-        if family == socket.AF_INET6:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
-        sock.bind((listen.address, listen.port))
-    except OSError as error:
-        sock.close()
-        raise BadInput(f"cannot listen on {listen}: {error.strerror}; choose another with --listen") from None
-    return sock
+def _house(settings: Settings) -> House:
+    return House(settings.status_server, settings.names, settings.accounting is not None)

@@ -48,13 +48,18 @@ def rows(key: bytes, head: Head, audits: Iterable[Audit]) -> tuple[list[dict[str
     """The rows that continue the chain after `head`, and the head after them."""
     made: list[dict[str, Any]] = []
     for audit in audits:
-        row: dict[str, Any] = {name: getattr(audit, name) for name in COLUMNS if name not in ("chain", "seq", "detail")}
+        row = {name: _text(getattr(audit, name)) for name in COLUMNS if name not in ("chain", "seq", "detail")}
         row |= {"chain": head.chain, "seq": head.seq + 1}
         row["detail"] = json.dumps(audit.detail, sort_keys=True, ensure_ascii=True)
         row["mac"] = _mac(key, head.mac, row)
         made.append(row)
         head = Head(head.chain, row["seq"], row["mac"])
     return made, head
+
+
+def _text(value: Any) -> Any:
+    """Not every database's text can hold NUL; the control picture stands for it (U+2400)."""
+    return value.replace("\0", "\u2400") if isinstance(value, str) else value
 
 
 def _mac(key: bytes, previous: bytes, row: dict[str, Any]) -> bytes:

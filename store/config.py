@@ -12,22 +12,27 @@ import tomllib
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
+from store import ldap_section
+from store.ldap_section import Ldap, LdapSection
 from validation.errors import BadInput
 from validation.names import EXACT, Spelling
 
 DEFAULT_PATH = Path("/etc/twofold/twofold.toml")
 ENVIRONMENT = "TWOFOLD_CONFIG"
 RADIUS_PORT = 1812  # RFC 2865 3
+ACCOUNTING_PORT = 1813  # RFC 2866 3
 
 
 class StoreSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`[store]`: where the database is, the name of this host's audit chain, and how apps call us."""
+    """`[store]`: where the database is, a file or `url`, that of a PostgreSQL server; the name of this host's audit
+    chain; and how apps call us."""
 
     path: str = "twofold.db"
+    url: str = ""
     chain: str = ""
     issuer: str = "Twofold"
 
@@ -39,10 +44,17 @@ class KeySection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class RadiusSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`[radius]`: addresses to listen on (`ADDRESS:PORT`, IPv6 in brackets), and whether to answer Status-Server."""
+    """`[radius]`: addresses to listen on (`ADDRESS:PORT`, IPv6 in brackets), and whether to answer Status-Server; how
+    the log is written; where numbers can be read, and whether from other hosts, too; the file that accounting records
+    go to, and where they come in."""
 
     listen: tuple[str, ...] = (f"0.0.0.0:{RADIUS_PORT}", f"[::]:{RADIUS_PORT}")
     status_server: bool = True
+    log: Literal["text", "json"] = "text"
+    metrics: str = ""
+    metrics_for_other_hosts: bool = False
+    accounting: str = ""
+    accounting_listen: tuple[str, ...] = ()
 
 
 class NotifySection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -78,10 +90,29 @@ class SystemSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     threads: Annotated[int, msgspec.Meta(ge=1, le=16)] = 8
 
 
+class UpstreamSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[first_factor.radius]`: RADIUS servers that check passwords, in the order in which they are asked, and the
+    file with the secret that is shared with them; the name that is given to them; how many seconds each has to
+    answer in, how often a request is sent again in that time, how many seconds one check may take in all, and how
+    many may be on their way at once; and which attributes of their replies go on to the client: `drop`, `keep`, or
+    a list of them."""
+
+    servers: Annotated[tuple[str, ...], msgspec.Meta(min_length=1, max_length=16)]
+    secret_file: Annotated[str, msgspec.Meta(min_length=1)]
+    nas_identifier: Annotated[str, msgspec.Meta(pattern="^[!-~]{1,253}$")] = "twofold"
+    timeout: Annotated[float, msgspec.Meta(ge=0.5, le=9)] = 3.0
+    retries: Annotated[int, msgspec.Meta(ge=0, le=5)] = 2
+    time_limit: Annotated[float, msgspec.Meta(ge=0.5, le=9)] = 8.0  # below the 10 s after which nobody waits any more
+    threads: Annotated[int, msgspec.Meta(ge=1, le=16)] = 16
+    reply: Literal["drop", "keep"] | tuple[str | int, ...] = "drop"
+
+
 class FirstFactorSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`[first_factor.KIND]`: what a kind of first factor needs to know."""
 
     system: SystemSection = SystemSection()
+    ldap: LdapSection | None = None
+    radius: UpstreamSection | None = None
 
 
 class SecurityKeySection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -121,6 +152,20 @@ class Listen:
 
 
 @dataclass(frozen=True, slots=True)
+class Upstream:
+    """`[first_factor.radius]`, its servers taken apart and its path absolute."""
+
+    servers: tuple[Listen, ...]
+    secret_file: Path
+    nas_identifier: str = "twofold"
+    timeout: float = 3.0
+    retries: int = 2
+    time_limit: float = 8.0
+    threads: int = 16
+    reply: str | tuple[str | int, ...] = "drop"
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """The configuration with its defaults filled in and its paths made absolute."""
 
@@ -131,11 +176,28 @@ class Config:
     issuer: str
     listen: tuple[Listen, ...]
     status_server: bool
+    log: str = "text"
+    metrics: Listen | None = None
+    accounting: Path | None = None  # the file
+    accounting_listen: tuple[Listen, ...] = ()
     notify: tuple[str, ...] = ()
     names: Spelling = EXACT
     pam: PamSection = field(default_factory=PamSection)
     system_passwords: SystemSection = field(default_factory=SystemSection)
+    ldap: Ldap | None = None
+    upstream: Upstream | None = None
     security_key: SecurityKeySection = field(default_factory=SecurityKeySection)
+    url: str = ""  # of a PostgreSQL database; `database` is then not used
+
+    @property
+    def store_name(self) -> str:
+        """How messages call the store."""
+        return self.url.partition("?")[0] or str(self.database)
+
+    @property
+    def owners_file(self) -> Path:
+        """The file whose owner is the one the server runs as: the store, or the key where the store is elsewhere."""
+        return self.key_file if self.url else self.database
 
 
 def config_path(option: str | None) -> Path:
@@ -170,17 +232,66 @@ def parse(text: str, path: Path) -> Config:
     return Config(
         file=path,
         database=folder / file.store.path,
+        url=_url(file.store, text, path),
         key_file=folder / file.key.file,
         chain=_name(file.store.chain or socket.gethostname(), "store.chain", "this host's", text, path),
         issuer=_name(file.store.issuer, "store.issuer", "your organisation's", text, path),
         listen=_listen(file.radius.listen, text, path),
         status_server=file.radius.status_server,
+        log=file.radius.log,
+        metrics=_metrics(file.radius, text, path),
+        accounting=folder / file.radius.accounting if file.radius.accounting else None,
+        accounting_listen=_accounting_listen(file.radius, text, path),
         notify=file.notify.command,
         names=_spelling(file.names, text, path),
         pam=file.pam,
         system_passwords=file.first_factor.system,
+        ldap=_ldap(file.first_factor.ldap, text, path),
+        upstream=_upstream(file.first_factor.radius, text, path),
         security_key=_security_key(file.security_key, text, path),
     )
+
+
+def store_address(text: str) -> tuple[str, Path | None]:
+    """An address of PostgreSQL, or else a path: one of the two is empty. Raises BadInput if it is neither."""
+    if text.startswith(("postgresql://", "postgres://")):
+        return text, None
+    if "://" in text:
+        scheme = text.partition("://")[0]
+        raise BadInput(f"{scheme}:// is no database that we know; write postgresql://USER@HOST/NAME, or a path")
+    return "", Path(text).absolute()
+
+
+def _url(section: StoreSection, text: str, path: Path) -> str:
+    """The rest is looked at when it is opened, by the driver."""
+    if section.url and not store_address(section.url)[0]:
+        where = f"{_place('store.url', text, path)}: store.url"
+        raise BadInput(f"{where} begins with postgresql://, as in postgresql://twofold@db.example.org/twofold")
+    if section.url and section.path != StoreSection().path:
+        raise BadInput(f"{_place('store.url', text, path)}: a store is in one place: name store.path or store.url")
+    return section.url
+
+
+def _ldap(section: LdapSection | None, text: str, path: Path) -> Ldap | None:
+    try:
+        return ldap_section.settings(section, path.absolute().parent) if section is not None else None
+    except ldap_section.Wrong as wrong:
+        where = f"first_factor.ldap.{wrong.key}"
+        raise BadInput(f"{_place(where, text, path)}: {where} {wrong}") from None
+
+
+def _upstream(section: UpstreamSection | None, text: str, path: Path) -> Upstream | None:
+    if section is None:
+        return None
+    where = "first_factor.radius.servers"
+    what = f"{_place(where, text, path)}: {where}"
+    servers = tuple(parse_listen(entry, what) for entry in section.servers)
+    if any(server.port == 0 for server in servers):
+        raise BadInput(f"{what}: no server can be reached at port 0")
+    if len(set(servers)) < len(servers):
+        raise BadInput(f"{what}: the same server stands there twice")
+    fields = {name: getattr(section, name) for name in section.__struct_fields__}
+    return Upstream(**fields | {"servers": servers, "secret_file": path.absolute().parent / section.secret_file})
 
 
 def _security_key(section: SecurityKeySection, text: str, path: Path) -> SecurityKeySection:
@@ -230,6 +341,26 @@ def _listen(entries: tuple[str, ...], text: str, path: Path) -> tuple[Listen, ..
     return tuple(parse_listen(entry, what) for entry in entries)
 
 
+def _accounting_listen(section: RadiusSection, text: str, path: Path) -> tuple[Listen, ...]:
+    """The usual port on every address, if there is a file for records and nothing else is said."""
+    usual = (f"0.0.0.0:{ACCOUNTING_PORT}", f"[::]:{ACCOUNTING_PORT}") if section.accounting else ()
+    what = f"{_place('radius.accounting_listen', text, path)}: radius.accounting_listen"
+    return tuple(parse_listen(entry, what, ACCOUNTING_PORT) for entry in section.accounting_listen or usual)
+
+
+def _metrics(section: RadiusSection, text: str, path: Path) -> Listen | None:
+    if not section.metrics:
+        return None
+    what = f"{_place('radius.metrics', text, path)}: radius.metrics"
+    listen = parse_listen(section.metrics, what, None)
+    if not ip_address(listen.address).is_loopback and not section.metrics_for_other_hosts:
+        raise BadInput(
+            f"{what}: {section.metrics!r} can be reached from other hosts, and whoever reads it learns the names of "
+            "clients and how many logins fail; use 127.0.0.1, or set metrics_for_other_hosts = true"
+        )
+    return listen
+
+
 _AT = re.compile(r"^(?P<what>.*?)(?: - at `\$\.?(?P<where>[^`]*)`)?$", re.DOTALL)
 _UNKNOWN = re.compile(r"Object contains unknown field `(?P<name>.*)`")
 
@@ -270,17 +401,21 @@ def _line_of(where: str, text: str) -> int | None:
     return None
 
 
-def parse_listen(text: str, what: str) -> Listen:
-    """`127.0.0.1:1812`, `[::1]:1812`, or an address alone for port 1812. Raises BadInput that begins with `what`."""
+def parse_listen(text: str, what: str, usual: int | None = RADIUS_PORT) -> Listen:
+    """`127.0.0.1:1812`, `[::1]:1812`, or an address alone for the `usual` port, if there is one.
+
+    Raises BadInput that begins with `what`.
+    """
     match = re.fullmatch(r"(?:\[(?P<v6>[^\]]+)\]|(?P<v4>[^:\[\]]+))(?::(?P<port>\d{1,5}))?", text)
-    wrong = BadInput(f"{what}: {text!r} is not ADDRESS:PORT, such as 127.0.0.1:1812 or [::1]:1812")
-    if match is None:
+    example = f"127.0.0.1:{usual or 9812} or [::1]:{usual or 9812}"
+    wrong = BadInput(f"{what}: {text!r} is not ADDRESS:PORT, such as {example}")
+    if match is None or not (match["port"] or usual):
         raise wrong
     try:
         address = ip_address(match["v6"] or match["v4"])
     except ValueError:
         raise wrong from None
-    port = int(match["port"] or RADIUS_PORT)
+    port = int(match["port"] or usual or 0)
     if port > 65535 or (match["v6"] is not None) != (address.version == 6):
         raise wrong
     return Listen(str(address), port)

@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, func, select
 
+from store import migrations
 from store.audit import Finding, Head, Verifier
-from store.schema import audit, audit_heads, challenges, clients, policies, texts, throttles, tokens, users
+from store.schema import audit, audit_heads, challenges, clients, policies, replies, texts, throttles, tokens, users
 from validation.tokens.registry import KINDS
 
 Row = dict[str, Any]
@@ -30,15 +31,19 @@ def user_rows(connection: Connection, name: str | None = None) -> list[Row]:
     statement = select(*columns, has_password, active).order_by(users.c.name)
     if name is not None:
         statement = statement.where(users.c.name == name)
-    return [dict(row) | {"groups": _groups(row["groups"])} for row in connection.execute(statement).mappings()]
+    return [row | _readable(row) for row in map(dict, connection.execute(statement).mappings())]
 
 
-def _groups(text: str) -> list[str]:
+def _readable(row: Mapping[str, Any]) -> Row:
     """A listing shows what it can: a damaged row must not hide the others."""
+    return {"groups": _values(row["groups"]), "replies": _values_by_name(row["replies"])}
+
+
+def _values_by_name(text: str) -> dict[str, list[str]]:
     try:
-        return [str(group) for group in json.loads(text)]
-    except (TypeError, ValueError):
-        return ["(damaged)"]
+        return {str(name): [str(value) for value in values] for name, values in json.loads(text).items()}
+    except (AttributeError, TypeError, ValueError):
+        return {"(damaged)": []}
 
 
 def throttle_rows(connection: Connection, user_id: int) -> list[Row]:
@@ -65,6 +70,50 @@ def token_rows(
     return [dict(row) for row in connection.execute(statement.order_by(users.c.name, tokens.c.id)).mappings()]
 
 
+def replies_of_clients(connection: Connection) -> dict[str, dict[str, list[str]]]:
+    """By client: the attributes that are bound to it alone, and their values."""
+    found: dict[str, dict[str, list[str]]] = {}
+    bound = select(replies).where(replies.c.client != "", replies.c.group == "").order_by(replies.c.attribute)
+    for row in connection.execute(bound).mappings():
+        found.setdefault(row["client"], {})[row["attribute"]] = _values(row["values"])
+    return found
+
+
+def _values(text: str) -> list[str]:
+    try:
+        return [str(value) for value in json.loads(text)]
+    except (TypeError, ValueError):
+        return ["(damaged)"]
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """Of a whole store. `chains` are hosts: name, rows, time of the newest."""
+
+    database: str
+    schema: str
+    counts: Mapping[str, int]
+    chains: tuple[Row, ...]
+
+
+def status(connection: Connection) -> Status:
+    """What an administrator asks first."""
+    counted = (users, tokens, clients, audit)
+    counts = {
+        table.name.replace("audit", "audit rows"): int(
+            connection.execute(select(func.count()).select_from(table)).scalar_one()
+        )
+        for table in counted
+    }
+    newest = select(audit_heads.c.chain, audit_heads.c.seq.label("rows"), audit.c.at).join(
+        audit, (audit.c.chain == audit_heads.c.chain) & (audit.c.seq == audit_heads.c.seq)
+    )
+    chains = tuple(dict(row) for row in connection.execute(newest.order_by(audit_heads.c.chain)).mappings())
+    version = ".".join(map(str, connection.dialect.server_version_info or ()))
+    name = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}[connection.dialect.name]
+    return Status(f"{name} {version}".strip(), migrations.current(connection) or "", counts, chains)
+
+
 def policy_rows(connection: Connection) -> list[Row]:
     return [dict(row) for row in connection.execute(select(policies).order_by(policies.c.id)).mappings()]
 
@@ -74,7 +123,7 @@ def text_rows(connection: Connection) -> list[Row]:
 
 
 def client_rows(connection: Connection) -> list[Row]:
-    columns = [c for c in clients.c if c.name != "sealed_secret"]
+    columns = [c for c in clients.c if c.name not in ("sealed_secret", "sealed_old_secret")]
     return [dict(row) for row in connection.execute(select(*columns).order_by(clients.c.name)).mappings()]
 
 
@@ -122,15 +171,14 @@ def verify(
     A host whose chain has not begun yet is no fault, but a chain that is anchored, or the only one, must be there. One
     chain begins with the creation of the store; else a trail that was removed whole would pass once a new one began.
     """
-    with _any_text(connection):
-        stored = chain_heads(connection)
-        verifiers = {chain: Verifier(key, chain, anchors.get(chain)) for chain in {*stored, *anchors}}
-        statement = select(audit).order_by(audit.c.chain, audit.c.seq).execution_options(yield_per=1000)
-        for row in connection.execute(statement).mappings():
-            chain = row["chain"]
-            if chain not in verifiers:
-                verifiers[chain] = Verifier(key, chain)
-            verifiers[chain].add(dict(row))
+    stored = chain_heads(connection)
+    verifiers = {chain: Verifier(key, chain, anchors.get(chain)) for chain in {*stored, *anchors}}
+    statement = select(audit).order_by(audit.c.chain, audit.c.seq).execution_options(yield_per=1000)
+    for row in connection.execute(statement).mappings():
+        chain = row["chain"]
+        if chain not in verifiers:
+            verifiers[chain] = Verifier(key, chain)
+        verifiers[chain].add(dict(row))
     if not verifiers:
         verifiers[own_chain] = Verifier(key, own_chain)
     walked = [verifiers[chain] for chain in sorted(verifiers, key=str)]
@@ -138,14 +186,3 @@ def verify(
     if not findings and not any(verifier.begins_with == "store-create" for verifier in walked):
         findings.append(Finding(own_chain, 1, "row 1 is missing, which the creation of the store wrote: a new trail"))
     return findings, [verifier.head for verifier in walked]
-
-
-@contextmanager
-def _any_text(connection: Connection) -> Iterator[None]:
-    """Octets that are no UTF-8, put where text belongs, must not end the search for who changed what."""
-    driver: Any = connection.connection.driver_connection  # sqlite3.Connection
-    driver.text_factory = lambda octets: octets.decode("utf-8", "surrogateescape")
-    try:
-        yield
-    finally:
-        driver.text_factory = str

@@ -8,6 +8,7 @@ repeat.
 import logging
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,11 +16,13 @@ from sqlalchemy import Connection, insert, select
 
 from store import audit, listings, migrations
 from store.config import Config, template
-from store.database import Connections, Database, Keys, check_file, create_file
+from store.connections import Connections
+from store.database import Database, Keys
 from store.notices import notices_for
 from store.schema import meta, store_keys
 from store.sealing import MasterKey, Sealer, create_key_file, create_whole, read_key_file
-from store.snapshots import BOOK_GENERATION
+from store.snapshots import BOOK_GENERATION, FROZEN
+from store.sqlite import SqliteFile, check_file, create_file
 from store.writing import CLIENTS_GENERATION, Writer
 from validation.changes import Audit
 from validation.errors import BadInput, Damaged, StoreMismatch
@@ -35,10 +38,13 @@ logging.getLogger("fido2").setLevel(logging.WARNING)
 
 
 class SystemMoments:
-    """The system's clock and randomness."""
+    """A clock, in epoch seconds, and the system's randomness."""
+
+    def __init__(self, now: Callable[[], float] = time.time) -> None:
+        self._now = now
 
     def moment(self) -> Moment:
-        return Moment(time.time(), os.urandom(MOMENT_RANDOM_OCTETS))
+        return Moment(self._now(), os.urandom(MOMENT_RANDOM_OCTETS))
 
 
 class LoggedFaults:
@@ -62,7 +68,7 @@ def open_gate(config: Config) -> Gate:
 
 def gate_on(store: Database, config: Config) -> Gate:
     """The gate on an open store, with the real clock and dice."""
-    return Gate(store, SystemMoments(), LoggedFaults(), notices_for(config.notify), _site(config))
+    return Gate(store, SystemMoments(store.connections.now), LoggedFaults(), notices_for(config.notify), _site(config))
 
 
 def _site(config: Config) -> Site:
@@ -85,37 +91,57 @@ def _certificates(path: Path) -> tuple[bytes, ...]:
 
 def open_store(config: Config) -> Database:
     """The store of `config`, checked. Raises StoreUnavailable or StoreMismatch."""
-    check_file(config.database)
-    master = read_key_file(config.key_file)
-    connections = Connections(config.database)
+    connections = connect(config)
     try:
-        with connections.reading() as connection:
-            _check_schema(connection, config.database)
-            keys = _read_keys(connection, master, config)
+        master = read_key_file(config.key_file)
+        with connections.reading(hurried=True) as connection:
+            check_schema(connection, config)
+            keys = read_keys(connection, master, config)
     except BaseException:
         connections.close()
         raise
     return Database(connections, keys, config.chain)
 
 
-def _check_schema(connection: Connection, path: Path) -> None:
+def connect(config: Config, owner_url: str = "") -> Connections:
+    """To the database of `config`, whatever is in it. `owner_url`: as who owns the tables, where that is somebody else.
+
+    Raises StoreMismatch if there is none, or others may read it."""
+    if not config.url:
+        check_file(config.database)
+        return SqliteFile(config.database)
+    try:
+        from store.postgresql import PostgresqlServer
+    except ImportError:
+        raise StoreMismatch("store.url needs PostgreSQL's driver: pip install 'twofold[postgresql]'") from None
+    return PostgresqlServer(owner_url or config.url)
+
+
+def check_schema(connection: Connection, config: Config) -> None:
+    """Raises StoreMismatch if it is not this version's."""
+    path = config.store_name
     here = migrations.current(connection)
     if here is None:
         raise StoreMismatch(f"{path} is no Twofold store; create one with: twofold init")
     if here < migrations.HEAD:
-        raise StoreMismatch(f"the store {path} has schema {here}, this version needs {migrations.HEAD}: twofold init")
+        raise StoreMismatch(
+            f"the store {path} has schema {here}, this version needs {migrations.HEAD}: twofold db upgrade"
+        )
     if here > migrations.HEAD:
         raise StoreMismatch(
             f"the store {path} has schema {here}, newer than this version's {migrations.HEAD}: upgrade Twofold"
         )
 
 
-def _read_keys(connection: Connection, master: MasterKey, config: Config) -> Keys:
+def read_keys(connection: Connection, master: MasterKey, config: Config, frozen: bool = False) -> Keys:
+    """Raises StoreMismatch if `master` is another key, or the store is not in use (unless `frozen`)."""
     facts = {row.name: row.value for row in connection.execute(select(meta))}
+    if FROZEN in facts and not frozen:
+        raise StoreMismatch(facts[FROZEN])
     expected = facts.get("key_id", "")
     if expected != master.id.hex():
         raise StoreMismatch(
-            f"the key in {config.key_file} does not fit the store {config.database}: "
+            f"the key in {config.key_file} does not fit the store {config.store_name}: "
             f"it is key {master.id.hex()}, the store was sealed with {expected}. Nothing was changed"
         )
     sealed = {row.purpose: row.sealed for row in connection.execute(select(store_keys))}
@@ -124,7 +150,7 @@ def _read_keys(connection: Connection, master: MasterKey, config: Config) -> Key
         opened = {name: sealer.open("store-key", name, sealed[name]) for name in ("fingerprint", "audit")}
     except (KeyError, Damaged) as error:
         what = f"{error} is missing" if isinstance(error, KeyError) else error
-        raise StoreMismatch(f"the store {config.database} is damaged: {what}; restore it from a backup") from None
+        raise StoreMismatch(f"the store {config.store_name} is damaged: {what}; restore it from a backup") from None
     return Keys(sealer, opened["fingerprint"], opened["audit"])
 
 
@@ -142,7 +168,8 @@ def read_trail(config: Config) -> Trail:
     try:
         with store.connections.reading() as connection:
             rows = tuple(listings.audit_rows(connection))
-            findings, _ = listings.verify(connection, store.keys.audit, store.chain, {})
+            with store.connections.text_as_it_is(connection):
+                findings, _ = listings.verify(connection, store.keys.audit, store.chain, {})
     finally:
         store.close()
     return Trail(rows, tuple(audit.lines(findings)))
@@ -167,11 +194,40 @@ def create_config(path: Path, chain: str) -> bool:
     return True
 
 
-def create(config: Config, actor: str) -> Created:
+def create(config: Config, actor: str, owner_url: str = "") -> Created:
     """Make key file and store where there are none, and bring an older schema forward. Changes nothing else.
 
+    With `owner_url`, PostgreSQL's tables are that role's, and the role of `config` gets the rights it needs.
     Raises StoreMismatch rather than pairing an old store with a new key.
     """
+    made = [] if config.url else _create_files(config)
+    connections = connect(config, owner_url)
+    try:
+        if config.url and not config.key_file.exists():
+            made += _create_key(connections, config)
+        master = read_key_file(config.key_file)
+        with connections.writing(hurried=False) as connection:
+            made += _migrate(connection, master, config, actor)
+            if owner_url:
+                migrations.grant(connection, config.url)
+    finally:
+        connections.close()
+    return Created(tuple(made))
+
+
+def upgrade(config: Config, actor: str, owner_url: str = "") -> Created:
+    """Bring the schema of a store forward; `create` for one that is there. Raises StoreMismatch if there is none."""
+    connections = connect(config, owner_url)
+    try:
+        with connections.reading(hurried=True) as connection:
+            if migrations.current(connection) is None:
+                check_schema(connection, config)
+    finally:
+        connections.close()
+    return create(config, actor, owner_url)
+
+
+def _create_files(config: Config) -> list[str]:
     made: list[str] = []
     if config.database.exists() and not config.key_file.exists() and config.database.stat().st_size > 0:
         raise StoreMismatch(f"{config.database} exists, but its key {config.key_file} is missing. Restore the key file")
@@ -181,30 +237,34 @@ def create(config: Config, actor: str) -> Created:
     if not config.database.exists():
         create_file(config.database)
         made.append(f"store    {config.database}")
-    check_file(config.database)
-    master = read_key_file(config.key_file)
-    connections = Connections(config.database)
-    try:
-        with connections.writing() as connection:
-            made += _migrate(connection, master, config, actor)
-    finally:
-        connections.close()
-    return Created(tuple(made))
+    return made
+
+
+def _create_key(connections: Connections, config: Config) -> list[str]:
+    """The key of the first of several servers; the others get a copy of it."""
+    with connections.reading(hurried=True) as connection:
+        if migrations.current(connection) is not None:
+            raise StoreMismatch(
+                f"{config.store_name} is a store already, but its key {config.key_file} is missing here. "
+                "Copy it from another server"
+            )
+    create_key_file(config.key_file)
+    return [f"key      {config.key_file}"]
 
 
 def _migrate(connection: Connection, master: MasterKey, config: Config, actor: str) -> list[str]:
     before = migrations.current(connection)
     if before == migrations.HEAD:
-        _read_keys(connection, master, config)
+        read_keys(connection, master, config)
         return []
     if before is not None and before > migrations.HEAD:
-        _check_schema(connection, config.database)
+        check_schema(connection, config)
     if before is not None:
-        _read_keys(connection, master, config)
+        read_keys(connection, master, config)
     migrations.upgrade(connection)
     if before is None:
         _fill(connection, master)
-    keys = _read_keys(connection, master, config)
+    keys = read_keys(connection, master, config)
     event = "store-create" if before is None else "store-upgrade"
     writer = Writer(connection, keys.sealer, keys.fingerprint, keys.audit, config.chain)
     writer.apply([Audit(time.time(), event, "done", "", actor=actor, detail={"schema": migrations.HEAD})])
@@ -219,7 +279,6 @@ def _fill(connection: Connection, master: MasterKey) -> None:
         "key_id": master.id.hex(),
         CLIENTS_GENERATION: "0",
         BOOK_GENERATION: "0",
-        "checked_at": "",
     }
     connection.execute(insert(meta), [{"name": name, "value": value} for name, value in facts.items()])
     sealer = Sealer(master, store_id)

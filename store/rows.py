@@ -5,13 +5,15 @@ Rule: a token or client whose seal does not open raises Damaged; the caller deci
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from ipaddress import ip_network
 from typing import Any
 
 from store.sealing import Sealer
 from validation.model import (
+    Answered,
     Client,
+    Encoding,
     FirstFactorKind,
     KnownSource,
     MessageAuthenticatorRule,
@@ -28,7 +30,12 @@ from validation.model import (
     TokenState,
     User,
 )
-from validation.settings import Rule, Scope, Text
+from validation.settings import Reply, Rule, Scope, Text
+
+
+def can_stand_in_a_row(value: object) -> bool:
+    """PostgreSQL's text cannot hold NUL, so nothing that holds one is ever found."""
+    return not (isinstance(value, str) and "\0" in value)
 
 
 def user_from(row: Mapping[str, Any]) -> User:
@@ -36,7 +43,7 @@ def user_from(row: Mapping[str, Any]) -> User:
         id=row["id"],
         name=row["name"],
         created_at=row["created_at"],
-        first_factor=FirstFactorKind(row["first_factor"]),
+        first_factor=FirstFactorKind(row["first_factor"]) if row["first_factor"] else None,
         groups=tuple(json.loads(row["groups"])),
         disabled=row["disabled"],
         locked=row["locked"],
@@ -46,6 +53,7 @@ def user_from(row: Mapping[str, Any]) -> User:
         pairing_since=row["pairing_since"],
         first_registered_at=row["first_registered_at"],
         bypass_until=row["bypass_until"],
+        replies=tuple((name, tuple(values)) for name, values in json.loads(row["replies"]).items()),
     )
 
 
@@ -53,7 +61,7 @@ def user_columns(user: User) -> dict[str, Any]:
     return {
         "name": user.name,
         "created_at": user.created_at,
-        "first_factor": str(user.first_factor),
+        "first_factor": str(user.first_factor or ""),
         "groups": json.dumps(user.groups),
         "disabled": user.disabled,
         "locked": user.locked,
@@ -63,6 +71,7 @@ def user_columns(user: User) -> dict[str, Any]:
         "pairing_since": user.pairing_since,
         "first_registered_at": user.first_registered_at,
         "bypass_until": user.bypass_until,
+        "replies": json.dumps(dict(user.replies)),
     }
 
 
@@ -94,6 +103,7 @@ def token_from(row: Mapping[str, Any], sealer: Sealer) -> Token:
         look_ahead=row["look_ahead"],
         starts_at=row["starts_at"],
         expires_at=row["expires_at"],
+        needs_resync=row["needs_resync"],
     )
 
 
@@ -144,6 +154,9 @@ def challenge_from(row: Mapping[str, Any], sealer: Sealer) -> PendingChallenge:
         replaces=row["replaces"],
         ticket=row["ticket"],
         proved=row["proved"],
+        refusal=row["refusal"],
+        groups=tuple(json.loads(row["groups"])),
+        replies=tuple((kind, bytes.fromhex(value)) for kind, value in json.loads(row["replies"])),
     )
 
 
@@ -162,6 +175,9 @@ def challenge_columns(challenge: PendingChallenge, sealer: Sealer) -> dict[str, 
         "replaces": challenge.replaces,
         "ticket": challenge.ticket,
         "proved": challenge.proved,
+        "refusal": challenge.refusal,
+        "groups": json.dumps(challenge.groups),
+        "replies": json.dumps([(kind, value.hex()) for kind, value in challenge.replies]),
     }
 
 
@@ -177,21 +193,31 @@ def _candidate_from(opened: bytes) -> Token:
     return Token(**facts | {"state": TokenState(facts["state"])})
 
 
-def client_from(row: Mapping[str, Any], secret: bytes, signed_sources: frozenset[str]) -> Client:
+def client_from(row: Mapping[str, Any], signed_sources: frozenset[str]) -> Client:
+    """Without its secrets."""
     return Client(
         name=row["name"],
         network=ip_network(row["network"]),
-        secret=secret,
+        secret=b"",
         mode=Mode(row["mode"]),
         message_authenticator=MessageAuthenticatorRule(row["message_authenticator"]),
         status_server=row["status_server"],
+        always_challenge=row["always_challenge"],
+        encoding=Encoding(row["encoding"]),
+        cut_at_nul=row["cut_at_nul"],
+        old_secret_until=row["old_secret_until"],
         version=row["version"],
         signed_sources=signed_sources,
     )
 
 
-def client_secret(row: Mapping[str, Any], sealer: Sealer) -> bytes:
-    return sealer.open("client-secret", row["name"], row["sealed_secret"])
+def with_secrets(client: Client, row: Mapping[str, Any], sealer: Sealer) -> Client:
+    old = row["sealed_old_secret"]
+    return replace(
+        client,
+        secret=sealer.open("client-secret", client.name, row["sealed_secret"]),
+        old_secret=sealer.open("client-old-secret", client.name, old) if old is not None else b"",
+    )
 
 
 def client_columns(client: Client, sealer: Sealer) -> dict[str, Any]:
@@ -202,6 +228,13 @@ def client_columns(client: Client, sealer: Sealer) -> dict[str, Any]:
         "mode": str(client.mode),
         "message_authenticator": str(client.message_authenticator),
         "status_server": client.status_server,
+        "always_challenge": client.always_challenge,
+        "encoding": str(client.encoding),
+        "cut_at_nul": client.cut_at_nul,
+        "sealed_old_secret": sealer.seal("client-old-secret", client.name, client.old_secret)
+        if client.old_secret
+        else None,
+        "old_secret_until": client.old_secret_until,
     }
 
 
@@ -209,25 +242,47 @@ def scope_columns(scope: Scope) -> dict[str, str]:
     return {"group": scope.group or "", "client": scope.client or "", "service": scope.service or ""}
 
 
-def network_column(scope: Scope) -> str:
-    return str(scope.network) if scope.network is not None else ""
+def rule_scope_columns(scope: Scope) -> dict[str, str]:
+    network = str(scope.network) if scope.network is not None else ""
+    return scope_columns(scope) | {"network": network, "nas": scope.nas or ""}
 
 
 def rule_from(row: Mapping[str, Any]) -> Rule:
-    return Rule(row["id"], row["key"], row["value"], _scope_from(row, row["network"]))
+    network = ip_network(row["network"]) if row["network"] else None
+    return Rule(row["id"], row["key"], row["value"], replace(_scope_from(row), network=network, nas=row["nas"] or None))
 
 
 def text_from(row: Mapping[str, Any]) -> Text:
-    return Text(row["key"], row["language"], row["text"], _scope_from(row, ""))
+    return Text(row["key"], row["language"], row["text"], _scope_from(row))
 
 
-def _scope_from(row: Mapping[str, Any], network: str) -> Scope:
-    return Scope(
-        row["group"] or None,
-        row["client"] or None,
-        row["service"] or None,
-        ip_network(network) if network else None,
-    )
+def reply_from(row: Mapping[str, Any]) -> Reply:
+    return Reply(row["attribute"], tuple(json.loads(row["values"])), Scope(row["group"] or None, row["client"] or None))
+
+
+def _scope_from(row: Mapping[str, Any]) -> Scope:
+    return Scope(row["group"] or None, row["client"] or None, row["service"] or None)
+
+
+def answered_from(row: Mapping[str, Any], sealer: Sealer) -> Answered:
+    """Raises Damaged if the decision is not that of this packet, user and moment."""
+    bare = Answered(row["packet"], row["user_id"], row["at"], row["generation"], b"")
+    return replace(bare, decision=sealer.open("answer", _answer_owner(bare), row["sealed_decision"]))
+
+
+def answered_columns(answered: Answered, sealer: Sealer) -> dict[str, Any]:
+    return {
+        "packet": answered.packet,
+        "user_id": answered.user_id,
+        "at": answered.at,
+        "generation": answered.generation,
+        "sealed_decision": sealer.seal("answer", _answer_owner(answered), answered.decision),
+    }
+
+
+def _answer_owner(answered: Answered) -> str:
+    """What a recorded decision is sealed to."""
+    return f"{answered.packet.hex()}|{answered.user_id}|{answered.at!r}|{answered.generation}"
 
 
 def reuse_from(row: Mapping[str, Any]) -> ReuseWindow:

@@ -18,6 +18,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
 )
 
 metadata = MetaData(
@@ -33,19 +34,22 @@ metadata = MetaData(
 # SQLite gives ids by itself only to a column of type INTEGER.
 _Id = BigInteger().with_variant(Integer, "sqlite")
 
-# store_id, key_id, clients_generation, book_generation, checked_at
+# On every database names are told apart, and sorted, by their code points.
+_Text = Text().with_variant(Text(collation="C"), "postgresql")
+
+# store_id, key_id, clients_generation, book_generation, checked_at; frozen: why nothing may be written any more
 meta = Table(
     "meta",
     metadata,
-    Column("name", Text, primary_key=True),
-    Column("value", Text, nullable=False),
+    Column("name", _Text, primary_key=True),
+    Column("value", _Text, nullable=False),
 )
 
 # Keys that must outlive a rotation of the master key: audit, fingerprint. Sealed with it.
 store_keys = Table(
     "store_keys",
     metadata,
-    Column("purpose", Text, primary_key=True),
+    Column("purpose", _Text, primary_key=True),
     Column("sealed", LargeBinary, nullable=False),
 )
 
@@ -53,18 +57,19 @@ users = Table(
     "users",
     metadata,
     Column("id", _Id, primary_key=True, autoincrement=True),
-    Column("name", Text, nullable=False),
+    Column("name", _Text, nullable=False),
     Column("created_at", Float, nullable=False),
-    Column("first_factor", Text, nullable=False),
-    Column("groups", Text, nullable=False),  # a JSON array
+    Column("first_factor", _Text, nullable=False),  # "": where policy says
+    Column("groups", _Text, nullable=False),  # a JSON array
     Column("disabled", Boolean, nullable=False),
     Column("locked", Boolean, nullable=False),
-    Column("password_hash", Text),
+    Column("password_hash", _Text),
     Column("password_version", BigInteger, nullable=False),
-    Column("pairing", Text, nullable=False),
+    Column("pairing", _Text, nullable=False),
     Column("pairing_since", Float, nullable=False),
     Column("first_registered_at", Float),
     Column("bypass_until", Float, nullable=False),
+    Column("replies", _Text, nullable=False, server_default="{}"),  # JSON: attribute -> values
     UniqueConstraint("name"),
     CheckConstraint("pairing IN ('new', 'reopened', 'closed')", name="pairing"),
     CheckConstraint("length(name) > 0", name="name_not_empty"),
@@ -77,35 +82,36 @@ known_keys = Table(
     "known_keys",
     metadata,
     Column("fingerprint", LargeBinary, primary_key=True),
-    Column("serial", Text, nullable=False),
+    Column("serial", _Text, nullable=False),
 )
 
 tokens = Table(
     "tokens",
     metadata,
     Column("id", _Id, primary_key=True, autoincrement=True),
-    Column("serial", Text, nullable=False),
+    Column("serial", _Text, nullable=False),
     Column("user_id", _Id, ForeignKey("users.id"), index=True),  # NULL: nobody's yet
-    Column("kind", Text, nullable=False),
-    Column("origin", Text, nullable=False),
-    Column("state", Text, nullable=False),
-    Column("label", Text, nullable=False),
+    Column("kind", _Text, nullable=False),
+    Column("origin", _Text, nullable=False),
+    Column("state", _Text, nullable=False),
+    Column("label", _Text, nullable=False),
     Column("digits", Integer, nullable=False),
     Column("period", Integer, nullable=False),
-    Column("algorithm", Text, nullable=False),
+    Column("algorithm", _Text, nullable=False),
     Column("sealed_key", LargeBinary),  # gone once revoked
     Column("fingerprint", LargeBinary, ForeignKey("known_keys.fingerprint"), nullable=False),
     Column("moving_factor", BigInteger, nullable=False),
     Column("drift", Integer, nullable=False),
     Column("failures", Integer, nullable=False),
     Column("created_at", Float, nullable=False),
-    Column("public_id", Text, nullable=False),
+    Column("public_id", _Text, nullable=False),
     Column("look_ahead", Integer),
     Column("starts_at", Float),
     Column("expires_at", Float),
+    Column("needs_resync", Boolean, nullable=False, server_default=false()),
     Column("last_used_at", Float),
     Column("revoked_at", Float),
-    Column("revoke_reason", Text),
+    Column("revoke_reason", _Text),
     UniqueConstraint("serial"),
     UniqueConstraint("fingerprint"),
     CheckConstraint("state IN ('active', 'disabled', 'revoked')", name="state"),
@@ -124,7 +130,7 @@ throttles = Table(
     "throttles",
     metadata,
     Column("user_id", _Id, ForeignKey("users.id", ondelete="CASCADE"), primary_key=True),
-    Column("factor", Text, primary_key=True),
+    Column("factor", _Text, primary_key=True),
     Column("failures", Integer, nullable=False),
     Column("blocked_until", Float, nullable=False),
     Column("last_guess", LargeBinary, nullable=False),
@@ -136,19 +142,23 @@ throttles = Table(
 challenges = Table(
     "challenges",
     metadata,
-    Column("state", Text, primary_key=True),
-    Column("user_id", _Id, ForeignKey("users.id", ondelete="CASCADE"), nullable=False, index=True),
-    Column("client", Text, nullable=False),
-    Column("face", Text, nullable=False),
+    Column("state", _Text, primary_key=True),
+    Column("user_id", _Id, ForeignKey("users.id", ondelete="CASCADE"), index=True),  # NULL: of a name that is nobody's
+    Column("client", _Text, nullable=False),
+    Column("face", _Text, nullable=False),
     Column("tries_left", Integer, nullable=False),
     Column("expires_at", Float, nullable=False, index=True),
-    Column("stage", Text, nullable=False),
-    Column("purpose", Text, nullable=False),
+    Column("stage", _Text, nullable=False),
+    Column("purpose", _Text, nullable=False),
     Column("sealed_candidate", LargeBinary),  # the token being paired, with its key
-    Column("replaces", Text, nullable=False),
+    Column("replaces", _Text, nullable=False),
     Column("ticket", LargeBinary, nullable=False),
     Column("proved", Boolean, nullable=False),
+    Column("refusal", _Text, nullable=False),
+    Column("groups", _Text, nullable=False),  # JSON arrays
+    Column("replies", _Text, nullable=False),
     CheckConstraint("tries_left >= 1", name="tries_left"),
+    CheckConstraint("user_id IS NOT NULL OR refusal <> ''", name="nobody_is_refused"),
     CheckConstraint("(stage = 'first-pin') = (sealed_candidate IS NOT NULL)", name="candidate"),
     sqlite_with_rowid=False,
 )
@@ -168,8 +178,8 @@ reuse_windows = Table(
     "reuse_windows",
     metadata,
     Column("user_id", _Id, ForeignKey("users.id", ondelete="CASCADE"), primary_key=True),
-    Column("client", Text, primary_key=True),
-    Column("source", Text, primary_key=True),
+    Column("client", _Text, primary_key=True),
+    Column("source", _Text, primary_key=True),
     Column("expires_at", Float, nullable=False),
     Column("length", Float, nullable=False),
     Column("passcode_mark", LargeBinary, nullable=False),
@@ -181,7 +191,7 @@ known_sources = Table(
     "known_sources",
     metadata,
     Column("user_id", _Id, ForeignKey("users.id", ondelete="CASCADE"), primary_key=True),
-    Column("source", Text, primary_key=True),
+    Column("source", _Text, primary_key=True),
     Column("last_accepted_at", Float, nullable=False),
     Column("failures", Integer, nullable=False),
     Column("blocked_until", Float, nullable=False),
@@ -193,11 +203,24 @@ known_sources = Table(
 source_scores = Table(
     "source_scores",
     metadata,
-    Column("source", Text, primary_key=True),
+    Column("source", _Text, primary_key=True),
     Column("score", Integer, nullable=False),
     Column("blocked_until", Float, nullable=False),
     Column("at", Float, nullable=False),
     CheckConstraint("score >= 0", name="score"),
+    sqlite_with_rowid=False,
+)
+
+# What packets were answered, for their retransmissions. `at` and `generation` are those of the decision; all three
+# columns are what it is sealed to.
+answers = Table(
+    "answers",
+    metadata,
+    Column("packet", LargeBinary, primary_key=True),
+    Column("user_id", _Id, ForeignKey("users.id", ondelete="CASCADE"), index=True),  # NULL: of a name that is nobody's
+    Column("at", Float, nullable=False, index=True),
+    Column("generation", BigInteger, nullable=False),
+    Column("sealed_decision", LargeBinary, nullable=False),
     sqlite_with_rowid=False,
 )
 
@@ -215,37 +238,53 @@ policies = Table(
     "policies",
     metadata,
     Column("id", _Id, primary_key=True, autoincrement=True),
-    Column("key", Text, nullable=False),
-    Column("value", Text, nullable=False),
-    Column("group", Text, nullable=False),
-    Column("client", Text, nullable=False),
-    Column("service", Text, nullable=False),
-    Column("network", Text, nullable=False),
-    UniqueConstraint("key", "group", "client", "service", "network"),
+    Column("key", _Text, nullable=False),
+    Column("value", _Text, nullable=False),
+    Column("group", _Text, nullable=False),
+    Column("client", _Text, nullable=False),
+    Column("service", _Text, nullable=False),
+    Column("network", _Text, nullable=False),
+    Column("nas", _Text, nullable=False),
+    UniqueConstraint("key", "group", "client", "service", "network", "nas"),
     sqlite_autoincrement=True,
 )
 
 texts = Table(
     "texts",
     metadata,
-    Column("key", Text, primary_key=True),
-    Column("language", Text, primary_key=True),
-    Column("group", Text, primary_key=True),
-    Column("client", Text, primary_key=True),
-    Column("service", Text, primary_key=True),
-    Column("text", Text, nullable=False),
+    Column("key", _Text, primary_key=True),
+    Column("language", _Text, primary_key=True),
+    Column("group", _Text, primary_key=True),
+    Column("client", _Text, primary_key=True),
+    Column("service", _Text, primary_key=True),
+    Column("text", _Text, nullable=False),
+)
+
+# RADIUS attributes for Access-Accepts; a scope that is not named is "". Those of one user stand with him.
+replies = Table(
+    "replies",
+    metadata,
+    Column("attribute", _Text, primary_key=True),
+    Column("group", _Text, primary_key=True),
+    Column("client", _Text, primary_key=True),
+    Column("values", _Text, nullable=False),  # a JSON array
 )
 
 clients = Table(
     "clients",
     metadata,
-    Column("name", Text, primary_key=True),
-    Column("network", Text, nullable=False),
+    Column("name", _Text, primary_key=True),
+    Column("network", _Text, nullable=False),
     Column("sealed_secret", LargeBinary, nullable=False),
-    Column("mode", Text, nullable=False),
-    Column("message_authenticator", Text, nullable=False),
+    Column("mode", _Text, nullable=False),
+    Column("message_authenticator", _Text, nullable=False),
     Column("status_server", Boolean, nullable=False),
     Column("version", BigInteger, nullable=False),
+    Column("always_challenge", Boolean, nullable=False, server_default=false()),
+    Column("encoding", _Text, nullable=False, server_default="utf-8"),
+    Column("cut_at_nul", Boolean, nullable=False, server_default=false()),
+    Column("sealed_old_secret", LargeBinary),
+    Column("old_secret_until", Float, nullable=False, server_default="0"),
     UniqueConstraint("network"),
     CheckConstraint("message_authenticator IN ('required', 'auto', 'off')", name="message_authenticator"),
 )
@@ -253,27 +292,27 @@ clients = Table(
 signed_sources = Table(
     "signed_sources",
     metadata,
-    Column("client", Text, ForeignKey("clients.name", ondelete="CASCADE"), primary_key=True),
-    Column("address", Text, primary_key=True),
+    Column("client", _Text, ForeignKey("clients.name", ondelete="CASCADE"), primary_key=True),
+    Column("address", _Text, primary_key=True),
 )
 
 audit = Table(
     "audit",
     metadata,
-    Column("chain", Text, primary_key=True),
+    Column("chain", _Text, primary_key=True),
     Column("seq", BigInteger, primary_key=True),
     Column("at", Float, nullable=False),
-    Column("event", Text, nullable=False),
-    Column("decision", Text, nullable=False),
-    Column("reason", Text, nullable=False),
-    Column("user", Text, nullable=False),
-    Column("client", Text, nullable=False),
-    Column("face", Text, nullable=False),
-    Column("source", Text, nullable=False),
-    Column("serial", Text, nullable=False),
-    Column("actor", Text, nullable=False),
-    Column("request_id", Text, nullable=False),
-    Column("detail", Text, nullable=False),  # a JSON object
+    Column("event", _Text, nullable=False),
+    Column("decision", _Text, nullable=False),
+    Column("reason", _Text, nullable=False),
+    Column("user", _Text, nullable=False),
+    Column("client", _Text, nullable=False),
+    Column("face", _Text, nullable=False),
+    Column("source", _Text, nullable=False),
+    Column("serial", _Text, nullable=False),
+    Column("actor", _Text, nullable=False),
+    Column("request_id", _Text, nullable=False),
+    Column("detail", _Text, nullable=False),  # a JSON object
     Column("mac", LargeBinary, nullable=False),
     CheckConstraint("seq >= 1", name="seq"),
     sqlite_with_rowid=False,
@@ -282,7 +321,7 @@ audit = Table(
 audit_heads = Table(
     "audit_heads",
     metadata,
-    Column("chain", Text, primary_key=True),
+    Column("chain", _Text, primary_key=True),
     Column("seq", BigInteger, nullable=False),
     Column("mac", LargeBinary, nullable=False),
 )
@@ -290,9 +329,10 @@ audit_heads = Table(
 floods = Table(
     "floods",
     metadata,
-    Column("key", Text, primary_key=True),
+    Column("key", _Text, primary_key=True),
     Column("since", Float, nullable=False),
     Column("suppressed", Integer, nullable=False),
 )
 
+Index("ix_challenges_client", challenges.c.client, challenges.c.expires_at)
 Index("ix_audit_user", audit.c.user, audit.c.at)

@@ -7,6 +7,7 @@ key.
 A sealed value is: version (1 octet) | id of the master key (8) | nonce (12) | ciphertext and tag.
 """
 
+import errno
 import hashlib
 import hmac
 import os
@@ -97,35 +98,49 @@ def create_key_file(path: Path) -> MasterKey:
 
 
 def create_whole(path: Path, text: str, mode: int) -> None:
-    """Write a new file to the disk, or none: on a full disk no half of it stays behind."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
+    """Write a new file to the disk, or none: neither an error nor a crash leaves half of it under its name.
+
+    What a crash leaves beside it, under a name that nobody reads, may be removed. Raises FileExistsError and OSError.
+    """
+    if os.path.lexists(path):
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
+    unfinished = path.with_name(f".{path.name}.{os.urandom(8).hex()}")
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-    except BaseException as error:
-        os.unlink(path)
-        if isinstance(error, OSError):
-            error.filename = str(path)
+        _write(unfinished, text, mode)
+        os.link(unfinished, path)  # unlike a rename, never over another file
+        sync_folder(path.parent)
+    except OSError as error:
+        error.filename = str(path)
         raise
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _write(path: Path, text: str, mode: int) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def sync_folder(folder: Path) -> None:
+    """A file is on the disk when its name is."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def read_key_file(path: Path) -> MasterKey:
     """Read a master key: 64 hex characters. Raises StoreMismatch if it is missing, readable by others, or no key."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)  # a pipe must not hold us up
+        text = read_private(path, "the key file")
     except FileNotFoundError:
         raise StoreMismatch(
             f"the key file {path} is missing; without it the store cannot be read. Restore it"
         ) from None
-    except OSError as error:
-        raise StoreMismatch(f"the key file {path} cannot be opened: {error.strerror}") from None
-    try:
-        check_mode(path, os.fstat(descriptor))
-        text = os.read(descriptor, 4096)
-    finally:
-        os.close(descriptor)
     try:
         octets = bytes.fromhex(text.decode("ascii"))
     except ValueError:
@@ -133,6 +148,22 @@ def read_key_file(path: Path) -> MasterKey:
     if len(octets) != MASTER_KEY_OCTETS:
         raise StoreMismatch(f"{path} is no key file: it should hold {MASTER_KEY_OCTETS * 2} hex characters")
     return MasterKey(octets)
+
+
+def read_private(path: Path, what: str) -> bytes:
+    """At most 4096 octets of a file with a secret. Raises FileNotFoundError, and StoreMismatch if it cannot be opened
+    or others may read it."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)  # a pipe must not hold us up
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise StoreMismatch(f"{what} {path} cannot be opened: {error.strerror}") from None
+    try:
+        check_mode(path, os.fstat(descriptor))
+        return os.read(descriptor, 4096)
+    finally:
+        os.close(descriptor)
 
 
 def check_mode(path: Path, status: os.stat_result) -> None:

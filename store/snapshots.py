@@ -5,13 +5,13 @@ Rule: a row that cannot be read damages only the snapshots that need it.
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, func, select
 
 from store import rows
 from store.schema import (
+    answers,
     challenges,
     clients,
     guesses,
@@ -19,6 +19,7 @@ from store.schema import (
     known_sources,
     meta,
     policies,
+    replies,
     reuse_windows,
     signed_sources,
     source_scores,
@@ -29,8 +30,9 @@ from store.schema import (
     users,
 )
 from store.sealing import Sealer, fingerprint
-from validation.errors import Damaged
+from validation.errors import Damaged, StoreUnavailable
 from validation.model import (
+    Answered,
     Client,
     Factor,
     Holdings,
@@ -62,6 +64,7 @@ _tickets_by_digest = select(tickets).where(tickets.c.digest.in_(bindparam("wante
 _reuse_of = select(reuse_windows).where(reuse_windows.c.user_id.in_(bindparam("wanted", expanding=True)))
 _known_sources_of = select(known_sources).where(known_sources.c.user_id.in_(bindparam("wanted", expanding=True)))
 _scores_of = select(source_scores).where(source_scores.c.source.in_(bindparam("wanted", expanding=True)))
+_answers_to = select(answers).where(answers.c.packet.in_(bindparam("wanted", expanding=True)))
 _guesses_of = select(guesses).where(guesses.c.user_id.in_(bindparam("wanted", expanding=True)))
 _known_keys = select(known_keys).where(known_keys.c.fingerprint.in_(bindparam("wanted", expanding=True)))
 
@@ -85,7 +88,8 @@ _AT_ONCE = 5000
 _NOBODY = -1  # an id that the store gives to no user
 
 BOOK_GENERATION = "book_generation"
-_book_generation = select(meta.c.value).where(meta.c.name == BOOK_GENERATION)
+FROZEN = "frozen"
+_standing = select(meta.c.name, meta.c.value).where(meta.c.name.in_([BOOK_GENERATION, FROZEN]))
 
 
 class SnapshotReader:
@@ -104,14 +108,21 @@ class SnapshotReader:
         self._book = Book(generation=-1)
 
     def book(self, connection: Connection) -> Book:
-        """Policies and texts as of this transaction; read anew only when they have changed."""
-        generation = int(connection.execute(_book_generation).scalar_one())
+        """Policies and texts as of this transaction; read anew only when they have changed.
+
+        Raises StoreUnavailable in a store that has moved elsewhere: what is written there would be lost.
+        """
+        standing = {row.name: row.value for row in connection.execute(_standing)}
+        if FROZEN in standing:
+            raise StoreUnavailable(standing[FROZEN])
+        generation = int(standing[BOOK_GENERATION])
         book = self._book
         if book.generation != generation:
             book = Book(
                 generation,
                 tuple(rows.rule_from(dict(r)) for r in connection.execute(select(policies)).mappings()),
                 tuple(rows.text_from(dict(r)) for r in connection.execute(select(texts)).mappings()),
+                tuple(rows.reply_from(dict(r)) for r in connection.execute(select(replies)).mappings()),
             )
             self._book = book
         return book
@@ -135,8 +146,8 @@ def _clients(
     for row in listed:
         name = row["name"]
         try:
-            readable[name] = rows.client_from(row, b"", frozenset(signed[name]))
-            readable[name] = replace(readable[name], secret=rows.client_secret(row, sealer))
+            readable[name] = rows.client_from(row, frozenset(signed[name]))
+            readable[name] = rows.with_secrets(readable[name], row, sealer)
         except (Damaged, ValueError) as error:
             damaged[name] = Damaged(f"client {name}: {error}; set its secret anew, or remove it")
     return readable, damaged
@@ -157,6 +168,7 @@ class _Batch:
         self._damage_of_user: dict[int, Damaged] = {}
         self._damage_of_serial: dict[str, Damaged] = {}
         self._damage_of_state: dict[str, Damaged] = {}
+        self._damage_of_packet: dict[bytes, Damaged] = {}
         self._users = {user.name: user for user in self._read_users(_users_by_name, {w.user for w in wanted})}
         self._challenges = self._read_challenges()
         self._tickets = self._read_tickets()
@@ -171,6 +183,7 @@ class _Batch:
         self._reuse = self._read_reuse(ids)
         self._known_sources = self._read_known_sources(ids)
         self._scores = self._read_scores()
+        self._answers = self._read_answers()
         self._clients, self._damaged_clients = self._read_clients()
         self._known_keys = self._read_known_keys()
 
@@ -201,6 +214,7 @@ class _Batch:
             known_source=self._known_sources.get((user.id, wanted.source or "")) if user is not None else None,
             source_score=self._scores.get(neighbourhood(wanted.source or "")),
             ticket=ticket,
+            answered=self._answers.get(wanted.packet or b""),
             holdings=self._holdings(wanted),
             damage=self._damage(wanted, user),
         )
@@ -227,7 +241,7 @@ class _Batch:
 
     def _many(self, statement: Any, wanted: Iterable[Any]) -> Iterator[Any]:
         """As many as a statement takes at a time."""
-        values = list(wanted)
+        values = [value for value in wanted if rows.can_stand_in_a_row(value)]
         for at in range(0, len(values), _AT_ONCE):
             yield from self._connection.execute(statement, {"wanted": values[at : at + _AT_ONCE]}).mappings()
 
@@ -244,10 +258,12 @@ class _Batch:
             return self._damage_of_serial[wanted.serial]
         if wanted.state is not None and wanted.state in self._damage_of_state:
             return self._damage_of_state[wanted.state]
+        if wanted.packet is not None and wanted.packet in self._damage_of_packet:
+            return self._damage_of_packet[wanted.packet]
         return self._damaged_clients.get(wanted.client or "")
 
     def _rows(self, statement: Any, wanted: Iterable[Any]) -> list[Any]:
-        values = [value for value in wanted if value is not None]
+        values = [value for value in wanted if value is not None and rows.can_stand_in_a_row(value)]
         return list(self._connection.execute(statement, {"wanted": values}).mappings()) if values else []
 
     def _read_users(self, statement: Any, wanted: Iterable[Any]) -> Iterator[User]:
@@ -316,6 +332,16 @@ class _Batch:
             _scores_of, {neighbourhood(w.source) if w.source is not None else None for w in self._wanted}
         )
         return {row["source"]: rows.source_score_from(row) for row in found}
+
+    def _read_answers(self) -> dict[bytes, Answered]:
+        """Not before the users: what another server has just committed for one of them is seen then."""
+        found: dict[bytes, Answered] = {}
+        for row in self._rows(_answers_to, {w.packet for w in self._wanted}):
+            try:
+                found[row["packet"]] = rows.answered_from(row, self._sealer)
+            except Damaged as error:
+                self._damage_of_packet[row["packet"]] = error
+        return found
 
     def _read_challenges(self) -> dict[str, PendingChallenge]:
         found: dict[str, PendingChallenge] = {}

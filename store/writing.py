@@ -1,21 +1,38 @@
 """Writing what decisions want done: one function per change, each a conditional statement.
 
 Rules: a change that expects something and does not find it (`rowcount` 0, a constraint, a trigger) is a Conflict; the
-whole transaction is then undone. Audit rows of a transaction are written last, together, in the order of the changes.
+whole transaction is then undone. Recorded answers are written when all else is, together, and after them the audit rows
+of the transaction, in the order of the changes.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, replace
 from itertools import groupby, islice
 from typing import Any, TypeAlias
 
-from sqlalchemy import BigInteger, Connection, Integer, Text, bindparam, cast, delete, insert, select, update
-from sqlalchemy.dialects import sqlite
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Integer,
+    Table,
+    Text,
+    bindparam,
+    case,
+    cast,
+    delete,
+    insert,
+    select,
+    tuple_,
+    update,
+)
 from sqlalchemy.sql.dml import Delete, Update
 
 from store import audit as trail
 from store import rows
 from store.schema import (
+    answers,
     audit,
     audit_heads,
     challenges,
@@ -26,6 +43,7 @@ from store.schema import (
     known_sources,
     meta,
     policies,
+    replies,
     reuse_windows,
     signed_sources,
     source_scores,
@@ -37,14 +55,26 @@ from store.schema import (
 )
 from store.sealing import Sealer, fingerprint
 from store.snapshots import BOOK_GENERATION
+from store.upsert import Upsert, same
 from validation import changes as c
 from validation.changes import Audit, Change
-from validation.model import Stage, Token, TokenState, canonical_key
+from validation.model import Answered, PendingChallenge, Stage, Token, TokenState, canonical_key
 from validation.ports import Conflict
+from validation.repeating import LIFETIME
 from validation.settings import MINUTE, Scope
 
 CLIENTS_GENERATION = "clients_generation"
+_BEYOND = 1_000_000  # policies and clients are not changed as often between a backup and its restore
 _FORGET_FLOODS = 7 * 86_400.0  # seconds; anybody can make such rows
+
+
+def _sweep(table: Table, where: ColumnElement[bool]) -> Delete:
+    """Rows that belong to others and are of no use any more; one that somebody is just at work on stays for now, so
+    nobody waits for it."""
+    keys = list(table.primary_key.columns)
+    free = select(*keys).where(where).with_for_update(skip_locked=True)
+    return delete(table).where(tuple_(*keys).in_(free) if len(keys) > 1 else keys[0].in_(free))
+
 
 # The statements on the road of a login, built once: building them costs more than running them.
 _USE_TOKEN = (
@@ -67,29 +97,27 @@ _COUNT_TOKEN_FAILURE = (
     .where(tokens.c.id == bindparam("id_"), tokens.c.state == TokenState.ACTIVE)
     .values(failures=bindparam("count"), state=bindparam("new"))
 )
-_insert_throttle = sqlite.insert(throttles)
-_SET_THROTTLE = _insert_throttle.on_conflict_do_update(
-    index_elements=["user_id", "factor"],
-    set_={name: _insert_throttle.excluded[name] for name in ("failures", "blocked_until", "last_guess")},
-)
-_SWEEP_CHALLENGES = delete(challenges).where(challenges.c.expires_at <= bindparam("now"))
+_SET_THROTTLE = Upsert(throttles, ["user_id", "factor"], same("failures", "blocked_until", "last_guess"))
+_SWEEP_CHALLENGES = _sweep(challenges, challenges.c.expires_at <= bindparam("now"))
 _INSERT_CHALLENGE = insert(challenges)
+
+
+def _drop_old(whose: ColumnElement[bool]) -> Delete:
+    kept = select(challenges.c.state).where(whose).order_by(challenges.c.expires_at.desc())
+    return _sweep(challenges, challenges.c.state.in_(kept.offset(bindparam("keep"))))
+
+
+_DROP_OLD_OF_USER = _drop_old(challenges.c.user_id == bindparam("id_"))
+_DROP_OLD_OF_NOBODY = _drop_old(challenges.c.user_id.is_(None))
+_DROP_OLD_OF_CLIENT = _drop_old(challenges.c.client == bindparam("client_"))
 _CLOSE_CHALLENGE = delete(challenges).where(challenges.c.state == bindparam("state_"))
 _END_CHALLENGES = delete(challenges).where(challenges.c.user_id == bindparam("id_"))
-_END_PAIRINGS = _END_CHALLENGES.where(challenges.c.stage.not_in([Stage.PIN, Stage.KEY]))
+_END_PAIRINGS = _END_CHALLENGES.where(challenges.c.stage.not_in([Stage.PIN, Stage.ASKED, Stage.KEY]))
 _END_REUSE = delete(reuse_windows).where(reuse_windows.c.user_id == bindparam("id_"))
 _END_TICKETS = delete(tickets).where(tickets.c.user_id == bindparam("id_"))
-_SWEEP_REUSE = delete(reuse_windows).where(reuse_windows.c.expires_at <= bindparam("now"))
-_insert_reuse = sqlite.insert(reuse_windows)
-_OPEN_REUSE = _insert_reuse.on_conflict_do_update(
-    index_elements=["user_id", "client", "source"],
-    set_={name: _insert_reuse.excluded[name] for name in ("expires_at", "length", "passcode_mark")},
-)
-_insert_known_source = sqlite.insert(known_sources)
-_SET_KNOWN_SOURCE = _insert_known_source.on_conflict_do_update(
-    index_elements=["user_id", "source"],
-    set_={name: _insert_known_source.excluded[name] for name in ("last_accepted_at", "failures", "blocked_until")},
-)
+_SWEEP_REUSE = _sweep(reuse_windows, reuse_windows.c.expires_at <= bindparam("now"))
+_OPEN_REUSE = Upsert(reuse_windows, ["user_id", "client", "source"], same("expires_at", "length", "passcode_mark"))
+_SET_KNOWN_SOURCE = Upsert(known_sources, ["user_id", "source"], same("last_accepted_at", "failures", "blocked_until"))
 _OF_THIS_USER = known_sources.c.user_id == bindparam("id_")
 _DROP_OLD_SOURCES = delete(known_sources).where(
     _OF_THIS_USER,
@@ -102,16 +130,24 @@ _DROP_OLD_SOURCES = delete(known_sources).where(
 )
 _CLEAR_KNOWN_SOURCES = update(known_sources).where(_OF_THIS_USER).values(failures=0, blocked_until=0.0)
 _FORGET_KNOWN_SOURCES = delete(known_sources).where(_OF_THIS_USER)
-_insert_score = sqlite.insert(source_scores)
-_SET_SCORE = _insert_score.on_conflict_do_update(
-    index_elements=["source"],
-    set_={name: _insert_score.excluded[name] for name in ("score", "blocked_until", "at")},
+_SET_SCORE = Upsert(source_scores, ["source"], same("score", "blocked_until", "at"))
+_SWEEP_SCORES = _sweep(source_scores, source_scores.c.at + source_scores.c.score * MINUTE <= bindparam("now"))
+_RECORD_ANSWERS = Upsert(answers, ["packet"], same("user_id", "at", "generation", "sealed_decision"))
+_SWEPT_AT_LEAST = 16
+_oldest = select(answers.c.packet).where(answers.c.at < bindparam("before")).order_by(answers.c.at)
+_SWEEP_ANSWERS = _sweep(answers, answers.c.packet.in_(_oldest.limit(bindparam("most"))))
+_FORGET_ANSWERS = delete(answers).where(answers.c.user_id == bindparam("id_"))
+_FORGET_ANSWERS_OF_OWNER = delete(answers).where(
+    answers.c.user_id.in_(select(tokens.c.user_id).where(tokens.c.id == bindparam("token_id")))
 )
-_SWEEP_SCORES = delete(source_scores).where(source_scores.c.at + source_scores.c.score * MINUTE <= bindparam("now"))
-_insert_guesses = sqlite.insert(guesses)
-_COUNT_GUESSES = _insert_guesses.on_conflict_do_update(
-    index_elements=["user_id", "day"], set_={"compared": guesses.c.compared + _insert_guesses.excluded.compared}
+_COUNT_GUESSES = Upsert(
+    guesses, ["user_id", "day"], lambda excluded: {"compared": guesses.c.compared + excluded.compared}
 )
+_SWEEP_TICKETS = _sweep(tickets, tickets.c.expires_at <= bindparam("now"))
+_FLOOD = select(floods.c.since, floods.c.suppressed).where(floods.c.key == bindparam("key_"))
+_COUNT_FLOOD = update(floods).where(floods.c.key == bindparam("key_")).values(suppressed=floods.c.suppressed + 1)
+_BEGIN_FLOOD = Upsert(floods, ["key"], same("since", "suppressed"))
+_SWEEP_FLOODS = _sweep(floods, floods.c.since < bindparam("old"))
 _REHASH = (
     update(users)
     .where(users.c.id == bindparam("id_"), users.c.password_version == bindparam("version"))
@@ -154,7 +190,8 @@ class Writer:
         self._fingerprint_key = fingerprint_key
         self._audit_key = audit_key
         self._chain = chain
-        self._audits: list[Audit] = []
+        self._answers: list[Answered] = []
+        self._entries: list[Audit | c.AuditFlood] = []
         self._handlers: dict[type[Any], Callable[[Any], None]] = {
             c.UseToken: self._use_token,
             c.UseSecurityKey: self._use_security_key,
@@ -166,11 +203,17 @@ class Writer:
             c.CountGuesses: self._count_guesses,
             c.ForgetGuesses: self._forget_guesses,
             c.Resynchronise: self._resynchronise,
+            c.PassSteps: self._pass_steps,
+            c.PassCounters: self._pass_counters,
+            c.NeedResync: self._need_resync,
+            c.RevokeKind: self._revoke_kind,
+            c.EndAllLogins: self._end_all_logins,
             c.OpenReuse: self._open_reuse,
             c.SetKnownSource: self._set_known_source,
             c.ClearKnownSources: self._clear_known_sources,
             c.ForgetKnownSources: self._forget_known_sources,
             c.SetSourceScore: self._set_source_score,
+            c.RecordAnswer: lambda change: self._answers.append(change.answered),
             c.InsertTicket: self._insert_ticket,
             c.UseTicket: self._use_ticket,
             c.SetPairing: self._set_pairing,
@@ -179,6 +222,7 @@ class Writer:
             c.InsertRule: self._insert_rule,
             c.DeleteRule: self._delete_rule,
             c.InsertText: self._insert_text,
+            c.SetReply: self._set_reply,
             c.Rehash: self._rehash,
             c.InsertUser: self._insert_user,
             c.ReplaceUser: self._replace_user,
@@ -189,8 +233,8 @@ class Writer:
             c.ReplaceClient: self._replace_client,
             c.DeleteClient: self._delete_client,
             c.AddSignedSource: self._add_signed_source,
-            c.Audit: self._audits.append,
-            c.AuditFlood: self._audit_flood,
+            c.Audit: self._entries.append,
+            c.AuditFlood: self._entries.append,
         }
 
     def apply(self, changes: Iterable[Change]) -> None:
@@ -201,18 +245,19 @@ class Writer:
             for change in run:
                 self._handlers[kind](change)
 
-    def finish(self) -> None:
-        """Write the audit rows of this transaction and move the head of the chain."""
-        if not self._audits:
+    def _write_answers(self) -> None:
+        """In the order of their packets, as every server does: no user's row stands for an answer to nobody. Twice as
+        many old ones go as new ones come."""
+        if not self._answers:
             return
-        head = read_head(self._connection, self._chain)
-        made, new = trail.rows(self._audit_key, head or trail.Head(self._chain, 0, trail.GENESIS), self._audits)
-        self._connection.execute(_INSERT_AUDIT, made)
-        if head is None:
-            self._connection.execute(insert(audit_heads).values(chain=new.chain, seq=new.seq, mac=new.mac))
-            return
-        values = {"chain_": head.chain, "seq_": head.seq, "new_seq": new.seq, "new_mac": new.mac}
-        self._one(_MOVE_HEAD, values, "the audit head moved")
+        made = [rows.answered_columns(answered, self._sealer) for answered in self._answers]
+        _RECORD_ANSWERS.run(self._connection, sorted(made, key=lambda columns: columns["packet"]))
+        old = max(answered.at for answered in self._answers) - 2 * LIFETIME
+        most = max(_SWEPT_AT_LEAST, 2 * len(made))
+        self._connection.execute(_SWEEP_ANSWERS, {"before": old, "most": most})
+
+    def _forget_answers(self, user_id: int) -> None:
+        self._connection.execute(_FORGET_ANSWERS, {"id_": user_id})
 
     def _one(self, statement: Update | Delete, values: dict[str, Any], otherwise: str) -> None:
         if self._connection.execute(statement, values).rowcount != 1:
@@ -240,14 +285,26 @@ class Writer:
         state = TokenState.DISABLED if change.disable else TokenState.ACTIVE
         values = {"id_": change.token_id, "count": change.failures, "new": str(state)}
         self._one(_COUNT_TOKEN_FAILURE, values, "the token's state changed")
+        if change.disable:
+            self._connection.execute(_FORGET_ANSWERS_OF_OWNER, {"token_id": change.token_id})
 
     def _set_throttle(self, change: c.SetThrottle) -> None:
         values = {"user_id": change.user_id, "factor": str(change.factor), **asdict(change.throttle)}
-        self._connection.execute(_SET_THROTTLE, values)
+        _SET_THROTTLE.run(self._connection, values)
 
     def _open_challenge(self, change: c.OpenChallenge) -> None:
         self._connection.execute(_SWEEP_CHALLENGES, {"now": change.now})
         self._connection.execute(_INSERT_CHALLENGE, rows.challenge_columns(change.challenge, self._sealer))
+        self._keep_challenges_few(change.challenge)
+
+    def _keep_challenges_few(self, opened: PendingChallenge) -> None:
+        """The oldest make room: of one user, of all names that are nobody's, of one client (R-097). Where many are
+        counted it is done for one State in sixteen: they are random, so it cannot be avoided."""
+        if opened.user_id is not None:
+            self._connection.execute(_DROP_OLD_OF_USER, {"id_": opened.user_id, "keep": c.CHALLENGES_OF_USER})
+        if opened.state.startswith("0"):
+            self._connection.execute(_DROP_OLD_OF_NOBODY, {"keep": c.CHALLENGES_OF_NOBODY})
+            self._connection.execute(_DROP_OLD_OF_CLIENT, {"client_": opened.client, "keep": c.CHALLENGES_OF_CLIENT})
 
     def _close_challenge(self, change: c.CloseChallenge) -> None:
         self._one(_CLOSE_CHALLENGE, {"state_": change.state}, "the challenge was closed in the meantime")
@@ -255,6 +312,7 @@ class Writer:
     def _end_logins_of(self, change: c.EndLoginsOf) -> None:
         values = {"id_": change.user_id}
         self._connection.execute(_END_TICKETS, values)
+        self._forget_answers(change.user_id)
         if change.pairing_only:
             self._connection.execute(_END_PAIRINGS, values)
             return
@@ -265,7 +323,7 @@ class Writer:
         here = (guesses.c.user_id == change.user_id) & (guesses.c.day < change.forget_before)
         self._connection.execute(delete(guesses).where(here))
         values = {"user_id": change.user_id, "day": change.day, "compared": change.compared}
-        self._connection.execute(_COUNT_GUESSES, values)
+        _COUNT_GUESSES.run(self._connection, values)
 
     def _forget_guesses(self, change: c.ForgetGuesses) -> None:
         self._connection.execute(delete(guesses).where(guesses.c.user_id == change.user_id))
@@ -277,16 +335,48 @@ class Writer:
             & (tokens.c.moving_factor < change.to)
             & (tokens.c.state != TokenState.REVOKED)
         )
-        values = {"moving_factor": change.to, "drift": change.drift, "failures": 0}
+        values = {"moving_factor": change.to, "drift": change.drift, "failures": 0, "needs_resync": False}
         self._one(update(tokens).where(here).values(values), {}, "the token was used or revoked in the meantime")
+
+    # --- all at once, after the store was taken back ----------------------------------------------------------
+
+    def _pass_steps(self, change: c.PassSteps) -> None:
+        of_kind = (tokens.c.kind == "totp") & (tokens.c.state != TokenState.REVOKED)
+        for period in self._connection.execute(select(tokens.c.period).where(of_kind).distinct()).scalars().all():
+            first = int(change.now // period) + change.steps
+            here = of_kind & (tokens.c.period == period) & (tokens.c.moving_factor < first)
+            self._connection.execute(update(tokens).where(here).values(moving_factor=first))
+
+    def _pass_counters(self, change: c.PassCounters) -> None:
+        last = change.most - change.by
+        at = tokens.c.moving_factor
+        moved = case((at > last, change.most), else_=at + change.by)
+        here = (tokens.c.kind == change.kind) & (tokens.c.state != TokenState.REVOKED)
+        self._connection.execute(update(tokens).where(here).values(moving_factor=moved))
+
+    def _need_resync(self, change: c.NeedResync) -> None:
+        here = tokens.c.kind.in_(change.kinds) & (tokens.c.state != TokenState.REVOKED)
+        self._connection.execute(update(tokens).where(here).values(needs_resync=True))
+
+    def _revoke_kind(self, change: c.RevokeKind) -> None:
+        here = (tokens.c.kind == change.kind) & (tokens.c.state != TokenState.REVOKED)
+        gone = {"state": TokenState.REVOKED, "sealed_key": None}
+        values = gone | {"revoked_at": change.at, "revoke_reason": change.reason}
+        self._connection.execute(update(tokens).where(here).values(values))
+
+    def _end_all_logins(self, _: c.EndAllLogins) -> None:
+        for table in (challenges, reuse_windows, tickets, answers):
+            self._connection.execute(delete(table))
+        for which in (BOOK_GENERATION, CLIENTS_GENERATION):
+            self._next_generation(which, _BEYOND)  # servers may remember numbers that the store has forgotten
 
     def _open_reuse(self, change: c.OpenReuse) -> None:
         values = {"user_id": change.user_id, **asdict(change.reuse)}
         self._connection.execute(_SWEEP_REUSE, {"now": change.now})
-        self._connection.execute(_OPEN_REUSE, values)
+        _OPEN_REUSE.run(self._connection, values)
 
     def _set_known_source(self, change: c.SetKnownSource) -> None:
-        self._connection.execute(_SET_KNOWN_SOURCE, {"user_id": change.user_id, **asdict(change.known)})
+        _SET_KNOWN_SOURCE.run(self._connection, {"user_id": change.user_id, **asdict(change.known)})
         self._connection.execute(_DROP_OLD_SOURCES, {"id_": change.user_id, "keep": change.keep})
 
     def _clear_known_sources(self, change: c.ClearKnownSources) -> None:
@@ -299,14 +389,15 @@ class Writer:
         """A count that begins sweeps out those that have ended: nothing else makes rows."""
         if change.score.score <= 1:
             self._connection.execute(_SWEEP_SCORES, {"now": change.now})
-        self._connection.execute(_SET_SCORE, {"source": change.source, **asdict(change.score)})
+        _SET_SCORE.run(self._connection, {"source": change.source, **asdict(change.score)})
 
     def _insert_ticket(self, change: c.InsertTicket) -> None:
         """A user has one ticket of a login and one of an admin at a time: whoever knows the password could otherwise
         take the admin's away."""
         ticket = change.ticket
         replaced = (tickets.c.user_id == ticket.user_id) & (tickets.c.by_admin == ticket.by_admin)
-        self._connection.execute(delete(tickets).where((tickets.c.expires_at <= change.now) | replaced))
+        self._connection.execute(_SWEEP_TICKETS, {"now": change.now})
+        self._connection.execute(delete(tickets).where(replaced))
         self._connection.execute(insert(tickets).values(asdict(ticket)))
 
     def _use_ticket(self, change: c.UseTicket) -> None:
@@ -326,6 +417,7 @@ class Writer:
     def _replace_user(self, change: c.ReplaceUser) -> None:
         statement = update(users).where(users.c.id == change.user.id).values(rows.user_columns(change.user))
         self._one(statement, {}, "the user was removed")
+        self._forget_answers(change.user.id)
 
     def _delete_user(self, change: c.DeleteUser) -> None:
         self._connection.execute(delete(tokens).where(tokens.c.user_id == change.user_id))
@@ -334,6 +426,7 @@ class Writer:
     def _set_pairing(self, change: c.SetPairing) -> None:
         values = {"pairing": str(change.pairing), "pairing_since": change.since}
         self._one(update(users).where(users.c.id == change.user_id).values(values), {}, "the user was removed")
+        self._forget_answers(change.user_id)
 
     def _mark_registered(self, change: c.MarkRegistered) -> None:
         here = (users.c.id == change.user_id) & (users.c.first_registered_at.is_(None))
@@ -342,6 +435,7 @@ class Writer:
     def _set_bypass(self, change: c.SetBypass) -> None:
         statement = update(users).where(users.c.id == change.user_id).values(bypass_until=change.until)
         self._one(statement, {}, "the user was removed")
+        self._forget_answers(change.user_id)
 
     def _insert_tokens(self, run: Iterable[Any]) -> None:
         """As many as come one after the other, which may be a boxful."""
@@ -364,6 +458,9 @@ class Writer:
         )
         values = {"user_id": change.to, "sealed_key": sealed}
         self._one(update(tokens).where(here).values(values), {}, "the token was given to somebody in the meantime")
+        for owner_id in (token.user_id, change.to):
+            if owner_id is not None:
+                self._forget_answers(owner_id)
 
     def _set_token_state(self, change: c.SetTokenState) -> None:
         values: dict[str, Any] = {"state": change.state}
@@ -373,6 +470,7 @@ class Writer:
             values |= {"failures": 0}
         here = (tokens.c.id == change.token_id) & (tokens.c.state != TokenState.REVOKED)
         self._one(update(tokens).where(here).values(values), {}, "the token was revoked in the meantime")
+        self._connection.execute(_FORGET_ANSWERS_OF_OWNER, {"token_id": change.token_id})
 
     # --- clients --------------------------------------------------------------------------------------------
 
@@ -397,7 +495,7 @@ class Writer:
 
     def _insert_rule(self, change: c.InsertRule) -> None:
         self._delete_rules(change.rule.key, change.rule.scope)
-        scope = rows.scope_columns(change.rule.scope) | {"network": rows.network_column(change.rule.scope)}
+        scope = rows.rule_scope_columns(change.rule.scope)
         self._connection.execute(insert(policies).values(key=change.rule.key, value=change.rule.value, **scope))
 
     def _delete_rule(self, change: c.DeleteRule) -> None:
@@ -405,7 +503,7 @@ class Writer:
 
     def _delete_rules(self, key: str, scope: Scope) -> None:
         self._next_generation(BOOK_GENERATION)
-        wanted = {"key": key, **rows.scope_columns(scope), "network": rows.network_column(scope)}
+        wanted = {"key": key, **rows.rule_scope_columns(scope)}
         self._connection.execute(delete(policies).where(*(policies.c[n] == v for n, v in wanted.items())))
 
     def _insert_text(self, change: c.InsertText) -> None:
@@ -416,31 +514,61 @@ class Writer:
         if text.text:
             self._connection.execute(insert(texts).values(text=text.text, **wanted))
 
-    def _next_generation(self, which: str = CLIENTS_GENERATION) -> int:
+    def _set_reply(self, change: c.SetReply) -> None:
+        self._next_generation(BOOK_GENERATION)
+        reply = change.reply
+        wanted = {"attribute": reply.attribute, "group": reply.scope.group or "", "client": reply.scope.client or ""}
+        self._connection.execute(delete(replies).where(*(replies.c[n] == v for n, v in wanted.items())))
+        if reply.values:
+            self._connection.execute(insert(replies).values(wanted | {"values": json.dumps(reply.values)}))
+
+    def _next_generation(self, which: str = CLIENTS_GENERATION, by: int = 1) -> int:
         """Move a number that tells servers to read clients, or policies, anew. No client version is given twice."""
         here = meta.c.name == which
-        number = cast(cast(meta.c.value, Integer) + 1, Text)
+        number = cast(cast(meta.c.value, Integer) + by, Text)
         self._connection.execute(update(meta).where(here).values(value=number))
         return int(self._connection.execute(select(meta.c.value).where(here)).scalar_one())
 
     # --- audit ----------------------------------------------------------------------------------------------
 
-    def _audit_flood(self, change: c.AuditFlood) -> None:
-        """A row at most every `every` seconds and key; in between they are counted."""
-        here = floods.c.key == change.key
-        now = change.audit.at
-        found = self._connection.execute(select(floods.c.since, floods.c.suppressed).where(here)).one_or_none()
-        if found is not None and found.since <= now < found.since + change.every:
-            self._connection.execute(update(floods).where(here).values(suppressed=floods.c.suppressed + 1))
+    def finish(self) -> None:
+        """Write the answers and the audit rows of this transaction, and move the head of the chain, which is locked
+        last of all."""
+        self._write_answers()
+        if not self._entries:
+            return
+        head = read_head(self._connection, self._chain, locked=True)
+        before = head or trail.Head(self._chain, 0, trail.GENESIS)
+        told = [audit for entry in self._entries for audit in self._told(entry, before)]
+        made, new = trail.rows(self._audit_key, before, told)
+        if made:
+            self._connection.execute(_INSERT_AUDIT, made)
+        if head is None:
+            self._connection.execute(insert(audit_heads).values(chain=new.chain, seq=new.seq, mac=new.mac))
+            return
+        values = {"chain_": head.chain, "seq_": head.seq, "new_seq": new.seq, "new_mac": new.mac}
+        self._one(_MOVE_HEAD, values, "the audit head moved")
+
+    def _told(self, entry: Audit | c.AuditFlood, head: trail.Head) -> Iterator[Audit]:
+        """What is written of an entry: of a flood, a row at most every `every` seconds, key and chain; in between they
+        are counted."""
+        if isinstance(entry, Audit):
+            yield entry
+            return
+        key, now = f"{self._chain}|{entry.key}", entry.audit.at
+        found = self._connection.execute(_FLOOD, {"key_": key}).one_or_none()
+        if found is not None and found.since <= now < found.since + entry.every:
+            # One that is only counted costs what a written one costs: else its time tells who does not exist.
+            trail.rows(self._audit_key, head, [entry.audit])
+            self._connection.execute(_COUNT_FLOOD, {"key_": key})
             return
         suppressed = found.suppressed if found is not None else 0
-        detail = dict(change.audit.detail) | ({"suppressed": suppressed} if suppressed else {})
-        self._audits.append(replace(change.audit, detail=detail))
-        old = floods.c.since < now - _FORGET_FLOODS
-        self._connection.execute(delete(floods).where(here | old))
-        self._connection.execute(insert(floods).values(key=change.key, since=now, suppressed=0))
+        yield replace(entry.audit, detail=dict(entry.audit.detail) | ({"suppressed": suppressed} if suppressed else {}))
+        self._connection.execute(_SWEEP_FLOODS, {"old": now - _FORGET_FLOODS})
+        _BEGIN_FLOOD.run(self._connection, {"key": key, "since": now, "suppressed": 0})
 
 
-def read_head(connection: Connection, chain: str) -> trail.Head | None:
-    found = connection.execute(select(audit_heads).where(audit_heads.c.chain == chain)).one_or_none()
+def read_head(connection: Connection, chain: str, locked: bool = False) -> trail.Head | None:
+    statement = select(audit_heads).where(audit_heads.c.chain == chain)
+    found = connection.execute(statement.with_for_update() if locked else statement).one_or_none()
     return trail.Head(found.chain, found.seq, found.mac) if found is not None else None

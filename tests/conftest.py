@@ -2,17 +2,31 @@
 
 import re
 import signal
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
 
 from tests.peers import peers
 
+if TYPE_CHECKING:
+    from tests.postgres import Stores
+
 STATEMENT_ID = re.compile(r"[ROWPVC]-\d{3}")
 
 # A deadline would fail a test because the machine is busy.
 settings.register_profile("twofold", deadline=None)
 settings.load_profile("twofold")
+
+
+@pytest.fixture(scope="session")
+def stores(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[Stores]":
+    """Sites on a PostgreSQL server that starts when it is first asked for. Who stops a server has one of his own."""
+    from tests.postgres import Stores, postgres
+
+    with postgres() as server:
+        yield Stores(server, tmp_path_factory.mktemp("first"))
 
 
 def pytest_configure() -> None:

@@ -17,6 +17,7 @@ from validation.changes import Audit, Change
 from validation.errors import Damaged
 from validation.model import (
     MOMENT_RANDOM_OCTETS,
+    Answered,
     Client,
     Factor,
     Holdings,
@@ -37,7 +38,7 @@ from validation.model import (
 from validation.policy import is_registration
 from validation.ports import Conflict, Transaction
 from validation.requests import LoginRequest, Wanted, neighbourhood
-from validation.settings import EMPTY, Book, Rule, Scope, Text
+from validation.settings import EMPTY, Book, Reply, Rule, Scope, Text
 
 
 @dataclass
@@ -62,6 +63,7 @@ class _Rows:
     known_sources: dict[tuple[int, str], KnownSource] = field(default_factory=dict)
     scores: dict[str, SourceScore] = field(default_factory=dict)
     tickets: dict[bytes, Ticket] = field(default_factory=dict)
+    answers: dict[bytes, Answered] = field(default_factory=dict)
     book: Book = EMPTY
     trail: list[Audit] = field(default_factory=list)
     last_id: int = 0
@@ -100,6 +102,7 @@ class FakeStore:
         transaction = _Transaction(self, self._rows.copied())
         try:
             yield transaction
+            transaction.finish()
             if self.commit_troubles:
                 raise self.commit_troubles.pop(0)
         except BaseException:
@@ -165,6 +168,7 @@ def _snapshot(rows: _Rows, wanted: Wanted, damage: dict[str, Damaged]) -> Snapsh
         known_source=rows.known_sources.get((user.id, wanted.source or "")) if user is not None else None,
         source_score=rows.scores.get(neighbourhood(wanted.source or "")),
         ticket=ticket,
+        answered=rows.answers.get(wanted.packet or b""),
         holdings=_holdings(rows, wanted),
         damage=damage.get(user.name) if user is not None else None,
     )
@@ -191,6 +195,7 @@ class _Transaction:
     def __init__(self, store: FakeStore, rows: _Rows) -> None:
         self._store = store
         self.rows = rows
+        self.answers: list[Answered] = []
 
     def snapshots(self, wanted: Sequence[Wanted]) -> list[Snapshot]:
         self._store.batches.append(list(wanted))
@@ -199,6 +204,20 @@ class _Transaction:
     def apply(self, changes: Iterable[Change]) -> None:
         for change in changes:
             self._apply(change)
+
+    def finish(self) -> None:
+        """Answers are kept when all else is done, and of the old ones some go."""
+        if not self.answers:
+            return
+        kept = self.rows.answers | {one.packet: one for one in self.answers}
+        before = max(one.at for one in self.answers) - 60
+        old = sorted((one for one in kept.values() if one.at < before), key=lambda one: one.at)
+        gone = {one.packet for one in old[: max(16, 2 * len(self.answers))]}
+        self.rows.answers = {packet: one for packet, one in kept.items() if packet not in gone}
+
+    def _forget_answers_of(self, *owners: int | None) -> None:
+        gone = set(owners) - {None}
+        self.rows.answers = {key: one for key, one in self.rows.answers.items() if one.user_id not in gone}
 
     def _apply(self, change: Change) -> None:
         match change:
@@ -223,6 +242,10 @@ class _Transaction:
                 self.rows.guesses = {key: n for key, n in self.rows.guesses.items() if key[0] != change.user_id}
             case c.Resynchronise():
                 self._resynchronise(change)
+            case c.PassSteps() | c.PassCounters() | c.NeedResync() | c.RevokeKind():
+                self.rows.tokens = {id_: _guarded(token, change) for id_, token in self.rows.tokens.items()}
+            case c.EndAllLogins():
+                self.rows.challenges, self.rows.reuse, self.rows.tickets, self.rows.answers = {}, {}, {}, {}
             case c.OpenReuse():
                 self._open_reuse(change)
             case c.SetKnownSource():
@@ -235,23 +258,30 @@ class _Transaction:
                 self._forget_known_sources(change.user_id)
             case c.SetSourceScore():
                 self._set_source_score(change)
+            case c.RecordAnswer():
+                _expect(change.answered.user_id in {None, *self.rows.users}, "no such user")
+                self.answers.append(change.answered)
             case c.InsertTicket():
                 self._insert_ticket(change)
             case c.UseTicket():
                 _expect(self.rows.tickets.pop(change.digest, None) is not None, "no such ticket")
             case c.SetPairing():
                 self._change_user(change.user_id, pairing=change.pairing, pairing_since=change.since)
+                self._forget_answers_of(change.user_id)
             case c.MarkRegistered():
                 if change.user_id in self.rows.users and self.rows.users[change.user_id].first_registered_at is None:
                     self._change_user(change.user_id, first_registered_at=change.at)
             case c.SetBypass():
                 self._change_user(change.user_id, bypass_until=change.until)
+                self._forget_answers_of(change.user_id)
             case c.InsertRule():
                 self._write_rules(change.rule.key, change.rule.scope, change.rule)
             case c.DeleteRule():
                 self._write_rules(change.key, change.scope, None)
             case c.InsertText():
                 self._write_text(change.text)
+            case c.SetReply():
+                self._write_reply(change.reply)
             case c.Rehash():
                 self._rehash(change)
             case c.InsertUser() | c.ReplaceUser():
@@ -294,11 +324,14 @@ class _Transaction:
         _expect(token is not None and token.state is not TokenState.REVOKED, "no such token")
         _expect(token is not None and token.user_id == change.token.user_id, "somebody else's")
         self.rows.tokens[change.token.id] = replace(change.token, user_id=change.to)
+        self._forget_answers_of(change.token.user_id, change.to)
 
     def _count_token_failure(self, change: c.CountTokenFailure) -> None:
         token = self._active(change.token_id)
         state = TokenState.DISABLED if change.disable else token.state
         self.rows.tokens[token.id] = replace(token, failures=change.failures, state=state)
+        if change.disable:
+            self._forget_answers_of(token.user_id)
 
     def _active(self, token_id: int) -> Token:
         token = self.rows.tokens.get(token_id)
@@ -310,16 +343,21 @@ class _Transaction:
         challenges = self.rows.challenges
         for expired in [state for state, open_ in challenges.items() if open_.expires_at <= change.now]:
             del challenges[expired]
-        _expect(change.challenge.user_id in self.rows.users, "no such user")
+        nobody = change.challenge.user_id is None and change.challenge.refusal
+        _expect(bool(nobody) or change.challenge.user_id in self.rows.users, "no such user")
         _expect(change.challenge.state not in challenges, "this State is open already")
         _expect(change.challenge.tries_left >= 1, "no tries left")
         challenges[change.challenge.state] = change.challenge
+        mine = [open_ for open_ in challenges.values() if open_.user_id == change.challenge.user_id]
+        for old in sorted(mine, key=lambda open_: -open_.expires_at)[c.CHALLENGES_OF_USER :]:
+            del challenges[old.state]
 
     def _end_logins_of(self, change: c.EndLoginsOf) -> None:
         mine, pairing = change.user_id, change.pairing_only
+        self._forget_answers_of(mine)
         self.rows.tickets = {key: ticket for key, ticket in self.rows.tickets.items() if ticket.user_id != mine}
         for state, open_ in list(self.rows.challenges.items()):
-            if open_.user_id == mine and (not pairing or open_.stage not in (Stage.PIN, Stage.KEY)):
+            if open_.user_id == mine and (not pairing or open_.stage not in (Stage.PIN, Stage.ASKED, Stage.KEY)):
                 del self.rows.challenges[state]
         if not pairing:
             self.rows.reuse = {key: window for key, window in self.rows.reuse.items() if key[0] != mine}
@@ -336,7 +374,9 @@ class _Transaction:
         token = self.rows.tokens.get(change.token_id)
         if token is None or token.state is TokenState.REVOKED or not (token.moving_factor == change.from_ < change.to):
             raise Conflict("no such token, or the moving factor is another")
-        self.rows.tokens[token.id] = replace(token, moving_factor=change.to, drift=change.drift, failures=0)
+        self.rows.tokens[token.id] = replace(
+            token, moving_factor=change.to, drift=change.drift, failures=0, needs_resync=False
+        )
 
     def _open_reuse(self, change: c.OpenReuse) -> None:
         _expect(change.user_id in self.rows.users, "no such user")
@@ -380,13 +420,22 @@ class _Transaction:
         book = self.rows.book
         kept = tuple(rule for rule in book.rules if (rule.key, rule.scope) != (key, scope))
         added = (replace(new, id=self._new_id()),) if new is not None else ()
-        self.rows.book = Book(book.generation + 1, (*kept, *added), book.texts)
+        self.rows.book = Book(book.generation + 1, (*kept, *added), book.texts, book.replies)
 
     def _write_text(self, text: Text) -> None:
         book = self.rows.book
         here = (text.key, text.language, text.scope)
         kept = tuple(other for other in book.texts if (other.key, other.language, other.scope) != here)
-        self.rows.book = Book(book.generation + 1, book.rules, (*kept, text) if text.text else kept)
+        self.rows.book = Book(book.generation + 1, book.rules, (*kept, text) if text.text else kept, book.replies)
+
+    def _write_reply(self, reply: Reply) -> None:
+        book = self.rows.book
+        kept = tuple(
+            other for other in book.replies if (other.attribute, other.scope) != (reply.attribute, reply.scope)
+        )
+        self.rows.book = replace(
+            book, generation=book.generation + 1, replies=(*kept, reply) if reply.values else kept, _cache={}
+        )
 
     def _rehash(self, change: c.Rehash) -> None:
         user = self.rows.users.get(change.user_id)
@@ -402,6 +451,7 @@ class _Transaction:
         namesake = self.rows.user_called(user.name)
         _expect(namesake is None or namesake.id == user.id, "the name is taken")
         self.rows.users[user.id] = user
+        self._forget_answers_of(user.id)
 
     def _delete_user(self, user_id: int) -> None:
         _expect(self.rows.users.pop(user_id, None) is not None, "no such user")
@@ -427,6 +477,7 @@ class _Transaction:
         key = b"" if change.state is TokenState.REVOKED else token.key
         failures = 0 if change.state is TokenState.ACTIVE else token.failures
         self.rows.tokens[token.id] = replace(token, state=change.state, key=key, failures=failures)
+        self._forget_answers_of(token.user_id)
 
     def _write_client(self, change: c.InsertClient | c.ReplaceClient) -> None:
         client = change.client
@@ -462,6 +513,24 @@ class _Transaction:
     def _new_id(self) -> int:
         self.rows.last_id += 1
         return self.rows.last_id
+
+
+def _guarded(token: Token, change: c.PassSteps | c.PassCounters | c.NeedResync | c.RevokeKind) -> Token:
+    if token.state is TokenState.REVOKED:
+        return token
+    match change:
+        case c.PassSteps() if token.kind == "totp":
+            return replace(
+                token, moving_factor=max(token.moving_factor, int(change.now // token.period) + change.steps)
+            )
+        case c.PassCounters() if token.kind == change.kind:
+            return replace(token, moving_factor=min(token.moving_factor + change.by, change.most))
+        case c.NeedResync() if token.kind in change.kinds:
+            return replace(token, needs_resync=True)
+        case c.RevokeKind() if token.kind == change.kind:
+            return replace(token, state=TokenState.REVOKED, key=b"")
+        case _:
+            return token
 
 
 def _expect(true: bool, otherwise: str) -> None:

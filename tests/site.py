@@ -3,24 +3,29 @@
 Rule: everything here goes through the product's own doors (gate, command line); nothing is written past them.
 """
 
+import atexit
 import contextlib
 import os
 import re
+import select
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cache, cached_property, lru_cache
 from ipaddress import ip_network
 from pathlib import Path
+from typing import Any
 
 from first_factor.local import hash_password
 from store import config as configuration
 from store import opening
 from store.database import Database
+from tests import warm
 from tests.wire import Nas
 from validation.gate import Gate
 from validation.model import MessageAuthenticatorRule, Mode, Token
@@ -31,11 +36,73 @@ SECRET = b"a-secret-of-24-characters"
 PASSWORD = "geheim"
 TWOFOLD = [sys.executable, "-c", "from store.cli.main import main; main()"]
 
+PATIENCE = 60.0  # seconds for what another process must do first: a machine may be busy, and its disk stand still
+
 hashed = lru_cache(hash_password)
 
 
-def eventually(condition: Callable[[], object], seconds: float = 15.0, what: str = "it") -> None:
-    """Poll until `condition` holds; never a fixed sleep."""
+@cache
+def _warm() -> tuple[list[str], str]:
+    """How `tests/warm.py` is run, and the path at which it serves."""
+    folder = tempfile.mkdtemp(prefix="twofold-warm-")
+    path = os.path.join(folder, "socket")
+    program = [sys.executable, "-P", str(Path(__file__).with_name("warm.py"))]  # beside it stands tests/store
+    devnull = subprocess.DEVNULL
+    server = subprocess.Popen([*program, path], stdin=subprocess.PIPE, stdout=devnull, cwd=Path(__file__).parents[1])
+
+    def end() -> None:
+        server.communicate(timeout=30)
+        shutil.rmtree(folder)
+
+    atexit.register(end)
+    eventually(lambda: os.path.exists(path) or server.poll() is not None, 60, "a process with everything imported")
+    assert server.poll() is None
+    return [program[0], "-IS", program[2]], path
+
+
+def warm_twofold() -> list[str]:
+    """Like TWOFOLD, and sooner done (`tests/warm.py`): for commands that are over in a moment."""
+    program, path = _warm()
+    return [*program, path]
+
+
+class WarmProcess:
+    """`twofold ARGUMENTS` from the process that has imported everything, in the way of a Popen."""
+
+    def __init__(self, arguments: Sequence[str]) -> None:
+        side, other = os.pipe()
+        with open(other, "wb"), open(os.devnull, "rb") as nothing:
+            self.pid, self._line = warm.started(_warm()[1], list(arguments), [nothing.fileno(), 1, other])
+        self.stderr = os.fdopen(side)
+        self.returncode: int | None = None
+
+    def poll(self) -> int | None:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.wait(0)
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Raises TimeoutExpired."""
+        if self.returncode is None:
+            if not select.select([self._line], [], [], timeout)[0]:
+                raise subprocess.TimeoutExpired("twofold", timeout or 0.0)
+            self.returncode = warm.ended(self._line)
+            self._line.close()
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+
+def eventually(condition: Callable[[], object], seconds: float = PATIENCE, what: str = "it") -> None:
+    """Poll until `condition` holds; never a fixed sleep. Only a broken test waits for the deadline."""
     until = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < until, f"{what} did not happen within {seconds} s"
@@ -45,13 +112,13 @@ def eventually(condition: Callable[[], object], seconds: float = 15.0, what: str
 class Site:
     """`Site(tmp_path)` makes configuration, key and store; methods add what a test needs."""
 
-    def __init__(self, folder: Path, config: str | None = None) -> None:
+    def __init__(self, folder: Path, config: str | None = None, owner_url: str = "") -> None:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         self.config_file = folder / "twofold.toml"
         self.config_file.write_text(config or '[store]\nchain = "test"\n[radius]\nlisten = ["127.0.0.1:0"]\n')
         self.config_file.chmod(0o640)  # whatever the umask of whoever runs the tests
-        opening.create(self.config, "test")
+        opening.create(self.config, "test", owner_url)
 
     @property
     def config(self) -> configuration.Config:
@@ -93,6 +160,7 @@ class Site:
         mode: Mode = Mode.CHALLENGE,
         rule: MessageAuthenticatorRule = MessageAuthenticatorRule.REQUIRED,
         status_server: bool = True,
+        **more: Any,
     ) -> None:
         self.gate.administer(
             AddClient(
@@ -103,6 +171,7 @@ class Site:
                 mode=mode,
                 message_authenticator=rule,
                 status_server=status_server,
+                **more,
             )
         )
 
@@ -137,7 +206,7 @@ class Site:
         """Run `twofold ARGUMENTS` as a process of its own."""
         octets = stdin.encode() if isinstance(stdin, str) else stdin
         done = subprocess.run(
-            [*TWOFOLD, "--config", str(self.config_file), *arguments],
+            [*warm_twofold(), "--config", str(self.config_file), *arguments],
             input=octets,
             capture_output=True,
             env=os.environ | (env or {}),
@@ -146,9 +215,12 @@ class Site:
         return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
 
     @contextlib.contextmanager
-    def server(self, *arguments: str, program: Sequence[str] = TWOFOLD) -> "Iterator[ServerProcess]":
-        """A real server process, ready to answer; ended on the way out."""
-        server = ServerProcess([*program, "--config", str(self.config_file), "radius", "serve", *arguments])
+    def server(self, *arguments: str, program: Sequence[str] = ()) -> "Iterator[ServerProcess]":
+        """A real server process, ready to answer; ended on the way out. Without `program` it is soon there, because
+        everything has been imported already (`tests/warm.py`). Where its memory or its command line is looked at,
+        `program` is `TWOFOLD`."""
+        command = [*program, "--config", str(self.config_file), "radius", "serve", *arguments]
+        server = ServerProcess(command, warm=not program)
         try:
             server.wait_until_listening(max(1, arguments.count("--listen")))
             yield server
@@ -156,37 +228,37 @@ class Site:
             server.end()
 
 
-_LISTENING = re.compile(r"listening on=(\S+)")
+def _cold(command: Sequence[str]) -> "subprocess.Popen[str]":
+    return subprocess.Popen(command, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)
 
 
-@dataclass
-class _Lines:
-    text: str = ""
+_LISTENING = re.compile(r'listening(?: on=|", "on": ")([^\s"]+)')  # text or JSON
 
 
 class ServerProcess:
     """A `twofold radius serve` and everything it has logged so far."""
 
-    def __init__(self, arguments: Sequence[str]) -> None:
-        self._log = _Lines()
-        self.process = subprocess.Popen(arguments, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)
+    def __init__(self, command: Sequence[str], warm: bool = False) -> None:
+        """`command` with its program, or if `warm` the arguments of `twofold` alone."""
+        self._lines: list[str] = []  # joined when they are asked for: a log may have a hundred thousand
+        self.process = WarmProcess(command) if warm else _cold(command)
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
     def _read(self) -> None:
         assert self.process.stderr is not None
         for line in self.process.stderr:
-            self._log.text += line
+            self._lines.append(line)
 
     @property
     def log(self) -> str:
-        return self._log.text
+        return "".join(self._lines)
 
     def wait_until_listening(self, addresses: int = 1) -> None:
         """Each address is a line of the log, and the lines come one by one."""
         eventually(
             lambda: len(self.addresses) >= addresses or self.process.poll() is not None,
-            30,
+            PATIENCE,
             f"a server that listens; its log: {self.log}",
         )
         assert self.process.poll() is None, self.log
@@ -209,8 +281,15 @@ class ServerProcess:
 
     def resident_kib(self) -> int:
         """Resident memory now."""
+        return self._memory("VmRSS")
+
+    def peak_kib(self) -> int:
+        """The most resident memory that it has had."""
+        return self._memory("VmHWM")
+
+    def _memory(self, name: str) -> int:
         text = Path(f"/proc/{self.process.pid}/status").read_text()
-        (kib,) = re.findall(r"VmRSS:\s+(\d+) kB", text)
+        (kib,) = re.findall(rf"{name}:\s+(\d+) kB", text)
         return int(kib)
 
     def kill(self) -> None:
@@ -222,11 +301,11 @@ class ServerProcess:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
             try:
-                self.process.wait(15)
+                self.process.wait(PATIENCE)
             except subprocess.TimeoutExpired:
                 self.kill()
                 raise AssertionError(f"the server did not end; its log: {self.log}") from None
-        self._reader.join(5)
+        self._reader.join(60)  # its pipe has ended; a busy machine takes its time to read what is left
         if self.process.stderr is not None:
             self.process.stderr.close()
 

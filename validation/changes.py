@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from validation.model import (
+    Answered,
     Client,
     Factor,
     KnownSource,
@@ -23,7 +24,11 @@ from validation.model import (
     TokenState,
     User,
 )
-from validation.settings import Rule, Scope, Text
+from validation.settings import Reply, Rule, Scope, Text
+
+CHALLENGES_OF_USER = 32  # open ones
+CHALLENGES_OF_NOBODY = 2048
+CHALLENGES_OF_CLIENT = 16_384
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +65,44 @@ class Resynchronise:
 
 
 @dataclass(frozen=True, slots=True)
+class PassSteps:
+    """No TOTP token accepts a step before that of `now` plus `steps`."""
+
+    now: float
+    steps: int
+
+
+@dataclass(frozen=True, slots=True)
+class PassCounters:
+    """Counters move on, those of `kind` by `by`, and never beyond `most`."""
+
+    kind: str
+    by: int
+    most: int
+
+
+@dataclass(frozen=True, slots=True)
+class NeedResync:
+    """Tokens of these kinds are compared with nothing until they were resynchronised."""
+
+    kinds: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RevokeKind:
+    """All tokens of `kind` are revoked."""
+
+    kind: str
+    reason: RevokeReason
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class EndAllLogins:
+    """Everybody's open challenges, reuse windows, enrolment tickets and recorded answers are gone."""
+
+
+@dataclass(frozen=True, slots=True)
 class CountTokenFailure:
     token_id: int
     failures: int
@@ -75,7 +118,8 @@ class SetThrottle:
 
 @dataclass(frozen=True, slots=True)
 class OpenChallenge:
-    """Open `challenge`. Challenges that expired before `now` are swept out on the way."""
+    """Open `challenge`. Challenges that expired before `now` are swept out on the way, and where there are too many
+    those that expire first: of the same user, of names that are nobody's, of the same client (R-097)."""
 
     challenge: PendingChallenge
     now: float
@@ -91,7 +135,7 @@ class CloseChallenge:
 @dataclass(frozen=True, slots=True)
 class EndLoginsOf:
     """Close every open challenge, reuse window and enrolment ticket of a user; with `pairing_only` what could still
-    pair an app, and nothing else."""
+    pair an app, and nothing else. Either way the answers recorded for him are forgotten."""
 
     user_id: int
     pairing_only: bool = False
@@ -156,6 +200,18 @@ class SetSourceScore:
 
 
 @dataclass(frozen=True, slots=True)
+class RecordAnswer:
+    """Keep what a packet was answered, in place of what it was answered before. Written after all other changes.
+
+    Whatever may end a login forgets the answers of its user in the same transaction: `EndLoginsOf`, `ReplaceUser`,
+    `DeleteUser`, `SetPairing`, `SetBypass`, `SetTokenState`, `AssignToken`, and a `CountTokenFailure` that disables.
+    Old answers are swept out on the way.
+    """
+
+    answered: Answered
+
+
+@dataclass(frozen=True, slots=True)
 class InsertTicket:
     ticket: Ticket
     now: float
@@ -200,6 +256,13 @@ class InsertRule:
 class DeleteRule:
     key: str
     scope: Scope
+
+
+@dataclass(frozen=True, slots=True)
+class SetReply:
+    """Set a RADIUS attribute for a scope, in place of what it was there; without values it is taken away."""
+
+    reply: Reply
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,6 +382,11 @@ class AuditFlood:
 Change: TypeAlias = (
     UseToken
     | UseSecurityKey
+    | PassSteps
+    | PassCounters
+    | NeedResync
+    | RevokeKind
+    | EndAllLogins
     | CountTokenFailure
     | SetThrottle
     | OpenChallenge
@@ -332,6 +400,7 @@ Change: TypeAlias = (
     | ClearKnownSources
     | ForgetKnownSources
     | SetSourceScore
+    | RecordAnswer
     | InsertTicket
     | UseTicket
     | SetPairing
@@ -340,6 +409,7 @@ Change: TypeAlias = (
     | InsertRule
     | DeleteRule
     | InsertText
+    | SetReply
     | Rehash
     | InsertUser
     | ReplaceUser

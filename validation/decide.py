@@ -2,15 +2,18 @@
 
 The steps, in this order, each numbered again where it is done:
 
-    1  the client is still the one the face saw, and the face could make something of the request
+    1  the client is still the one the face saw; its packet was not answered before, or the record does not hold any
+       more (`repeating`); and the face could make something of the request
     2  a State, if one came back, is open, not expired, and this user's and client's
+       Where everybody is asked for a PIN first (`asking`), what 3 and 4 find is told after the answer.
     3  nothing stands against source or user: held; unknown, disabled, locked, waiting after failures
     4  the first factor was proved, against the password that is stored now
     5  what the rules say comes next (`policy.next_step`): let in, ask, onboard, hand out a ticket, refuse
     6  no passcode yet: a reuse window is open, or a challenge is opened, where the client can show one
     7  the passcode matches an unused value of a usable token, or a security key of the user signed this very challenge
 
-`Accept` is built in `_accept` alone; 5 (three rules), 6 (a reuse window), 7 and a confirmed first PIN lead there.
+`Accept` is built in `_accept` alone; 5 (three rules), 6 (a reuse window), 7 and a confirmed first PIN lead there. One
+that was recorded is said again by `_accept_again` alone, which 1 leads to.
 Nothing is compared before step 3 is passed, and no failure moves a moving factor. Every other path is a Challenge
 or a Reject.
 """
@@ -18,7 +21,7 @@ or a Reject.
 import hmac
 from dataclasses import replace
 
-from validation import onboarding, registering, reusing, sources, touching
+from validation import asking, onboarding, registering, repeating, replying, reusing, sources, touching
 from validation.changes import (
     Change,
     CloseChallenge,
@@ -26,7 +29,6 @@ from validation.changes import (
     CountTokenFailure,
     EndLoginsOf,
     OpenChallenge,
-    Rehash,
     SetKnownSource,
     SetSourceScore,
     SetThrottle,
@@ -42,7 +44,9 @@ from validation.policy import (
     Standing,
     Step,
     as_of,
-    asking,
+    asking_for,
+    comparable_tokens,
+    first_factor_of,
     next_step,
     pairing_refusal,
     registrations,
@@ -69,9 +73,26 @@ def login(snapshot: Snapshot, request: LoginRequest, moment: Moment, site: Site 
     case = Case.of(as_of(snapshot, moment.now), request, moment, site)
     if request.channel.face is Face.RADIUS and not _client_unchanged(snapshot, request):  # 1
         return case.refuse(Reason.CLIENT_CHANGED)
+    repeated = _repeated(case)  # 1
+    return repeated if repeated is not None else repeating.recorded(case, _decided(case))
+
+
+def _repeated(case: Case) -> Verdict | None:
+    """What this very packet was answered before; None if that does not hold any more, or there was nothing."""
+    answered = repeating.found(case.snapshot, case.now)
+    if answered is None:
+        return None
+    told = repeating.unpacked(answered.decision)
+    return _accept_again(case, told) if isinstance(told, repeating.LetIn) else repeating.again(case, told)
+
+
+def _decided(case: Case) -> Verdict:
+    request = case.request
     if request.unsupported:  # 1
         return case.refuse(Reason.REQUEST_UNSUPPORTED)
-    return _answer(case) if request.state is not None else _fresh(case)
+    if request.state is not None:
+        return _answer(case)
+    return asking.everybody(case, _refusal(case)) if asking.is_due(case) else _fresh(case)
 
 
 def _client_unchanged(snapshot: Snapshot, request: LoginRequest) -> bool:
@@ -82,14 +103,24 @@ def _client_unchanged(snapshot: Snapshot, request: LoginRequest) -> bool:
 
 
 def _fresh(case: Case) -> Verdict:
+    user, refusal = case.snapshot.user, _refusal(case)
+    if user is None or refusal is not None:
+        return refusal or case.refuse(Reason.USER_UNKNOWN)
+    if case.request.purpose is Purpose.REDEEM:
+        return _redeem(case, user)
+    return _go_on_from_password(case, user)
+
+
+def _refusal(case: Case) -> Verdict | None:
+    """What stands against a login before a PIN is looked at."""
     user = case.snapshot.user
     obstacle = OBSTACLE.get(standing(case.snapshot, case.settings, case.now))
     if user is None or obstacle is not None:  # 3
         return case.refuse(obstacle or Reason.USER_UNKNOWN, _blamed(case))
-    if case.request.channel.proves_password and (refusal := _first_factor_refusal(case, user)):  # 4
-        return refusal
-    if case.request.purpose is Purpose.REDEEM:
-        return _redeem(case, user)
+    return _first_factor_refusal(case, user) if case.request.channel.proves_password else None  # 4
+
+
+def _go_on_from_password(case: Case, user: User) -> Verdict:
     then = _next(case, user)  # 5
     match then.step:
         case Step.LET_IN:
@@ -97,11 +128,12 @@ def _fresh(case: Case) -> Verdict:
         case Step.ASK:
             return _ask_or_check(case, user)
         case Step.ONBOARD:
-            return _with_rehash(case, user, _first_registration(case, user))
+            return _with_rehash(case, _first_registration(case, user))
         case Step.TICKET:
-            return _with_rehash(case, user, onboarding.hand_out_ticket(case, user))
+            return _with_rehash(case, onboarding.hand_out_ticket(case, user))
         case Step.REFUSE:
-            return case.refuse(then.reason, message=then.message)
+            closing = (CloseChallenge(case.snapshot.challenge.state),) if case.snapshot.challenge is not None else ()
+            return case.refuse(then.reason, closing, message=then.message)
 
 
 def _next(case: Case, user: User) -> Next:
@@ -109,7 +141,7 @@ def _next(case: Case, user: User) -> Next:
     if case.request.purpose is Purpose.LOGIN:
         return next_step(case.snapshot, user, case.door, case.settings, case.now)
     if registrations(case.snapshot):
-        return asking(case.snapshot, case.door, case.settings)
+        return asking_for(case.snapshot, case.door, case.settings)
     if case.request.purpose not in (Purpose.ADD, Purpose.ADD_KEY):
         return Next(Step.REFUSE, Reason.NO_TOKEN, MessageKey.LOST_TOKEN)
     refusal = pairing_refusal(case.snapshot, user, case.door, case.settings, case.now)
@@ -131,6 +163,8 @@ def _first_factor_refusal(case: Case, user: User) -> Verdict | None:
     if result.status is FirstFactor.NOT_CHECKED:
         return case.refuse(Reason.PASSWORD_NOT_CHECKED)
     if result.password_version is not None and result.password_version != user.password_version:
+        return case.refuse(Reason.PASSWORD_CHANGED)
+    if result.kind and result.kind != first_factor_of(user, case.own_groups):
         return case.refuse(Reason.PASSWORD_CHANGED)
     if result.status is FirstFactor.PROVED:
         return None
@@ -166,7 +200,7 @@ def _redeem(case: Case, user: User) -> Verdict:
     refusal = onboarding.ticket_refusal(case, user, digest)
     if refusal is not None:
         return case.refuse(refusal.reason, message=refusal.message)
-    return _with_rehash(case, user, onboarding.show_key(case, user, Purpose.REDEEM, ticket=digest))
+    return _with_rehash(case, onboarding.show_key(case, user, Purpose.REDEEM, ticket=digest))
 
 
 def _ask_or_check(case: Case, user: User) -> Verdict:
@@ -178,11 +212,11 @@ def _ask_or_check(case: Case, user: User) -> Verdict:
         return case.refuse(Reason.PASSCODE_MISSING)
     tries = (case.settings if case.password_proved else case.stranger).tries  # how many is told to whoever asks
     if touching.askable(case):
-        return _with_rehash(case, user, touching.ask(case, user, tries, case.request.purpose, case.request.replaces))
+        return _with_rehash(case, touching.ask(case, user, tries, case.request.purpose, case.request.replaces))
     challenge = case.challenge(user, Stage.PIN, tries, purpose=case.request.purpose, replaces=case.request.replaces)
     decision = case.ask(challenge, (case.text(MessageKey.ASK_PIN),), Reason.PASSWORD_RIGHT)
     audit = case.audit("challenge", Reason.PASSWORD_RIGHT)
-    return Verdict(decision, (*_rehash(case, user), OpenChallenge(challenge, case.now), audit))
+    return Verdict(decision, (*case.rehash, OpenChallenge(challenge, case.now), audit))
 
 
 # --- the answer to a challenge ----------------------------------------------------------------------------------
@@ -191,8 +225,10 @@ def _ask_or_check(case: Case, user: User) -> Verdict:
 def _answer(case: Case) -> Verdict:
     user, challenge = case.snapshot.user, case.snapshot.challenge
     reason = _state_refusal(case, user, challenge)  # 2
-    if user is None or challenge is None or reason is not None:
+    if challenge is None or reason is not None:
         return case.refuse(reason or Reason.STATE_UNKNOWN)
+    if user is None or challenge.refusal:
+        return _ask_again(case, user, challenge, Reason(challenge.refusal or Reason.USER_UNKNOWN), ())
     where = standing(case.snapshot, case.settings, case.now)
     held = where in (Standing.WAITING, Standing.SOURCE_HELD)
     if held and _takes_a_pin(case, challenge):  # 3: nothing is compared, and it looks like a wrong PIN
@@ -202,6 +238,8 @@ def _answer(case: Case) -> Verdict:
     match challenge.stage:
         case Stage.PIN:
             return _answer_with_pin(case, user, challenge)
+        case Stage.ASKED:
+            return _answer_when_asked(case, user, challenge)
         case Stage.WELCOME | Stage.APPS:
             return _turn_page(case, user, challenge)
         case Stage.FIRST_PIN:
@@ -225,7 +263,8 @@ def _state_refusal(case: Case, user: User | None, challenge: PendingChallenge | 
     if challenge is None:
         return Reason.STATE_UNKNOWN
     bound_to = (challenge.user_id, challenge.client, challenge.face)
-    if user is None or bound_to != (user.id, case.request.client, case.request.channel.face):
+    here = (user.id if user is not None else None, case.request.client, case.request.channel.face)
+    if bound_to != here:
         return Reason.STATE_FOREIGN
     return Reason.STATE_EXPIRED if case.now >= challenge.expires_at else None
 
@@ -240,9 +279,22 @@ def _answer_with_pin(case: Case, user: User, challenge: PendingChallenge) -> Ver
     return case.refuse(Reason.NO_TOKEN, (CloseChallenge(challenge.state),))
 
 
+def _answer_when_asked(case: Case, user: User, challenge: PendingChallenge) -> Verdict:
+    """What a login does that was not asked first; but of who has nothing to show, no client is told that has checked
+    the password itself: it would tell whom we know."""
+    if challenge.proved and _next(case, user).step is not Step.ASK:
+        return _go_on_from_password(case, user)
+    if registrations(case.snapshot) and touching.passcode_would_do(case):
+        reused = not case.request.passcode and reusing.is_open(case)
+        return _accept(case, user, Reason.REUSED) if reused else _check_passcode(case, user)
+    if not challenge.proved:
+        return _ask_again(case, user, challenge, Reason.NO_TOKEN, ())
+    return _go_on_from_password(case, user)
+
+
 def _no_pin_here(case: Case, challenge: PendingChallenge) -> Verdict:
     """A PIN was asked for, and since then the user has got a security key, or policy asks for his."""
-    then = asking(case.snapshot, case.door, case.settings)
+    then = asking_for(case.snapshot, case.door, case.settings)
     reason, message = (then.reason, then.message) if then.step is Step.REFUSE else touching.NEEDED
     return case.refuse(reason, (CloseChallenge(challenge.state),), message=message)
 
@@ -284,7 +336,7 @@ def _registered_by(case: Case, user: User, outcome: Verdict | Registered) -> Ver
 
 def _check_passcode(case: Case, user: User) -> Verdict:
     held: list[tuple[Token, Comparison]] = []
-    for token in usable_tokens(case.snapshot):
+    for token in comparable_tokens(case.snapshot):
         comparison = kind_of(token.kind).compare(token, case.request.passcode or "", case.now, window(case.settings))
         if comparison.match is not None:
             return _passcode_right(case, user, token, comparison.match)
@@ -353,9 +405,20 @@ def _accept(
     closing = (CloseChallenge(challenge.state),) if challenge is not None and reason is not Reason.REGISTERED else ()
     serial, kind = (token.serial, token.kind) if token is not None else ("", "")
     audit = case.audit("accept", reason, serial=serial, kind=kind, notice=notice)
-    decision = Accept(user.name, reason, serial, kind, texts)
+    decision = Accept(user.name, reason, serial, kind, texts, replying.attributes_for(case, user))
     changes = (*changes, *_cleared(case, user, reason), *_praised(case, user, reason))
-    return Verdict(decision, (*changes, *_rehash(case, user), *closing, audit))
+    return Verdict(decision, (*changes, *case.rehash, *closing, audit))
+
+
+def _accept_again(case: Case, was: repeating.LetIn) -> Verdict | None:
+    """The one place where an Accept that `_accept` has built before is said again, to the very packet it was built for.
+    None where what let the user in would not be looked at now."""
+    user = case.snapshot.user
+    if user is None or not repeating.may_be_let_in(case, user, was):
+        return None
+    return repeating.again(
+        case, Accept(user.name, was.reason, was.serial, was.kind, was.texts, was.replies), was.serial
+    )
 
 
 def _praised(case: Case, user: User, reason: Reason) -> tuple[Change, ...]:
@@ -382,11 +445,14 @@ def _cleared(case: Case, user: User, reason: Reason = Reason.PASSCODE_RIGHT) -> 
 def _passcode_failed(case: Case, user: User, held: list[tuple[Token, Comparison]]) -> Verdict:
     """One wrong or used PIN: one failure for the user, and after a proved password one for each token tried."""
     challenge = case.snapshot.challenge
-    reason = _why_wrong(held)
+    waits = any(token.needs_resync for token in usable_tokens(case.snapshot))
+    reason = Reason.TOKEN_NEEDS_RESYNC if waits else _why_wrong(held)
     before = case.snapshot.throttle(Factor.PASSCODE)
     mark = guess_mark(case.request.passcode or "", ((token, c.against) for token, c in held))
     if not case.request.passcode:  # a program that has nobody to ask: no guess, so nothing counts
         after, changes, reason, notice = before, tuple[Change, ...](), Reason.PASSCODE_MISSING, ""
+    elif waits and not held:  # nothing was compared, so nothing was guessed
+        after, changes, notice = before, tuple[Change, ...](), ""
     elif held and hmac.compare_digest(mark, before.last_guess):  # it can tell nothing new, so it costs nothing
         after, changes, reason, notice = before, tuple[Change, ...](), Reason.PASSCODE_REPEATED, ""
     else:
@@ -444,7 +510,7 @@ def _locked(case: Case, after: Throttle) -> str:
 
 def _ask_again(
     case: Case,
-    user: User,
+    user: User | None,
     challenge: PendingChallenge,
     reason: Reason,
     changes: tuple[Change, ...],
@@ -462,17 +528,12 @@ def _ask_again(
     )
     if challenge.purpose is Purpose.REDEEM:  # an early answer must not cost the time the ticket needs
         again = replace(again, expires_at=max(again.expires_at, challenge.expires_at))
-    decision = case.ask(again, (case.text(MessageKey.ASK_PIN_AGAIN, tries=left),), reason)
+    again = replace(again, refusal=challenge.refusal)
+    text = case.strangers_text if stage is Stage.ASKED else case.text
+    decision = case.ask(again, (text(MessageKey.ASK_PIN_AGAIN, tries=left),), reason)
     audit = case.audit("again", reason, failures=failures, notice=notice)
     return Verdict(decision, (*changes, OpenChallenge(again, case.now), audit))
 
 
-def _rehash(case: Case, user: User) -> tuple[Change, ...]:
-    result = case.request.first_factor
-    if result.status is not FirstFactor.PROVED or result.rehash is None:
-        return ()
-    return (Rehash(user.id, user.password_version, result.rehash),)
-
-
-def _with_rehash(case: Case, user: User, verdict: Verdict) -> Verdict:
-    return Verdict(verdict.decision, (*_rehash(case, user), *verdict.changes))
+def _with_rehash(case: Case, verdict: Verdict) -> Verdict:
+    return Verdict(verdict.decision, (*case.rehash, *verdict.changes))

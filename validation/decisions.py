@@ -1,7 +1,8 @@
 """The answers: `Accept`, `Challenge` or `Reject` for a login, `Done` for a command, `Look` for a read-only look.
 
-Rules: these three are the only answers, for every face. `Accept` is built in one function (`decide.py`), which an
-architecture test enforces. The reason is for the log and the audit trail, never for the person.
+Rules: these three are the only answers, for every face. `Accept` is built in one function (`decide._accept`), and one
+that was built there is said again in one other (`decide._accept_again`); an architecture test enforces it. The reason
+is for the log and the audit trail, never for the person.
 """
 
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ class Reason(StrEnum):
     REGISTERED = "registered"
     PASSWORD_RIGHT = "password-right"
     ONBOARDING = "onboarding"
+    ASKED = "asked"  # as everybody is; what is known of him is told after the answer
     PASSWORD_WRONG = "password-wrong"
     PASSWORD_CHANGED = "password-changed"
     PASSWORD_NOT_CHECKED = "password-not-checked"
@@ -30,6 +32,7 @@ class Reason(StrEnum):
     PASSCODE_USED = "passcode-used"
     PASSCODE_REPEATED = "passcode-repeated"
     PASSCODE_LAYOUT = "passcode-keyboard-layout"
+    TOKEN_NEEDS_RESYNC = "token-needs-resync"  # after a restore or a failover, nothing of it is compared
     PASSCODE_MISSING = "passcode-missing"
     KEY_RIGHT = "security-key-right"
     KEY_WRONG = "security-key-wrong"
@@ -60,13 +63,16 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Accept:
-    """Let this user in. Built by `decide._accept` alone. `serial` and `kind` name the token, if one was used."""
+    """Let this user in. Built by `decide._accept` alone, and said again by `decide._accept_again`.
+
+    `serial` and `kind` name the token, if one was used."""
 
     user: str
     reason: Reason
     serial: str = ""
     kind: str = ""
     texts: tuple[str, ...] = ()
+    replies: tuple[tuple[int, bytes], ...] = field(default=(), repr=False)  # RADIUS attributes: type and value
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ and each setting is shown with the rule that gave it.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from validation import decide
@@ -63,17 +63,19 @@ class Explanation:
 def explain(snapshot: Snapshot, request: LoginRequest, moment: Moment) -> Explanation:
     """`request` names user, client and source; its first factor is taken as proved, unless the client checks it."""
     snapshot = as_of(snapshot, moment.now)
-    user = snapshot.user
+    user, channel = snapshot.user, request.channel
     version = user.password_version if user is not None else None
     proved = FirstFactorResult(FirstFactor.PROVED, version) if request.channel.proves_password else request.first_factor
     asked = LoginRequest(
         request.user,
-        request.channel,
+        # As if nobody were asked before everything is known.
+        replace(channel, asks_everybody=False, can_challenge=channel.can_challenge and channel.proves_password),
         request.client,
         request.client_version,
         proved,
         source=request.source,
         service=request.service,
+        nas=request.nas,
     )
     groups = frozenset(user.groups) if user is not None else frozenset[str]()
     whom = request.whom(groups)

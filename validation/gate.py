@@ -1,9 +1,10 @@
 """The one door: read, decide, commit, answer.
 
 Rules: a decision leaves `login` only after the transaction that recorded it has been committed. Two requests of one
-user, or with one State, never share a transaction. A request whose decision raises is refused alone; a batch that
-conflicts is replayed one by one. When the store cannot answer there is no decision at all: the outcome is the
-StoreUnavailable itself, and the face stays silent or refuses.
+user, or with one State, never share a transaction. A request whose decision raises is refused alone. A batch that
+conflicts is replayed one by one; a request that conflicts is decided anew a few times, then refused. When the store
+cannot answer there is no decision at all: the outcome is the StoreUnavailable itself, and the face stays silent or
+refuses.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -24,7 +25,7 @@ from validation.settings import Book
 Outcome: TypeAlias = Decision | StoreUnavailable
 
 _PROVES_NOTHING = Look(first_factor="local", password_version=-1)
-_ADMIN_TRIES = 3  # a fresh serial may collide, another admin may have been quicker
+_TRIES = 3  # a fresh serial may collide, another server or admin may have been quicker
 
 
 class Gate:
@@ -52,7 +53,7 @@ class Gate:
                 break
         return [outcomes[index] for index in range(len(requests))]
 
-    def _decide_batch(self, batch: Sequence[LoginRequest]) -> Sequence[Outcome]:
+    def _decide_batch(self, batch: Sequence[LoginRequest], tries: int = _TRIES) -> Sequence[Outcome]:
         try:
             return self._transact(batch)
         except StoreUnavailable as error:
@@ -60,6 +61,8 @@ class Gate:
         except Exception as error:
             if len(batch) > 1:
                 return [outcome for request in batch for outcome in self._decide_batch([request])]
+            if isinstance(error, Conflict) and tries > 1:  # nothing was written: look again, at what is there now
+                return self._decide_batch(batch, tries - 1)
             return [self._record_failure(batch[0], error)]
 
     def _transact(self, batch: Sequence[LoginRequest]) -> list[Decision]:
@@ -120,7 +123,7 @@ class Gate:
         """Carry out an admin's command. Raises Refused, BadInput, Damaged or StoreUnavailable; then nothing changed."""
         if isinstance(command, ImportTokens):
             self._prepare(command)
-        for _ in range(_ADMIN_TRIES - 1):
+        for _ in range(_TRIES - 1):
             try:
                 return self._administer_once(command)
             except Conflict:

@@ -75,6 +75,9 @@ PLACEHOLDERS: dict[MessageKey, frozenset[str]] = {
     MessageKey.KEY_PIN_WRONG: frozenset({"tries"}),
 }
 
+# Not everything must be there: some gateways take the ends off an address, and the key alone can be typed.
+_MAY_BE_LEFT_OUT: dict[MessageKey, frozenset[str]] = {MessageKey.KEY: frozenset({"uri"})}
+
 # Octets a text may have. A RADIUS reply holds 4,096, with 20 of header, 18 of Message-Authenticator, two for each 253
 # of text, and in a challenge 34 of State. The key and the question for its first PIN stand in one challenge. The
 # rest is for Proxy-State.
@@ -259,7 +262,7 @@ def check_text(key: MessageKey, text: str) -> None:
         raise BadInput(f"{key}: the text is blank; an empty text brings the default back")
     if any(unicodedata.category(char) in _UNPRINTABLE and char != "\n" for char in text):
         raise BadInput(f"{key}: control and invisible characters are not allowed, line breaks are")
-    for name in PLACEHOLDERS.get(key, frozenset()):
+    for name in PLACEHOLDERS.get(key, frozenset()) - _MAY_BE_LEFT_OUT.get(key, frozenset()):
         if text and "{" + name + "}" not in text:
             raise BadInput(f"{key}: the text must hold {{{name}}}")
 

@@ -22,6 +22,8 @@ class FirstFactorKind(StrEnum):
 
     LOCAL = "local"  # here: an argon2id hash in the store
     SYSTEM = "system"  # the host: its account of the same name, through PAM
+    LDAP = "ldap"  # a directory
+    RADIUS = "radius"  # another RADIUS server
 
 
 class TokenState(StrEnum):
@@ -50,7 +52,22 @@ class Mode(StrEnum):
 
     CHALLENGE = "challenge"  # password first, then an Access-Challenge asks for the PIN
     APPEND = "append"  # one field: password, then PIN
+    PREPEND = "prepend"  # one field: PIN, then password
     PASSCODE_ONLY = "passcode-only"  # the client has checked the password itself; the field is the PIN
+    OPENVPN = "openvpn"  # OpenVPN's static challenge brings both apart, else as in CHALLENGE
+    AUTO = "auto"  # as in CHALLENGE, unless the field is a password and a PIN that matches
+
+    @property
+    def asks(self) -> bool:
+        """A question follows where no PIN came, and the client can show it and send the answer."""
+        return self in (Mode.CHALLENGE, Mode.OPENVPN, Mode.AUTO)
+
+
+class Encoding(StrEnum):
+    """How a client writes what people type (RFC 2865 5.2 leaves it open)."""
+
+    UTF_8 = "utf-8"
+    LATIN_1 = "latin-1"  # what is no UTF-8 is taken for ISO 8859-1
 
 
 class MessageAuthenticatorRule(StrEnum):
@@ -88,7 +105,7 @@ class User:
     id: int
     name: str
     created_at: float
-    first_factor: FirstFactorKind = FirstFactorKind.LOCAL
+    first_factor: FirstFactorKind | None = None  # None: where policy says
     groups: tuple[str, ...] = ()
     disabled: bool = False
     locked: bool = False  # by an admin; waits after failures are in Throttle
@@ -100,6 +117,7 @@ class User:
     pairing_since: float = 0.0
     first_registered_at: float | None = None  # None: never had a registration
     bypass_until: float = 0.0  # a forgotten phone: the password alone is enough until then
+    replies: tuple[tuple[str, tuple[str, ...]], ...] = ()  # RADIUS attributes for his Access-Accepts, and their values
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +145,7 @@ class Token:
     look_ahead: int | None = None  # HOTP only: counters beyond the next; None: as the policy says
     starts_at: float | None = None  # of no use before
     expires_at: float | None = None  # of no use from then on
+    needs_resync: bool = False  # its moving factor may be older than what was used: nothing is compared until then
 
 
 _HMAC_BLOCK_OCTETS = {"sha1": 64, "sha256": 64, "sha512": 128}
@@ -199,6 +218,7 @@ class Stage(StrEnum):
     """What the answer to a challenge is."""
 
     PIN = "pin"  # a PIN of a registered token
+    ASKED = "asked"  # a PIN, asked of everybody, before anything was told (`Client.always_challenge`)
     WELCOME = "welcome"  # go on to the key, or to the instructions
     APPS = "apps"  # go on to the key
     FIRST_PIN = "first-pin"  # the first PIN of the candidate
@@ -216,7 +236,7 @@ class PendingChallenge:
     """
 
     state: str = field(repr=False)  # RFC 2865 5.24, here 128 random bits as 32 hex characters
-    user_id: int
+    user_id: int | None  # None: asked of a name that is nobody's, so that it is not told
     client: str
     face: str
     tries_left: int
@@ -227,6 +247,9 @@ class PendingChallenge:
     replaces: str = ""  # serial of the token that the candidate takes the place of
     ticket: bytes = field(default=b"", repr=False)  # digest of the enrolment ticket that opened this, if one did
     proved: bool = True  # by us; False: the first factor is somebody else's to check (a PAM stack, a logged-in session)
+    refusal: str = ""  # why this login is refused in the end, whatever is answered; asked so that it is not told
+    groups: tuple[str, ...] = ()  # and the RADIUS attributes for the Access-Accept: what was learned with the password
+    replies: tuple[tuple[int, bytes], ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,6 +262,11 @@ class Client:
     mode: Mode = Mode.CHALLENGE
     message_authenticator: MessageAuthenticatorRule = MessageAuthenticatorRule.REQUIRED
     status_server: bool = True
+    always_challenge: bool = False  # whoever asks is asked for a PIN, and nothing is told before it was typed
+    encoding: Encoding = Encoding.UTF_8
+    cut_at_nul: bool = False  # what stands behind the first NUL octet of a password is rubbish of the client's
+    old_secret: bytes = field(default=b"", repr=False)  # still right until then
+    old_secret_until: float = 0.0
     version: int = 0  # given by the store, never twice; a request that saw another one is refused
     signed_sources: frozenset[str] = frozenset()  # AUTO: addresses that have signed a request
 
@@ -262,6 +290,18 @@ class Ticket:
     user_id: int
     expires_at: float
     by_admin: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What a packet was answered, for its retransmissions: whose login it was (None: nobody's), when it was decided and
+    under which policies, and the decision, packed by `repeating.py`."""
+
+    packet: bytes = field(repr=False)  # what the packet is known by (`requests.packet_mark`)
+    user_id: int | None
+    at: float
+    generation: int  # of the book
+    decision: bytes = field(repr=False)  # may hold a key or a ticket
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,6 +334,7 @@ class Snapshot:
     known_source: KnownSource | None = None  # this source as one of this user's, however long ago
     source_score: SourceScore | None = None  # of this source
     ticket: Ticket | None = None
+    answered: Answered | None = None  # what this very packet was answered before, however long ago
     holdings: Holdings = Holdings()
     damage: Damaged | None = None  # a row this request needs could not be read; deciding raises it
 

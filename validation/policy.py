@@ -13,7 +13,7 @@ from enum import Enum, StrEnum
 from validation.decisions import Reason
 from validation.errors import BadInput
 from validation.messages import MessageKey
-from validation.model import Factor, Origin, Pairing, RevokeReason, Snapshot, Token, TokenState, User
+from validation.model import Factor, FirstFactorKind, Origin, Pairing, RevokeReason, Snapshot, Token, TokenState, User
 from validation.settings import Settings
 from validation.sources import is_source_held, password_throttle
 from validation.throttle import budget_left, is_waiting
@@ -26,6 +26,12 @@ def window(settings: Settings) -> Window:
 
 
 # --- where a user stands, and what his next login does ----------------------------------------------------------
+
+
+def first_factor_of(user: User, settings: Settings) -> FirstFactorKind:
+    """Where this user's password is checked: his own place, else what policy says for his groups, else for the way in
+    (`Key.group_first`), else here."""
+    return user.first_factor or FirstFactorKind(settings.first_factor)
 
 
 class Standing(Enum):
@@ -105,7 +111,7 @@ def next_step(snapshot: Snapshot, user: User, door: Door, settings: Settings, no
     if door.proves_password and (reason := let_in_without_pin(user, settings, now)):
         return Next(Step.LET_IN, reason)
     if registrations(snapshot):
-        return asking(snapshot, door, settings)
+        return asking_for(snapshot, door, settings)
     refusal = pairing_refusal(snapshot, user, door, settings, now)
     if refusal is not None:
         return refusal
@@ -125,7 +131,7 @@ def next_step_anywhere(snapshot: Snapshot, user: User, settings: Settings, now: 
     return Next(Step.REFUSE, obstacle) if obstacle else next_step(snapshot, user, ANY_DOOR, settings, now)
 
 
-def asking(snapshot: Snapshot, door: Door, settings: Settings) -> Next:
+def asking_for(snapshot: Snapshot, door: Door, settings: Settings) -> Next:
     """Who has a registration is asked for it, unless all he has are security keys and this is no place for them."""
     if any(shows_passcodes(t) for t in usable_tokens(snapshot)) or askable_keys(snapshot, door, settings):
         return Next(Step.ASK, Reason.PASSWORD_RIGHT)
@@ -203,6 +209,12 @@ def _out_of_use(token: Token) -> Token:
 
 def usable_tokens(snapshot: Snapshot) -> tuple[Token, ...]:
     return tuple(token for token in snapshot.tokens if usable(token))
+
+
+def comparable_tokens(snapshot: Snapshot) -> tuple[Token, ...]:
+    """What a typed PIN is held against. A token that needs a resynchronisation counts as a registration, and stands in
+    the way of pairing, but no PIN of it is right: nobody knows which were used."""
+    return tuple(token for token in usable_tokens(snapshot) if not token.needs_resync)
 
 
 def is_registration(token: Token) -> bool:

@@ -6,11 +6,14 @@ must see. Passwords never come this far: a face hands in the result of the check
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from ipaddress import ip_address, ip_network
+from typing import TypeAlias
 
 from validation.model import (
+    Client,
+    Encoding,
     FirstFactorKind,
     MessageAuthenticatorRule,
     Mode,
@@ -21,6 +24,8 @@ from validation.model import (
     canonical_key,
 )
 from validation.settings import Network, Scope, Whom
+
+Replies: TypeAlias = dict[str, tuple[str, ...]]  # RADIUS attributes as they are typed, each with all its values
 
 
 class Face(StrEnum):
@@ -39,10 +44,18 @@ class Channel:
     pin_only: bool = False  # whatever policies say, nobody is let in without a PIN here, and nobody pairs
     local: bool = False  # whoever types sits at this machine, so that it is his security key that would blink
     own: bool = False  # the kernel says that whoever types is this user
+    asks_everybody: bool = False  # a PIN is asked for before anything is told of the password
 
     @classmethod
     def for_mode(cls, mode: Mode) -> "Channel":
-        return cls(Face.RADIUS, mode is Mode.CHALLENGE, mode is not Mode.PASSCODE_ONLY)
+        return cls(Face.RADIUS, mode.asks, mode is not Mode.PASSCODE_ONLY)
+
+    @classmethod
+    def of_client(cls, client: Client) -> "Channel":
+        """A client that has checked the password itself may want to ask for the PIN, too: of everybody alike."""
+        channel = cls.for_mode(client.mode)
+        asks = channel.can_challenge or client.always_challenge
+        return replace(channel, can_challenge=asks, asks_everybody=client.always_challenge)
 
     @classmethod
     def console(
@@ -66,6 +79,11 @@ class FirstFactorResult:
     status: FirstFactor
     password_version: int | None = None  # what the look said; None: whatever the user's is now
     rehash: str | None = field(default=None, repr=False)  # a fresh hash, if the stored one uses old costs
+    kind: str = ""  # where the password was checked
+    why: str = ""  # where the place that was asked said more than yes or no: a word for log and audit trail
+    groups: tuple[str, ...] = ()  # of the user there; they count beside those he has here
+    # RADIUS attributes for his Access-Accept: type and value.
+    replies: tuple[tuple[int, bytes], ...] = field(default=(), repr=False)
 
 
 NOT_CHECKED = FirstFactorResult(FirstFactor.NOT_CHECKED)
@@ -83,9 +101,11 @@ class Wanted:
     all_clients: bool = False
     source: str | None = None
     ticket: bytes | None = field(default=None, repr=False)  # its digest; without `user`, its owner is the user
+    packet: bytes | None = field(default=None, repr=False)  # its mark
     serials: tuple[str, ...] = ()  # the next three go into `Snapshot.holdings`
     keys: tuple[bytes, ...] = field(default=(), repr=False)
     users: tuple[str, ...] = ()
+    alone: bool = False  # nobody else may write until it is done: it concerns all tokens
 
 
 def neighbourhood(source: str) -> str:
@@ -96,6 +116,12 @@ def neighbourhood(source: str) -> str:
     except ValueError:
         return source
     return source if address.version == 4 else str(ip_network((source, 64), strict=False))
+
+
+def packet_mark(client: Client, digest: bytes) -> bytes:
+    """What a packet is known by on every server: who sent it, under which version of the client, and the digest of all
+    its octets, of which 16 are the random Request Authenticator. A client that was changed begins anew."""
+    return hashlib.sha256(f"{client.version}|{client.name}|".encode() + digest).digest()
 
 
 def typed_alone(text: str) -> str:
@@ -157,11 +183,13 @@ class LoginRequest:
     new_credential: NewCredential | None = None
     key_name: str = ""  # of the security key that is to be registered
     unsupported: str = ""  # why the face could make nothing of the request; it is then refused, and nothing counts
+    nas: frozenset[str] = frozenset()  # what a RADIUS client says of itself (`Whom.nas`)
+    packet: bytes = field(default=b"", repr=False)  # `packet_mark`; empty: it cannot come again, nothing is recorded
 
     def whom(self, groups: Iterable[str] = ()) -> Whom:
         """Whose policies apply. `client` is a RADIUS client, or else only a name for the way in."""
         client = self.client if self.channel.face is Face.RADIUS else ""
-        return Whom(frozenset(groups), client or None, self.service, self.source)
+        return Whom(frozenset(groups), client or None, self.service, self.source, self.nas)
 
     @property
     def wanted(self) -> Wanted:
@@ -171,6 +199,7 @@ class LoginRequest:
             client=self.client,
             source=self.source,
             ticket=ticket_digest(self.ticket) if self.ticket is not None else None,
+            packet=self.packet or None,
         )
 
 
@@ -185,15 +214,18 @@ class LookRequest:
     source: str | None = None
     ticket: str | None = field(default=None, repr=False)
     service: str | None = None  # PAM; `client` is then only a name for the way in
+    nas: frozenset[str] = frozenset()
+    packet: bytes = field(default=b"", repr=False)  # as in `LoginRequest`
 
     def whom(self, groups: Iterable[str] = ()) -> Whom:
         client = self.client if self.service is None else ""
-        return Whom(frozenset(groups), client or None, self.service, self.source)
+        return Whom(frozenset(groups), client or None, self.service, self.source, self.nas)
 
     @property
     def wanted(self) -> Wanted:
         digest = ticket_digest(self.ticket) if self.ticket is not None else None
-        return Wanted(user=self.user or None, client=self.client, source=self.source, ticket=digest)
+        packet = self.packet or None
+        return Wanted(user=self.user or None, client=self.client, source=self.source, ticket=digest, packet=packet)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -218,18 +250,23 @@ class UserCommand(Command):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AddUser(UserCommand):
-    first_factor: FirstFactorKind = FirstFactorKind.LOCAL
+    """Without `first_factor` policy says where the password is checked, unless one is given: then it is here."""
+
+    first_factor: FirstFactorKind | None = None
     groups: tuple[str, ...] = ()
     password_hash: str | None = field(default=None, repr=False)
+    replies: Replies = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetUser(UserCommand):
-    """Change what is not None."""
+    """Change what is not None. Of `replies` each attribute is set anew; one without values is taken away."""
 
     first_factor: FirstFactorKind | None = None
+    by_policy: bool = False  # policy says from now on where the password is checked
     groups: tuple[str, ...] | None = None
     password_hash: str | None = field(default=None, repr=False)
+    replies: Replies = field(default_factory=dict)
 
 
 class UserAct(StrEnum):
@@ -363,7 +400,7 @@ class NewUser:
 
     place: str
     name: str
-    first_factor: FirstFactorKind = FirstFactorKind.LOCAL
+    first_factor: FirstFactorKind | None = None
     groups: tuple[str, ...] = ()
     password_hash: str | None = field(default=None, repr=False)
 
@@ -466,6 +503,33 @@ class ResyncToken(Command):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RaiseGuards(Command):
+    """The store may have forgotten PINs that were used: let none of them work again.
+
+    `ahead`: counters move on by so many logins; None: their tokens need a resynchronisation. `facts` go into the trail:
+    what it was that took the store back.
+    """
+
+    event: str
+    ahead: int | None = None
+    keep_recovery: bool = False
+    facts: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def wanted(self) -> Wanted:
+        return Wanted(alone=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoteBackup(Command):
+    """Everything is about to leave the store, sealed as it is: written down before."""
+
+    @property
+    def wanted(self) -> Wanted:
+        return Wanted()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RevokeUserTokens(Command):
     """Revoke a user's only token, or with `every` all of them."""
 
@@ -494,17 +558,26 @@ class AddClient(ClientCommand):
     mode: Mode = Mode.CHALLENGE
     message_authenticator: MessageAuthenticatorRule = MessageAuthenticatorRule.REQUIRED
     status_server: bool = True
+    always_challenge: bool = False
+    encoding: Encoding = Encoding.UTF_8
+    cut_at_nul: bool = False
+    replies: Replies = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetClient(ClientCommand):
-    """Change what is not None."""
+    """Change what is not None. Of `replies` each attribute is set anew; one without values is taken away."""
 
     network: Network | None = None
     secret: bytes | None = field(default=None, repr=False)
+    overlap: float = 0.0  # seconds for which the old secret stays right beside a new one
     mode: Mode | None = None
     message_authenticator: MessageAuthenticatorRule | None = None
     status_server: bool | None = None
+    always_challenge: bool | None = None
+    encoding: Encoding | None = None
+    cut_at_nul: bool | None = None
+    replies: Replies = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -539,6 +612,14 @@ class SetRule(ScopedCommand):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnsetRule(ScopedCommand):
     key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetReplies(ScopedCommand):
+    """Set each of these RADIUS attributes anew for a group, a client, both or everybody; one without values is taken
+    away."""
+
+    replies: Replies
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

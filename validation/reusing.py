@@ -24,13 +24,12 @@ def is_open(case: Case) -> bool:
 
 
 def window_open(snapshot: Snapshot, source: str | None, settings: Settings, now: float) -> bool:
+    """A window that was opened later than now is shut: where the clock was set back it would not end for as long."""
     reuse = snapshot.reuse
-    return (
-        reuse is not None
-        and source is not None
-        and reuse.source == source
-        and now < min(reuse.expires_at, reuse.expires_at - reuse.length + settings.reuse_window)
-    )
+    if reuse is None or source is None or reuse.source != source:
+        return False
+    opened = reuse.expires_at - reuse.length
+    return opened <= now < min(reuse.expires_at, opened + settings.reuse_window)
 
 
 def is_its_pin(case: Case, tokens: Iterable[Token]) -> bool:

@@ -4,12 +4,14 @@ Rules: every key has a default, a way to read a value, and a direction that is s
 client or service, then client or service, then group, then everybody; inside one of these, a rule bound to source
 addresses goes before one that is not, the longer prefix first. Where a user's several groups disagree, the stricter
 value wins, whatever addresses their rules are bound to. A rule that names a source never applies to a login whose
-source is not known.
+source is not known. A rule may also name what a RADIUS client says of itself (`nas`): that makes it a rule for a
+client, but the client's secret is never chosen by it. Where a password is checked depends on the person first: there,
+a group goes before a client or service.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, fields
-from functools import reduce
+from dataclasses import dataclass, field, fields, replace
+from functools import cached_property, reduce
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Any, TypeAlias
 
@@ -24,6 +26,7 @@ MINUTE, HOUR, DAY = 60.0, 3600.0, 86_400.0
 class Settings:
     """What applies to one login. Times in seconds."""
 
+    first_factor: str = "local"
     second_factor: str = "required"
     enrolment: str = "both"
     onboarding_over_radius: str = "ticket"
@@ -63,6 +66,7 @@ class Key:
     stricter: Callable[[Any, Any], Any]
     help: str
     by_group: bool = True  # False: what strangers can observe must not depend on whose name they type
+    group_first: bool = False  # a rule for a group goes before one for a client or service
 
 
 def _choice(*values: str) -> tuple[Callable[[str], str], Callable[[str, str], str]]:
@@ -101,6 +105,14 @@ def _duration(least: float, most: float, strict: Callable[[float, float], float]
     return read, strict
 
 
+def read_duration(what: str, text: str) -> float:
+    """`90s`, `15m`, `8h` or `14d` in seconds. Raises BadInput that begins with `what`."""
+    try:
+        return float(_duration(0, 3650 * DAY)[0](text))
+    except BadInput as error:
+        raise BadInput(f"{what}: {error}") from None
+
+
 def duration_text(seconds: float) -> str:
     """`90s`, `15m`, `8h` or `14d`, whichever says it exactly."""
     for unit in ("d", "h", "m"):
@@ -110,6 +122,11 @@ def duration_text(seconds: float) -> str:
 
 
 KEYS: dict[str, Key] = {
+    "first_factor": Key(
+        *_choice("local", "system", "ldap", "radius"),
+        "where passwords are checked of users who have no place of their own; a group goes before a client",
+        group_first=True,
+    ),
     "second_factor": Key(
         *_choice("required", "skip"), "skip lets in on the password alone; name a network with --from"
     ),
@@ -152,6 +169,10 @@ KEYS: dict[str, Key] = {
 }
 
 
+# What a RADIUS client says of itself, and rules may be bound to.
+NAS_ATTRIBUTES = ("NAS-Identifier", "NAS-IP-Address", "Called-Station-Id")
+
+
 @dataclass(frozen=True, slots=True)
 class Scope:
     """For whom a rule or a text is: everything that is not None must fit."""
@@ -160,6 +181,7 @@ class Scope:
     client: str | None = None
     service: str | None = None
     network: Network | None = None
+    nas: str | None = None  # `NAS-Identifier=vpn-1`; without a value after the sign: the attribute is missing
 
     def fits(self, whom: "Whom") -> bool:
         return (
@@ -167,16 +189,24 @@ class Scope:
             and (self.client is None or self.client == whom.client)
             and (self.service is None or self.service == whom.service)
             and (self.network is None or whom.inside(self.network))
+            and (self.nas is None or self.nas in whom.nas)
         )
 
-    @property
-    def rank(self) -> tuple[int, int]:
+    def rank(self, group_first: bool = False) -> tuple[int, bool, int]:
         """The more specific, the greater."""
-        door = self.client is not None or self.service is not None
-        return (2 * door + (self.group is not None), -1 if self.network is None else self.network.prefixlen)
+        door = self.client is not None or self.service is not None or self.nas is not None
+        group = self.group is not None
+        tier = door + 2 * group if group_first else 2 * door + group
+        return tier, self.nas is not None, -1 if self.network is None else self.network.prefixlen
 
     def __str__(self) -> str:
-        parts = [("group", self.group), ("client", self.client), ("service", self.service), ("from", self.network)]
+        parts = [
+            ("group", self.group),
+            ("client", self.client),
+            ("service", self.service),
+            ("nas", self.nas),
+            ("from", self.network),
+        ]
         return ", ".join(f"{word} {value}" for word, value in parts if value is not None) or "everybody"
 
 
@@ -188,6 +218,7 @@ class Whom:
     client: str | None = None
     service: str | None = None
     source: str | None = None
+    nas: frozenset[str] = frozenset()  # of each of NAS_ATTRIBUTES `name=value`, `name=` where it is missing
 
     def inside(self, network: Network) -> bool:
         if self.source is None:
@@ -221,17 +252,30 @@ class Text:
     scope: Scope = field(default_factory=Scope)
 
 
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One RADIUS attribute for every Access-Accept of a group, of a client, of both or of everybody, with its values
+    as they are typed."""
+
+    attribute: str
+    values: tuple[str, ...]
+    scope: Scope = field(default_factory=Scope)  # group and client alone
+
+
 @dataclass(frozen=True)
 class Book:
-    """All rules and texts of a store, as of one `generation`; made once and shared by many decisions."""
+    """All rules, texts and reply attributes of a store, as of one `generation`; made once, shared by many decisions."""
 
     generation: int = 0
     rules: tuple[Rule, ...] = ()
     texts: tuple[Text, ...] = ()
+    replies: tuple[Reply, ...] = ()
     _cache: dict[Whom, Settings] = field(default_factory=dict, repr=False, compare=False)
 
     def settings(self, whom: Whom) -> Settings:
         """What applies to `whom`."""
+        if whom.nas:  # anybody can write one: only those that rules name may fill the cache
+            whom = replace(whom, nas=whom.nas & self._named)
         found = self._cache.get(whom)
         if found is None:
             values = {name: value for name, (value, _) in self.explain(whom).items()}
@@ -239,6 +283,10 @@ class Book:
             if len(self._cache) < _CACHE_MOST:
                 self._cache[whom] = found
         return found
+
+    @cached_property
+    def _named(self) -> frozenset[str]:
+        return frozenset(rule.scope.nas for rule in self.rules if rule.scope.nas is not None)
 
     def explain(self, whom: Whom) -> dict[str, tuple[Any, Rule | None]]:
         """Each key's value for `whom`, and the rule that gives it; None for the default."""
@@ -248,14 +296,14 @@ class Book:
             if rule.scope.fits(whom):
                 fitting.setdefault(rule.key, []).append(rule)
         for key, rules in fitting.items():
-            rule = _strictest(key, _best_of_each_group(rules))
+            rule = _strictest(key, _best_of_each_group(rules, KEYS[key].group_first))
             found[key] = KEYS[key].read(rule.value), rule
         return found
 
     def text(self, key: str, language: str, whom: Whom) -> str | None:
         """The admin's text for `whom`, in `language` if there is one; None for the default."""
         fitting = [t for t in self.texts if t.key == key and t.scope.fits(whom) and t.language in (language, "")]
-        best = max(fitting, key=lambda t: (t.scope.rank, t.language == language), default=None)
+        best = max(fitting, key=lambda t: (t.scope.rank(), t.language == language), default=None)
         return best.text if best is not None else None
 
 
@@ -263,14 +311,14 @@ _CACHE_MOST = 4096
 EMPTY = Book()
 
 
-def _best_of_each_group(rules: Iterable[Rule]) -> list[Rule]:
+def _best_of_each_group(rules: Iterable[Rule], group_first: bool) -> list[Rule]:
     """Of the most specific rules, each group's with the narrowest network. Networks count inside one group: a rule
     for one group in the office must not soften what another group of the same user asks for everywhere."""
     best: dict[str | None, Rule] = {}
-    for rule in sorted(rules, key=lambda rule: rule.scope.rank, reverse=True):
+    for rule in sorted(rules, key=lambda rule: rule.scope.rank(group_first), reverse=True):
         best.setdefault(rule.scope.group, rule)
-    most = max(rule.scope.rank[0] for rule in best.values())
-    return [rule for rule in best.values() if rule.scope.rank[0] == most]
+    most = max(rule.scope.rank(group_first)[0] for rule in best.values())
+    return [rule for rule in best.values() if rule.scope.rank(group_first)[0] == most]
 
 
 def _strictest(key: str, rules: Iterable[Rule]) -> Rule:
@@ -287,6 +335,8 @@ def check_rule(key: str, value: str, scope: Scope) -> str:
         raise BadInput(f"{key!r} is not a policy key; twofold policy show --all lists them")
     if scope.client is not None and scope.service is not None:
         raise BadInput("--client and --service exclude each other: a login comes through one door")
+    if scope.nas is not None and scope.service is not None:
+        raise BadInput("--nas and --service exclude each other: a PAM service is no RADIUS client")
     if scope.group is not None and not KEYS[key].by_group:
         raise BadInput(f"{key} cannot depend on a group: strangers could tell whose name they typed")
     try:

@@ -6,7 +6,7 @@ from the settings of a stranger (no groups), so that an answer does not tell who
 
 from dataclasses import dataclass
 
-from validation.changes import Audit, AuditFlood, Change
+from validation.changes import Audit, AuditFlood, Change, Rehash
 from validation.decisions import AskKey, AskKeyName, AskNewKey, Challenge, Decision, Provisioning, Reason, Reject
 from validation.messages import MessageKey, default_text, fill, tries_text
 from validation.model import Moment, PendingChallenge, Purpose, Site, Snapshot, Stage, Token, User
@@ -36,9 +36,25 @@ class Case:
 
     @classmethod
     def of(cls, snapshot: Snapshot, request: LoginRequest, moment: Moment, site: Site) -> "Case":
-        groups = snapshot.user.groups if snapshot.user is not None else ()
         book = snapshot.book
-        return cls(snapshot, request, moment, book.settings(request.whom(groups)), book.settings(request.whom()), site)
+        own = book.settings(request.whom(_groups(snapshot, request)))
+        return cls(snapshot, request, moment, own, book.settings(request.whom()), site)
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """His groups here, and those of the directory that proved his password."""
+        return _groups(self.snapshot, self.request)
+
+    @property
+    def learned_replies(self) -> tuple[tuple[int, bytes], ...]:
+        """RADIUS attributes that came with the proof of his password."""
+        return _learned(self.snapshot, self.request)[1]
+
+    @property
+    def own_groups(self) -> Settings:
+        """What applies to him by the groups he has here alone, as it was when his password was about to be checked."""
+        user = self.snapshot.user
+        return self.snapshot.book.settings(self.request.whom(user.groups if user is not None else ()))
 
     @property
     def now(self) -> float:
@@ -59,13 +75,26 @@ class Case:
             return self.snapshot.challenge.proved
         return self.request.channel.proves_password and self.request.first_factor.status is FirstFactor.PROVED
 
+    @property
+    def rehash(self) -> tuple[Change, ...]:
+        """The same password under newer costs, once it was proved."""
+        user, result = self.snapshot.user, self.request.first_factor
+        if user is None or result.status is not FirstFactor.PROVED or result.rehash is None:
+            return ()
+        return (Rehash(user.id, user.password_version, result.rehash),)
+
     # --- texts ----------------------------------------------------------------------------------------------
 
     def text(self, name: MessageKey, /, **values: str | int) -> str:
         """The admin's text or the default, for this user once he has proved his password, else for a stranger."""
-        known = self.password_proved and name is not MessageKey.REFUSED
-        user = self.snapshot.user
-        whom = self.request.whom(user.groups if known and user is not None else ())
+        return self._text(name, self.password_proved and name is not MessageKey.REFUSED, values)
+
+    def strangers_text(self, name: MessageKey, /, **values: str | int) -> str:
+        """What everybody reads: it tells nothing of the password."""
+        return self._text(name, False, values)
+
+    def _text(self, name: MessageKey, known: bool, values: dict[str, str | int]) -> str:
+        whom = self.request.whom(self.groups if known else ())
         language = (self.settings if known else self.stranger).language
         if isinstance(tries := values.get("tries"), int):
             values["tries"] = tries_text(tries, language)
@@ -92,7 +121,7 @@ class Case:
 
     def challenge(
         self,
-        user: User,
+        user: User | None,
         stage: Stage,
         tries: int,
         candidate: Token | None = None,
@@ -102,11 +131,12 @@ class Case:
     ) -> PendingChallenge:
         """A fresh challenge with a State of its own."""
         lifetime = _LIFETIMES.get(stage, self.settings.onboarding_lifetime)
-        if stage is Stage.PIN:
-            lifetime = self.settings.challenge_lifetime
+        if stage in (Stage.PIN, Stage.ASKED):
+            lifetime = (self.settings if stage is Stage.PIN else self.stranger).challenge_lifetime
+        groups, replies = _learned(self.snapshot, self.request)
         return PendingChallenge(
             state=self.moment.new_state,
-            user_id=user.id,
+            user_id=user.id if user is not None else None,
             client=self.request.client,
             face=self.request.channel.face,
             tries_left=tries,
@@ -117,6 +147,8 @@ class Case:
             replaces=replaces,
             ticket=ticket,
             proved=self.password_proved,
+            groups=groups,
+            replies=replies,
         )
 
     def ask(
@@ -150,6 +182,8 @@ class Case:
             detail["kind"] = kind
         if request.unsupported:
             detail["unsupported"] = request.unsupported
+        if request.first_factor.why:
+            detail["why"] = request.first_factor.why
         if notice:
             detail["notice"] = notice
         return Audit(
@@ -173,6 +207,20 @@ class Case:
         if self.request.state is not None:
             return "earlier-step"
         return str(self.request.first_factor.status) if self.request.channel.proves_password else "checked-by-client"
+
+
+def _groups(snapshot: Snapshot, request: LoginRequest) -> tuple[str, ...]:
+    own = snapshot.user.groups if snapshot.user is not None else ()
+    return tuple(dict.fromkeys((*own, *_learned(snapshot, request)[0])))
+
+
+def _learned(snapshot: Snapshot, request: LoginRequest) -> tuple[tuple[str, ...], tuple[tuple[int, bytes], ...]]:
+    """Groups and reply attributes that came with the proof of the password: now, or before the challenge was opened."""
+    challenge, result = snapshot.challenge, request.first_factor
+    if challenge is not None:
+        his = snapshot.user is not None and challenge.user_id == snapshot.user.id
+        return (challenge.groups, challenge.replies) if his else ((), ())
+    return (result.groups, result.replies) if result.status is FirstFactor.PROVED else ((), ())
 
 
 def failed(request: LoginRequest, moment: Moment) -> Verdict:

@@ -76,7 +76,11 @@ def verify(ctx: click.Context, anchor: Path | None, as_json: bool) -> int:
     from store import audit as trail
     from store import listings
 
-    with opened(ctx) as store, store.connections.reading() as connection:
+    with (
+        opened(ctx) as store,
+        store.connections.reading() as connection,
+        store.connections.text_as_it_is(connection),
+    ):
         findings, heads = listings.verify(connection, store.keys.audit, store.chain, anchors)
     if anchor is not None and not findings:
         _write_anchor(anchor, heads)

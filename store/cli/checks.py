@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import re
 import shutil
 import stat
 import time
@@ -19,6 +20,7 @@ from validation.messages import printable
 from validation.settings import Book, Scope
 
 _LEAST_FREE = 5  # percent
+_APART_MOST = 10.0  # seconds
 _AHEAD_MOST = 60.0  # seconds that the newest row of the trail may lie before us
 _CLOCK_UNSYNCHRONISED = 5  # TIME_ERROR, adjtimex(2)
 
@@ -40,11 +42,13 @@ def checks(
             users, clients = listings.user_rows(connection), listings.client_rows(connection)
             newest = [float(row["at"]) for row in listings.audit_rows(connection, limit=1)]
             book, served = store.book(), {client.name for client in store.clients()}
+            ahead = store.connections.skew()
     except TwofoldError as error:
         yield serious("store", f"{error}.", "Nobody is let in until this is mended")
         return
-    yield _room(config, len(users))
+    yield _room(config, len(users)) if not config.url else _on_a_server(config, len(users))
     yield from _clock(newest, in_step)
+    yield from _apart(ahead)
     yield from _policies(book, users, clients)
     yield from _not_served(clients, served)
     yield from _bypasses(users, time.time())
@@ -52,7 +56,7 @@ def checks(
 
 def _folders(config: Config) -> Iterator[Finding]:
     """Who can write beside a file can put another in its place."""
-    for folder in sorted({config.file.absolute().parent, config.key_file.parent, config.database.parent}):
+    for folder in sorted({config.file.absolute().parent, config.key_file.parent, config.owners_file.parent}):
         try:
             status = os.stat(folder)
         except OSError:
@@ -65,7 +69,7 @@ def _folders(config: Config) -> Iterator[Finding]:
 
 def _room(config: Config, users: int) -> Finding:
     usage = shutil.disk_usage(config.database.parent)
-    text = f"SQLite, schema {HEAD}, {users:,} user{'' if users == 1 else 's'}"
+    text = f"SQLite, schema {HEAD}, {_counted(users)}"
     if not usage.total:  # some network file systems do not tell
         return fine("store", text)
     free = 100 * usage.free // usage.total
@@ -73,6 +77,25 @@ def _room(config: Config, users: int) -> Finding:
     if free < _LEAST_FREE:
         return advice("store", f"{text}: on a full disk nobody gets in.", f"Make room on {config.database.parent}")
     return fine("store", text)
+
+
+def _on_a_server(config: Config, users: int) -> Finding:
+    text = f"{config.store_name}, schema {HEAD}, {_counted(users)}"
+    if "sslmode=" in config.url and not re.search("sslmode=verify-full", config.url):
+        return advice("store", f"{text}: whoever can redirect its packets can pose as it.", "Use sslmode=verify-full")
+    return fine("store", text)
+
+
+def _apart(ahead: float) -> Iterator[Finding]:
+    """Logins go by the database's clock. PINs that apps show go by the true time."""
+    if abs(ahead) >= _APART_MOST:
+        word = "behind" if ahead > 0 else "ahead of"
+        text = f"this host is {abs(ahead):,.0f} seconds {word} the database's, by which all logins go."
+        yield serious("clock", text, "Keep both right: apt install chrony")
+
+
+def _counted(users: int) -> str:
+    return f"{users:,} user{'' if users == 1 else 's'}"
 
 
 def _clock(newest: list[float], in_step: Callable[[], bool]) -> Iterator[Finding]:

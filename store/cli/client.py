@@ -1,43 +1,80 @@
 """`twofold client`: the RADIUS clients (NAS) that may ask, and how they speak."""
 
 import secrets
+from collections.abc import Callable, Iterable
 from ipaddress import IPv4Network, IPv6Network, ip_network
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
+from store.cli.presets import PRESETS, Preset
 from store.cli.shared import (
     actor,
     administer,
     json_option,
+    local_time,
     print_json,
     print_line,
     print_table,
+    read_replies,
     read_secret,
     reading,
 )
 from validation.errors import BadInput, Refused
-from validation.model import MessageAuthenticatorRule, Mode
-from validation.requests import AddClient, RemoveClient, SetClient
-from validation.settings import Network
+from validation.model import Encoding, MessageAuthenticatorRule, Mode
+from validation.requests import AddClient, RemoveClient, SetClient, SetText
+from validation.settings import Network, Scope, read_duration
 
 _GENERATED_OCTETS = 20  # 40 hex characters, which no shell or configuration file takes for something else
 
-_mode = click.option(
-    "--mode",
-    type=click.Choice([str(mode) for mode in Mode]),
-    help="challenge: password, then a question for the PIN. append: password and PIN in one field. "
-    "passcode-only: the client checks the password itself.  [default: challenge]",
+F = TypeVar("F", bound=Callable[..., Any])
+
+_OPTIONS = (
+    click.option(
+        "--mode",
+        type=click.Choice([str(mode) for mode in Mode]),
+        help="challenge: password, then a question for the PIN. append, prepend: one field, the PIN last or first. "
+        "passcode-only: the client checks the password itself. openvpn: static challenge, else as challenge. "
+        "auto: as challenge, unless the field ends in a PIN that matches.  [default: challenge]",
+    ),
+    click.option(
+        "--message-authenticator",
+        "rule",
+        type=click.Choice([str(rule) for rule in MessageAuthenticatorRule]),
+        help="Whether requests must be signed. auto: once an address has signed, it must.  [default: required]",
+    ),
+    click.option("--status-server/--no-status-server", default=None, help="Answer health checks.  [default: yes]"),
+    click.option(
+        "--always-challenge/--no-always-challenge",
+        default=None,
+        help="Ask everybody for a PIN before anything is told, so that no password can be tried out alone.",
+    ),
+    click.option(
+        "--encoding",
+        type=click.Choice([str(encoding) for encoding in Encoding]),
+        help="latin-1: what is no UTF-8 is taken for ISO 8859-1.  [default: utf-8]",
+    ),
+    click.option(
+        "--cut-at-nul/--no-cut-at-nul",
+        default=None,
+        help="Take what stands behind a NUL octet in a password for rubbish of the client's.",
+    ),
+    click.option(
+        "--reply",
+        "replies",
+        multiple=True,
+        metavar="'ATTRIBUTE=VALUE'",
+        help="A RADIUS attribute for every Access-Accept; may be repeated. An empty VALUE takes it away.",
+    ),
+    click.option("--secret-stdin", is_flag=True, help="Read the shared secret from standard input."),
+    click.option("--generate-secret", is_flag=True, help="Make a shared secret and print it once."),
 )
-_rule = click.option(
-    "--message-authenticator",
-    "rule",
-    type=click.Choice([str(rule) for rule in MessageAuthenticatorRule]),
-    help="Whether requests must be signed. auto: once an address has signed, it must.  [default: required]",
-)
-_status = click.option("--status-server/--no-status-server", default=None, help="Answer health checks.  [default: yes]")
-_stdin = click.option("--secret-stdin", is_flag=True, help="Read the shared secret from standard input.")
-_generate = click.option("--generate-secret", is_flag=True, help="Make a shared secret and print it once.")
+
+
+def _options(function: F) -> F:
+    for option in reversed(_OPTIONS):
+        function = option(function)
+    return function
 
 
 @click.group()
@@ -48,75 +85,63 @@ def client() -> None:
 @client.command()
 @click.argument("name")
 @click.argument("network", metavar="ADDRESS[/PREFIX]")
-@_mode
-@_rule
-@_status
-@_stdin
-@_generate
+@click.option("--preset", type=click.Choice(list(PRESETS)), help="What this kind of gateway needs; options go before.")
+@_options
 @click.pass_context
-def add(
-    ctx: click.Context,
-    name: str,
-    network: str,
-    mode: str | None,
-    rule: str | None,
-    status_server: bool | None,
-    secret_stdin: bool,
-    generate_secret: bool,
-) -> None:
+def add(ctx: click.Context, /, name: str, network: str, preset: str | None, **given: Any) -> None:
     """Add a client. One of --secret-stdin and --generate-secret gives its secret."""
-    secret = _secret(name, secret_stdin, generate_secret)
+    secret = _secret(name, given["secret_stdin"], given["generate_secret"])
     if secret is None:
         raise click.UsageError("give the shared secret with --secret-stdin, or have one made with --generate-secret")
-    command = AddClient(
-        actor=actor(),
-        name=name,
-        network=_network(network),
-        secret=secret,
-        mode=Mode(mode or Mode.CHALLENGE),
-        message_authenticator=MessageAuthenticatorRule(rule or MessageAuthenticatorRule.REQUIRED),
-        status_server=status_server is not False,
-    )
-    administer(ctx, command)
+    usual = PRESETS[preset] if preset else Preset(Mode.CHALLENGE, MessageAuthenticatorRule.REQUIRED)
+    named = {field: value for field, value in _fields(given).items() if value is not None}
+    values = {"mode": usual.mode, "message_authenticator": usual.rule} | named
+    administer(ctx, AddClient(actor=actor(), name=name, network=_network(network), secret=secret, **values))
+    for language, key, text in usual.texts:
+        scope = Scope(client=name)
+        administer(ctx, SetText(actor=actor(), key=str(key), language=language, text=text, scope=scope))
     click.echo(f"Client {name} added; servers know it within a second.")
-    if generate_secret:
+    if usual.note:
+        click.echo(f"{preset}: {usual.note}")
+    if given["generate_secret"]:
         click.echo(f"Secret  {secret.decode()}")
 
 
 @client.command("set")
 @click.argument("name")
 @click.option("--address", "network", metavar="ADDRESS[/PREFIX]")
-@_mode
-@_rule
-@_status
-@_stdin
-@_generate
+@click.option("--overlap", metavar="TIME", help="Keep the old secret right for 90s, 15m, 8h or 7d beside the new one.")
+@_options
 @click.pass_context
-def set_(
-    ctx: click.Context,
-    name: str,
-    network: str | None,
-    mode: str | None,
-    rule: str | None,
-    status_server: bool | None,
-    secret_stdin: bool,
-    generate_secret: bool,
-) -> None:
-    """Change a client; what is not named stays. The old secret stops working at once."""
-    secret = _secret(name, secret_stdin, generate_secret)
+def set_(ctx: click.Context, /, name: str, network: str | None, overlap: str | None, **given: Any) -> None:
+    """Change a client; what is not named stays. Without --overlap the old secret stops working at once."""
+    secret = _secret(name, given["secret_stdin"], given["generate_secret"])
     command = SetClient(
         actor=actor(),
         name=name,
         network=_network(network) if network is not None else None,
         secret=secret,
-        mode=Mode(mode) if mode else None,
-        message_authenticator=MessageAuthenticatorRule(rule) if rule else None,
-        status_server=status_server,
+        overlap=read_duration("--overlap", overlap) if overlap is not None else 0.0,
+        **_fields(given),
     )
     administer(ctx, command)
     click.echo(f"Client {name} changed; servers follow within a second.")
-    if generate_secret and secret is not None:
+    if given["generate_secret"] and secret is not None:
         click.echo(f"Secret  {secret.decode()}")
+
+
+def _fields(given: dict[str, Any]) -> dict[str, Any]:
+    """The options as the engine calls them; what is not named is None."""
+    encoding = given["encoding"]
+    return {
+        "mode": Mode(given["mode"]) if given["mode"] else None,
+        "message_authenticator": MessageAuthenticatorRule(given["rule"]) if given["rule"] else None,
+        "status_server": given["status_server"],
+        "always_challenge": given["always_challenge"],
+        "encoding": Encoding(encoding) if encoding else None,
+        "cut_at_nul": given["cut_at_nul"],
+        "replies": read_replies(given["replies"]),
+    }
 
 
 def _secret(name: str, from_stdin: bool, generate: bool) -> bytes | None:
@@ -145,12 +170,12 @@ def _network(text: str) -> Network:
 @click.pass_context
 def list_(ctx: click.Context, as_json: bool) -> None:
     """All clients. Secrets are not shown."""
-    found = _found(ctx)
+    found, replies = _found(ctx)
     if as_json:
-        print_json([_document(row) for row in found])
+        print_json([_document(row, replies) for row in found])
         return
     columns = ("name", "address", "mode", "message-authenticator", "status-server")
-    print_table(columns, ([_document(row)[key] for key in _KEYS] for row in found))
+    print_table(columns, ([row[key] for key in _LISTED] for row in found))
 
 
 @client.command()
@@ -159,30 +184,55 @@ def list_(ctx: click.Context, as_json: bool) -> None:
 @click.pass_context
 def show(ctx: click.Context, name: str, as_json: bool) -> None:
     """One client. Its secret is not shown."""
-    found = [row for row in _found(ctx) if row["name"] == name]
+    rows, replies = _found(ctx)
+    found = [row for row in rows if row["name"] == name]
     if not found:
         raise Refused(f"there is no client {name!r}; twofold client list shows all")
-    document = _document(found[0])
+    document = _document(found[0], replies)
     if as_json:
         print_json(document)
         return
     for key, value in document.items():
-        shown = ("yes" if value else "no") if isinstance(value, bool) else value
-        print_line(f"{key.replace('_', ' '):22} {shown}")
+        for shown in _shown(key, value):
+            print_line(f"{key.replace('_', ' '):22} {shown}")
 
 
-_KEYS = ("name", "address", "mode", "message_authenticator", "status_server")
+_LISTED = ("name", "network", "mode", "message_authenticator", "status_server")
 
 
-def _found(ctx: click.Context) -> list[dict[str, Any]]:
+def _shown(key: str, value: Any) -> Iterable[object]:
+    match value:
+        case bool():
+            return ["yes" if value else "no"]
+        case dict():
+            return [f"{name}={one}" for name, values in value.items() for one in values] or ["-"]
+        case None:
+            return ["-"]
+        case _:
+            return [f"until {local_time(value)}" if key == "old_secret_until" else value]
+
+
+def _found(ctx: click.Context) -> tuple[list[dict[str, Any]], dict[str, dict[str, list[str]]]]:
+    """All clients, and the reply attributes that are bound to one of them alone."""
     from store import listings
 
     with reading(ctx) as connection:
-        return listings.client_rows(connection)
+        return listings.client_rows(connection), listings.replies_of_clients(connection)
 
 
-def _document(row: dict[str, Any]) -> dict[str, Any]:
-    return {key: row["network" if key == "address" else key] for key in _KEYS}
+def _document(row: dict[str, Any], replies: dict[str, dict[str, list[str]]]) -> dict[str, Any]:
+    return {
+        "name": row["name"],
+        "address": row["network"],
+        "mode": row["mode"],
+        "message_authenticator": row["message_authenticator"],
+        "status_server": row["status_server"],
+        "always_challenge": row["always_challenge"],
+        "encoding": row["encoding"],
+        "cut_at_nul": row["cut_at_nul"],
+        "old_secret_until": row["old_secret_until"] or None,
+        "replies": replies.get(row["name"], {}),
+    }
 
 
 @client.command()

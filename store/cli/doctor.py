@@ -25,7 +25,10 @@ Checks: TypeAlias = Callable[[Config | None, Path], Iterator[Finding]]
 # module:function, and whether it needs root's own rights
 CHECKS: tuple[tuple[str, bool], ...] = (
     ("store.cli.checks:checks", False),
+    ("first_factor.ldap_checks:checks", False),
+    ("first_factor.radius_checks:checks", False),
     ("radius_server.checks:checks", False),
+    ("first_factor.checks:checks", False),
     ("pam_helper.checks:checks", True),
 )
 _TOPIC_WIDTH = 13
@@ -72,7 +75,7 @@ def _found(place: str, as_root: bool, config: Config | None, root: Path) -> list
 def _rights(config: Config | None) -> Iterator[None]:
     """The rights of the owner of the store, for this block."""
     try:
-        status = os.stat(config.database) if config is not None and os.geteuid() == 0 else None
+        status = os.stat(config.owners_file) if config is not None and os.geteuid() == 0 else None
     except OSError:
         status = None
     if status is None or status.st_uid == 0:

@@ -5,13 +5,14 @@ import socket
 import click
 
 from store import config as configuration
-from store.cli.shared import actor
+from store.cli.shared import actor, owner_option
 from validation.errors import BadInput
 
 
 @click.command()
+@owner_option
 @click.pass_context
-def init(ctx: click.Context) -> None:
+def init(ctx: click.Context, owner_url: str) -> None:
     """Create configuration, key file and store. Safe to repeat.
 
     Key and store are put beside the configuration file, unless it says otherwise. An older store is brought to this
@@ -25,7 +26,7 @@ def init(ctx: click.Context) -> None:
     try:
         if opening.create_config(path, socket.gethostname()):
             click.echo(f"config   {path}")
-        created = opening.create(configuration.load(path), actor())
+        created = opening.create(configuration.load(path), actor(), owner_url)
     except OSError as error:
         raise BadInput(f"{error.filename} cannot be written: {error.strerror}") from None
     for made in created.made:

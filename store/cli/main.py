@@ -23,14 +23,18 @@ NOUNS: dict[str, tuple[str, str]] = {
     "token": ("store.cli.token:token", "Tokens: enroll, list, show, disable, enable, resync, revoke."),
     "client": ("store.cli.client:client", "RADIUS clients: add, list, show, set, remove."),
     "policy": ("store.cli.policy:policy", "Who needs what: show, set, unset, lint, explain."),
+    "reply": ("store.cli.reply:reply", "RADIUS attributes of Access-Accepts: set, unset, show, attributes."),
     "message": ("store.cli.message:message", "Texts that people read: set, show."),
     "recovery": ("store.cli.recovery:recovery", "Recovery codes for a lost phone: issue."),
     "ticket": ("store.cli.ticket:ticket", "One-time enrolment tickets: issue, redeem."),
     "audit": ("store.cli.audit:audit", "The audit trail: list, verify."),
+    "db": ("store.cli.db:db", "The database: status, check, upgrade, copy, guard."),
+    "backup": ("store.cli.backup:backup", "The whole store into one file, while servers run."),
+    "restore": ("store.cli.backup:restore", "A backup becomes the store; no PIN used since then works again."),
     "pam": ("pam_helper.command:pam", "Logins on this host through PAM: serve."),
     "doctor": ("store.cli.doctor:doctor", "What lets somebody in without a second factor, and what is broken."),
     "profile": ("pam_helper.profile:profile", "Your own registrations: show, add, reset, revoke."),
-    "radius": ("radius_server.command:radius", "The RADIUS server: serve."),
+    "radius": ("radius_server.command:radius", "The RADIUS server: serve, test."),
 }
 
 _EXIT_REFUSED, _EXIT_USAGE, _EXIT_STORE = 1, 2, 3

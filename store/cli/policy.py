@@ -10,10 +10,12 @@ from store.cli.shared import (
     administer,
     json_option,
     local_time,
+    nas_says,
     opened,
     print_json,
     print_table,
     read_address,
+    read_nas,
     scope,
     scope_options,
     user_name,
@@ -44,9 +46,10 @@ def set_(
     client: str | None,
     service: str | None,
     network: str | None,
+    nas: str | None,
 ) -> None:
     """Set KEY to VALUE; without options for everybody. Servers follow at the next login."""
-    whom = scope(group, client, service, network)
+    whom = scope(group, client, service, network, nas)
     administer(ctx, SetRule(actor=actor(), key=name, value=value, scope=whom))
     click.echo(f"{name} is {value} for {whom}.")
 
@@ -56,10 +59,16 @@ def set_(
 @scope_options
 @click.pass_context
 def unset(
-    ctx: click.Context, name: str, group: str | None, client: str | None, service: str | None, network: str | None
+    ctx: click.Context,
+    name: str,
+    group: str | None,
+    client: str | None,
+    service: str | None,
+    network: str | None,
+    nas: str | None,
 ) -> None:
     """Take a rule away; name the same options it was set with."""
-    whom = scope(group, client, service, network)
+    whom = scope(group, client, service, network, nas)
     administer(ctx, UnsetRule(actor=actor(), key=name, scope=whom))
     click.echo(f"{name} is no longer set for {whom}.")
 
@@ -102,6 +111,7 @@ def _rule_document(rule: Rule) -> dict[str, Any]:
         "group": where.group,
         "client": where.client,
         "service": where.service,
+        "nas": where.nas,
         "from": network,
     }
 
@@ -129,6 +139,7 @@ def lint(ctx: click.Context) -> int:
 @click.option("--user", "name", required=True, metavar="U")
 @click.option("--client", metavar="C", help="Through this RADIUS client.")
 @click.option("--service", metavar="S", help="Through this PAM service. Without both: a terminal of this host.")
+@click.option("--nas", metavar="ID", help="Of a client that says this NAS-Identifier, or 'NAME=VALUE'.")
 @click.option("--from", "source", metavar="ADDRESS", help="From this address.")
 @click.option("--local", is_flag=True, help="At the machine itself, where a security key may be touched.")
 @json_option
@@ -138,6 +149,7 @@ def explain(
     name: str,
     client: str | None,
     service: str | None,
+    nas: str | None,
     source: str | None,
     local: bool,
     as_json: bool,
@@ -147,7 +159,8 @@ def explain(
         raise click.UsageError("--client and --service exclude each other: a login comes through one door")
     if local and (client is not None or source is not None):
         raise click.UsageError("--local excludes --client and --from: nobody sits there and comes over a network")
-    explanation = _explain(ctx, name, client, service, read_address("--from", source), local)
+    says = nas_says(read_nas(nas)) if nas is not None else frozenset[str]()
+    explanation = _explain(ctx, name, client, service, read_address("--from", source), local, says)
     if as_json:
         print_json(_document(name, client, service, explanation))
     else:
@@ -155,7 +168,13 @@ def explain(
 
 
 def _explain(
-    ctx: click.Context, name: str, client: str | None, service: str | None, source: str | None, local: bool
+    ctx: click.Context,
+    name: str,
+    client: str | None,
+    service: str | None,
+    source: str | None,
+    local: bool,
+    nas: frozenset[str],
 ) -> "Explanation":
     from store.opening import SystemMoments
     from validation.explaining import explain as explanation_of
@@ -169,11 +188,12 @@ def _explain(
     known = snapshot.client
     request = LoginRequest(
         user=snapshot.user.name,
-        channel=Channel.for_mode(known.mode) if known is not None else Channel.console(local=local),
+        channel=Channel.of_client(known) if known is not None else Channel.console(local=local),
         client=known.name if known is not None else "",
         client_version=known.version if known is not None else 0,
         source=source,
         service=service,
+        nas=nas,
     )
     return explanation_of(snapshot, request, SystemMoments().moment())
 

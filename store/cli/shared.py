@@ -21,8 +21,8 @@ from store import config as configuration
 from validation.decisions import Done
 from validation.errors import BadInput
 from validation.messages import printable
-from validation.requests import Command
-from validation.settings import Network, Scope
+from validation.requests import Command, Replies
+from validation.settings import NAS_ATTRIBUTES, Network, Scope
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -131,8 +131,9 @@ def read_line(what: str, hidden: bool) -> str:
 
 
 def scope_options(function: F) -> F:
-    """--group, --client, --service and --from: whom a rule or a text is for."""
+    """--group, --client, --service, --nas and --from: whom a rule is for."""
     for option in (
+        click.option("--nas", metavar="ID", help="Only of a client that says this NAS-Identifier, or 'NAME=VALUE'."),
         click.option("--from", "network", metavar="NET", help="Only from these addresses."),
         click.option("--service", metavar="S", help="Only for this PAM service."),
         click.option("--client", metavar="C", help="Only through this RADIUS client."),
@@ -142,8 +143,41 @@ def scope_options(function: F) -> F:
     return function
 
 
-def scope(group: str | None, client: str | None, service: str | None, network: str | None) -> Scope:
-    return Scope(group, client, service, read_network("--from", network) if network is not None else None)
+def scope(
+    group: str | None, client: str | None, service: str | None, network: str | None, nas: str | None = None
+) -> Scope:
+    where = read_network("--from", network) if network is not None else None
+    return Scope(group, client, service, where, read_nas(nas) if nas is not None else None)
+
+
+def read_nas(text: str) -> str:
+    """What a RADIUS client says of itself: a NAS-Identifier alone, or `NAME=VALUE`; `NAME=` where it says nothing."""
+    name, sign, value = text.partition("=")
+    for known in NAS_ATTRIBUTES:
+        if sign and name.lower() == known.lower():
+            return f"{known}={value}"
+    if sign or not text:
+        raise BadInput(f"--nas: {text!r}: write a NAS-Identifier, or one of {', '.join(NAS_ATTRIBUTES)} with =VALUE")
+    return f"NAS-Identifier={text}"
+
+
+def nas_says(said: str) -> frozenset[str]:
+    """A client that says this of itself, and nothing else."""
+    name = said.partition("=")[0]
+    return frozenset({said, *(f"{other}=" for other in NAS_ATTRIBUTES if other != name)})
+
+
+def read_replies(pairs: Iterable[str]) -> Replies:
+    """`ATTRIBUTE=VALUE` of the command line, several values of one attribute together; an empty one takes it away."""
+    found: dict[str, list[str]] = {}
+    for pair in pairs:
+        name, sign, value = pair.partition("=")
+        if not sign or not name:
+            raise BadInput(f"{pair!r}: write ATTRIBUTE=VALUE, for example Filter-Id=staff")
+        values = found.setdefault(name.strip(), [])
+        if value:
+            values.append(value)
+    return {name: tuple(values) for name, values in found.items()}
 
 
 def read_network(what: str, text: str) -> Network:
@@ -216,3 +250,12 @@ def local_time(at: float | None) -> str:
 
 def iso_time(at: float | None) -> str | None:
     return None if at is None else datetime.fromtimestamp(at, UTC).isoformat()
+
+
+owner_option = click.option(
+    "--as",
+    "owner_url",
+    metavar="URL",
+    default="",
+    help="PostgreSQL: make the tables as the role of this address, and give that of store.url what it needs.",
+)

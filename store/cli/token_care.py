@@ -100,6 +100,7 @@ def _attention(row: dict[str, Any], now: float) -> list[str]:
         "expiring": expires is not None and now < expires <= now + _SOON,
         "not yet": starts is not None and starts > now,
         "disabled": row["state"] == "disabled",
+        "needs resync": row["needs_resync"],
     }
     return [word for word, true in found.items() if true]
 

@@ -1,7 +1,7 @@
 """`twofold user`: who may log in."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -18,6 +18,7 @@ from store.cli.shared import (
     print_json,
     print_line,
     print_table,
+    read_replies,
     read_secret,
     reading,
     user_name,
@@ -27,16 +28,29 @@ from validation.errors import BadInput, Refused
 from validation.model import FirstFactorKind
 from validation.policy import check_name
 from validation.requests import AddUser, ChangeUserState, GiveBypass, RemoveUser, SetPairing, SetUser, UserAct, Wanted
+from validation.settings import Whom
 
 if TYPE_CHECKING:
     from store.database import Database
     from validation.explaining import Outlook
 
-_first_factor = click.option(
-    "--first-factor", type=click.Choice([str(kind) for kind in FirstFactorKind]), help="Where the password is checked."
+_KINDS = [str(kind) for kind in FirstFactorKind]
+_WHERE = "Where the password is checked; else as policy first_factor says."
+_reply = click.option(
+    "--reply",
+    "replies",
+    multiple=True,
+    metavar="'ATTRIBUTE=VALUE'",
+    help="A RADIUS attribute for the user's Access-Accepts; may be repeated. An empty VALUE takes it away.",
 )
 _group = click.option("--group", "groups", multiple=True, metavar="G", help="May be repeated.")
 _password = click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
+_hash = click.option(
+    "--password-hash-stdin",
+    "hash_stdin",
+    is_flag=True,
+    help="Read a hash instead, as from another host's /etc/shadow: $6$, $5$, $y$ or $argon2id$.",
+)
 
 
 @click.group()
@@ -46,22 +60,56 @@ def user() -> None:
 
 @user.command()
 @click.argument("name")
-@_first_factor
+@click.option("--first-factor", type=click.Choice(_KINDS), help=_WHERE)
 @_group
+@_reply
 @_password
+@_hash
 @click.pass_context
-def add(ctx: click.Context, name: str, first_factor: str | None, groups: tuple[str, ...], password_stdin: bool) -> None:
+def add(
+    ctx: click.Context,
+    name: str,
+    first_factor: str | None,
+    groups: tuple[str, ...],
+    replies: tuple[str, ...],
+    password_stdin: bool,
+    hash_stdin: bool,
+) -> None:
     """Add a user."""
     name = _new_name(ctx, name)
-    kind = FirstFactorKind(first_factor or FirstFactorKind.LOCAL)
-    password_hash = _hashed_password(name) if password_stdin else None
-    administer(ctx, AddUser(actor=actor(), name=name, first_factor=kind, groups=groups, password_hash=password_hash))
+    command = AddUser(
+        actor=actor(),
+        name=name,
+        first_factor=FirstFactorKind(first_factor) if first_factor else None,
+        groups=groups,
+        password_hash=_hash_to_store(name, password_stdin, hash_stdin),
+        replies=read_replies(replies),
+    )
+    administer(ctx, command)
     click.echo(f"User {name} added.")
-    if kind is FirstFactorKind.SYSTEM:
-        click.echo(f"The password is that of this host's account {name}, as getpwnam spells it.")
-    elif password_hash is None:
-        click.echo(f"No password yet: twofold user set {name} --password-stdin")
+    if command.password_hash is None:
+        click.echo(_where_checked(ctx, command))
     click.echo(f"Next: a first login pairs an app; or hand out a token: twofold token enroll {name}")
+
+
+def _where_checked(ctx: click.Context, command: AddUser) -> str:
+    kind = command.first_factor or _by_policy(ctx, command.groups)
+    if kind == FirstFactorKind.LOCAL:
+        return f"No password yet: twofold user set {command.name} --password-stdin"
+    return _ELSEWHERE[kind].format(name=command.name)
+
+
+_ELSEWHERE = {
+    FirstFactorKind.SYSTEM: "The password is that of this host's account {name}, as getpwnam spells it.",
+    FirstFactorKind.LDAP: "The password is that of {name} in the directory: [first_factor.ldap] of the configuration.",
+    FirstFactorKind.RADIUS: "The password is checked by another RADIUS server: [first_factor.radius] of the "
+    "configuration.",
+}
+
+
+def _by_policy(ctx: click.Context, groups: Iterable[str]) -> FirstFactorKind:
+    with opened(ctx) as store:
+        return FirstFactorKind(store.book().settings(Whom(frozenset(groups))).first_factor)
 
 
 def _new_name(ctx: click.Context, name: str) -> str:
@@ -78,12 +126,20 @@ def _new_name(ctx: click.Context, name: str) -> str:
 
 @user.command("set")
 @click.argument("name")
-@_first_factor
+@click.option("--first-factor", type=click.Choice([*_KINDS, "policy"]), help=_WHERE)
 @_group
+@_reply
 @_password
+@_hash
 @click.pass_context
 def set_(
-    ctx: click.Context, name: str, first_factor: str | None, groups: tuple[str, ...], password_stdin: bool
+    ctx: click.Context,
+    name: str,
+    first_factor: str | None,
+    groups: tuple[str, ...],
+    replies: tuple[str, ...],
+    password_stdin: bool,
+    hash_stdin: bool,
 ) -> None:
     """Change a user. --group replaces all groups; one empty --group takes them away."""
     administer(
@@ -91,18 +147,32 @@ def set_(
         SetUser(
             actor=actor(),
             name=user_name(ctx, name),
-            first_factor=FirstFactorKind(first_factor) if first_factor else None,
+            first_factor=FirstFactorKind(first_factor) if first_factor in _KINDS else None,
+            by_policy=first_factor == "policy",
             groups=tuple(group for group in groups if group) if groups else None,
-            password_hash=_hashed_password(name) if password_stdin else None,
+            password_hash=_hash_to_store(name, password_stdin, hash_stdin),
+            replies=read_replies(replies),
         ),
     )
     click.echo(f"User {name} changed.")
 
 
-def _hashed_password(name: str) -> str:
-    from first_factor.local import hash_password
+def _hash_to_store(name: str, password_stdin: bool, hash_stdin: bool) -> str | None:
+    """What is read from standard input, as it is kept; None if nothing is."""
+    if password_stdin and hash_stdin:
+        raise click.UsageError("--password-stdin and --password-hash-stdin exclude each other")
+    if not password_stdin and not hash_stdin:
+        return None
+    from first_factor.local import check_hash, hash_password
 
-    return hash_password(read_secret(f"Password for {name}"))
+    if password_stdin:
+        return hash_password(read_secret(f"Password for {name}"))
+    text = read_secret(f"Password hash for {name}")
+    try:
+        check_hash(text)
+    except BadInput as error:
+        raise BadInput(f"password hash: {error}") from None
+    return text
 
 
 @user.command("list")
@@ -121,7 +191,13 @@ def list_(ctx: click.Context, as_json: bool) -> None:
     print_table(
         columns,
         (
-            (row["name"], _state(row), row["first_factor"], " ".join(row["groups"]), row["active_tokens"])
+            (
+                row["name"],
+                _state(row),
+                row["first_factor"] or "policy",
+                " ".join(row["groups"]),
+                row["active_tokens"],
+            )
             for row in found
         ),
     )
@@ -150,8 +226,13 @@ def show(ctx: click.Context, name: str, as_json: bool) -> None:
         print_json(_document(row) | throttled | _outlook_document(ahead))
         return
     print_line(f"{row['name']}: {_state(row)}, added {local_time(row['created_at'])}")
-    print_line(f"  password      {row['first_factor']}{', none set' if _lacks_password(row) else ''}")
+    print_line(
+        f"  password      {row['first_factor'] or 'as policy says'}{', none set' if _lacks_password(row) else ''}"
+    )
     print_line(f"  groups        {' '.join(row['groups']) or '-'}")
+    for attribute, values in row["replies"].items():
+        for value in values:
+            print_line(f"  reply         {attribute}={value}")
     for token in tokens:
         print_line(
             f"  token         {token['serial']} ({token['kind']}, {token['state']}), "
@@ -168,7 +249,8 @@ def show(ctx: click.Context, name: str, as_json: bool) -> None:
 
 
 def _lacks_password(row: dict[str, Any]) -> bool:
-    return row["first_factor"] == FirstFactorKind.LOCAL and not row["has_password"]
+    """None is set, and none is asked for elsewhere."""
+    return row["first_factor"] in ("", FirstFactorKind.LOCAL) and not row["has_password"]
 
 
 def _outlook(store: "Database", name: str) -> "Outlook | None":
@@ -253,9 +335,10 @@ def _document(row: dict[str, Any]) -> dict[str, Any]:
     return {
         "name": row["name"],
         "state": _state(row),
-        "first_factor": row["first_factor"],
+        "first_factor": row["first_factor"] or None,
         "has_password": row["has_password"],
         "groups": row["groups"],
+        "replies": row["replies"],
         "active_tokens": row["active_tokens"],
         "created_at": iso_time(row["created_at"]),
     }

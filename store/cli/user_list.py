@@ -1,8 +1,9 @@
 """`twofold user import`: users by the list, from a CSV file with a header.
 
 Rules: only `name` is mandatory; `first_factor`, `groups` (semicolons, commas or blanks between them) and
-`password_hash` may stand beside it. All users of the file are added, or none. A hash is an argon2id one that does not
-cost more than a login may; passwords themselves are not read from such files, and a hash is never printed.
+`password_hash` may stand beside it. All users of the file are added, or none. A hash is an argon2id one, or one of
+crypt(3), that does not cost more than a login may; passwords themselves are not read from such files, and a hash is
+never printed.
 """
 
 from collections.abc import Iterator
@@ -77,14 +78,17 @@ def _users(file: Path, names: Spelling) -> Iterator[NewUser]:
 
 
 def _user(fields: dict[str, str], place: str, names: Spelling, file: Path) -> NewUser:
-    from first_factor.local import is_hash
+    from first_factor.local import check_hash
 
-    kind = fields.get("first_factor") or FirstFactorKind.LOCAL
-    if kind not in list(FirstFactorKind):
+    kind = fields.get("first_factor") or None
+    if kind is not None and kind not in list(FirstFactorKind):
         raise BadInput(f"{file}: {place}: first_factor: choose one of {', '.join(FirstFactorKind)}")
     name = fields["name"]
     groups = tuple(dict.fromkeys(fields.get("groups", "").replace(",", " ").replace(";", " ").split()))
     password_hash = fields.get("password_hash") or None
-    if password_hash is not None and not is_hash(password_hash):
-        raise BadInput(f"{file}: {place}: password_hash: must be an argon2id hash of a usual cost ($argon2id$v=19$...)")
-    return NewUser(place, names.canonical(name) or name, FirstFactorKind(kind), groups, password_hash)
+    if password_hash is not None:
+        try:
+            check_hash(password_hash)
+        except BadInput as error:
+            raise BadInput(f"{file}: {place}: password_hash: {error}") from None
+    return NewUser(place, names.canonical(name) or name, FirstFactorKind(kind) if kind else None, groups, password_hash)

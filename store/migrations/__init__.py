@@ -1,14 +1,17 @@
 """The versions of the schema, as Alembic migrations inside the package.
 
 Rules: a migration runs inside one transaction of the caller, so it is done or not done. A program works on `HEAD`
-alone: an older store is brought forward by `twofold init`, a newer one is refused.
+alone: an older store is brought forward by `twofold db upgrade`, a newer one is refused. A new PostgreSQL database gets
+the tables of `store.schema` at once, for there is none from before them.
 """
 
 from pathlib import Path
 
 from sqlalchemy import Connection, inspect, text
 
-HEAD = "0002"  # a test compares this with the newest file in versions/
+from store.migrations import postgresql
+
+HEAD = "0005"  # a test compares this with the newest file in versions/
 
 
 def current(connection: Connection) -> str | None:
@@ -17,6 +20,24 @@ def current(connection: Connection) -> str | None:
         return None
     found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one_or_none()
     return str(found) if found is not None else None
+
+
+_SQLITE_TRIGGERS = (
+    "moving_factor_never_goes_back",
+    "revoked_is_final",
+    "known_keys_are_kept",
+    "known_keys_stay_as_they_are",
+)
+
+
+def missing_triggers(connection: Connection) -> list[str]:
+    """Those that repeat the invariants, and are not there."""
+    if connection.dialect.name == "postgresql":
+        wanted, question = postgresql.TRIGGERS, postgresql.QUESTION
+    else:
+        wanted, question = _SQLITE_TRIGGERS, "SELECT name FROM sqlite_master WHERE type = 'trigger'"
+    there = set(connection.execute(text(question)).scalars())
+    return [name for name in wanted if name not in there]
 
 
 def upgrade(connection: Connection) -> None:
@@ -30,4 +51,14 @@ def upgrade(connection: Connection) -> None:
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent))
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    if connection.dialect.name == "postgresql" and postgresql.is_new(connection):
+        postgresql.create(connection)
+        command.stamp(config, "head")
+    else:
+        command.upgrade(config, "head")
+
+
+def grant(connection: Connection, url: str) -> None:
+    """Give the role that servers log in with, that of `url`, the rights that it needs."""
+    for statement in postgresql.grants(url):
+        connection.execute(text(statement))

@@ -17,7 +17,7 @@ import pytest
 from tests.architecture.source import PRODUCT, PYPROJECT, ROOT, Place, last_name, nodes_with_function, product_files
 
 CONTRACTS = PYPROJECT["tool"]["importlinter"]["contracts"]
-HOUSE, INSIDE_VALIDATION, INSIDE_STORE, PURE, FACES = (contract["name"] for contract in CONTRACTS)
+HOUSE, INSIDE_VALIDATION, INSIDE_STORE, PURE, GATEWAYS, FACES = (contract["name"] for contract in CONTRACTS)
 
 # --- Who may import whom
 
@@ -61,6 +61,8 @@ def test_the_product_keeps_its_contracts() -> None:
         ("pam_helper/__init__.py", "import store.database", FACES),
         ("pam_helper/__init__.py", "import radius_server", HOUSE),
         ("radius_server/__init__.py", "import pam_helper", HOUSE),
+        ("radius_client/wire.py", "import pyrad", GATEWAYS),
+        ("gateways/__init__.py", "import validation.names", GATEWAYS),
     ],
 )
 def test_a_planted_import_is_found(tmp_path: Path, file: str, line: str, contract: str) -> None:
@@ -89,7 +91,7 @@ def test_every_part_of_the_store_has_its_place_in_the_house() -> None:
     parts = {f"store.{path.stem}" for path in (ROOT / "store").iterdir() if path.suffix == ".py" or path.is_dir()}
     parts -= {"store.__init__", "store.__pycache__"}
     assert parts == {module for module in modules_in_the_house() if module.startswith("store.")}
-    assert parts - {"store.opening", "store.config"} == set(CONTRACTS[-1]["forbidden_modules"])
+    assert parts - {"store.opening", "store.config", "store.serving"} == set(CONTRACTS[-1]["forbidden_modules"])
 
 
 def test_every_tool_looks_at_every_package() -> None:
@@ -124,9 +126,39 @@ def accepts_built(file: str, tree: ast.Module) -> Iterator[Place]:
             yield Place(file, function, ast.unparse(node))
 
 
+DECIDE = "validation/decide.py"
+
+
 def test_accept_is_built_in_one_function() -> None:
+    """And said again, where it was recorded, in one other."""
     built = [place for file, tree in product_files() for place in accepts_built(file, tree)]
-    assert [place.file for place in built] == ["validation/decide.py"], "\n".join(map(str, built))
+    places = [(place.file, place.function) for place in built]
+    assert places == [(DECIDE, "_accept"), (DECIDE, "_accept_again")], "\n".join(map(str, built))
+
+
+def mentions(name: str, file: str, tree: ast.Module) -> Iterator[Place]:
+    """Calls, and whatever else may lead to one."""
+    for node, function in nodes_with_function(tree):
+        if isinstance(node, ast.Name | ast.Attribute) and last_name(node) == name:
+            yield Place(file, function, ast.unparse(node))
+
+
+SAID_AGAIN = {
+    "_accept_again": [(DECIDE, "_repeated")],
+    "may_be_let_in": [(DECIDE, "_accept_again")],
+    "unpacked": [(DECIDE, "_repeated")],
+}
+
+
+@pytest.mark.parametrize("name", SAID_AGAIN)
+def test_an_accept_is_said_again_in_one_place_after_a_look_at_who_it_is_for(name: str) -> None:
+    found = [place for file, tree in product_files() for place in mentions(name, file, tree)]
+    assert [(place.file, place.function) for place in found] == SAID_AGAIN[name], "\n".join(map(str, found))
+
+
+@pytest.mark.parametrize("code", ["_accept_again(case)", "decide._accept_again(case)", "say = decide._accept_again"])
+def test_each_mention_is_found(code: str) -> None:
+    assert len(list(mentions("_accept_again", "planted.py", ast.parse(code)))) == 1
 
 
 @pytest.mark.parametrize(
@@ -173,7 +205,7 @@ def transactions(file: str, tree: ast.Module) -> Iterator[Place]:
 
 def test_begin_and_commit_stand_in_one_file() -> None:
     found = [place for file, tree in product_files() for place in transactions(file, tree)]
-    assert {place.file for place in found} == {"store/database.py"}, "\n".join(map(str, found))
+    assert {place.file for place in found} == {"store/connections.py"}, "\n".join(map(str, found))
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ Every change is applied and read back through snapshots; a change that does not 
 then nothing of its transaction remains.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from ipaddress import ip_network
 from pathlib import Path
@@ -637,7 +637,7 @@ def test_audit_rows_are_kept_whole_and_in_order(kept: Kept) -> None:
         event="login",
         decision="accept",
         reason="passcode-right",
-        user="Zoë\u2028\0",
+        user="Zoë\u2028\x01",
         client="vpn",
         face="radius",
         source="2001:db8::1",
@@ -651,6 +651,25 @@ def test_audit_rows_are_kept_whole_and_in_order(kept: Kept) -> None:
     assert sorted(kept.trail(), key=lambda r: r.reason) == [row(reason="a"), row(NOW - 1000, reason="b"), full]
     later = [r for r in kept.trail() if r.at >= NOW]
     assert later == [row(reason="a"), full] or later == [full, row(reason="a")]
+
+
+def test_a_name_with_nul_is_nobodys_and_is_written_down(kept: Kept) -> None:
+    """PostgreSQL's text cannot hold that octet: such a request must not silence those that came with it."""
+    apply(kept.store, row(user="ali\0ce"))
+    (written,) = kept.trail()
+    assert written.user in ("ali\0ce", "ali\u2400ce")
+    odd = Wanted(user="ali\0ce", client="v\0pn", state="\0", source="\0", serial="TF\0")
+    for look in (kept.store.look, in_a_transaction(kept.store)):
+        (found,) = look([odd])
+        assert (found.user, found.client, found.challenge, found.token) == (None, None, None, None)
+
+
+def in_a_transaction(store: Store) -> Callable[[Sequence[Wanted]], list[Snapshot]]:
+    def look(wanted: Sequence[Wanted]) -> list[Snapshot]:
+        with store.transaction() as transaction:
+            return transaction.snapshots(wanted)
+
+    return look
 
 
 def flood(at: float, key: str = "user-unknown|192.0.2.1", **fields: Any) -> AuditFlood:

@@ -30,6 +30,7 @@ from validation.changes import (
     Resynchronise,
     SetBypass,
     SetPairing,
+    SetReply,
     SetTokenState,
     UseTicket,
 )
@@ -48,7 +49,7 @@ from validation.model import (
 )
 from validation.ports import Store
 from validation.requests import Wanted
-from validation.settings import Rule, Scope, Text
+from validation.settings import Reply, Rule, Scope, Text
 
 SOURCE = "192.0.2.99"
 DAY = int(NOW) // 86_400
@@ -299,7 +300,9 @@ ALL = {*Stage, "ticket", "reuse"}
 
 
 @pytest.mark.parametrize(
-    ("pairing_only", "left"), [(False, set[str]()), (True, {Stage.PIN, Stage.KEY, "reuse"})], ids=["all", "pairing"]
+    ("pairing_only", "left"),
+    [(False, set[str]()), (True, {Stage.PIN, Stage.ASKED, Stage.KEY, "reuse"})],
+    ids=["all", "pairing"],
 )
 def test_ending_a_users_logins_ends_all_or_what_could_pair_and_nobody_elses(
     store: Store, alice: User, bob: User, pairing_only: bool, left: set[str]
@@ -397,6 +400,8 @@ def test_every_change_of_policies_or_texts_gives_the_book_a_generation_it_never_
         InsertRule(Rule(0, "tries", "1")),
         DeleteRule("tries", EVERYBODY),
         InsertText(Text("welcome", "", "")),
+        SetReply(Reply("Filter-Id", ("staff",))),
+        SetReply(Reply("Filter-Id", ())),
     ]
     for change in changes:
         apply(store, change)

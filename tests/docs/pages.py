@@ -15,14 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.architecture.source import ROOT
-from tests.site import TWOFOLD, Site
+from tests.site import Site, warm_twofold
 
 DOCS = ROOT / "docs"
 _BLOCK = re.compile(r"^```(\w*) ?([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _VARIES = ((re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC"), "TIME"), (re.compile(r"TF-[A-Z2-9]{6}"), "SERIAL"))
 
 
-_PATH = re.compile(r"(?<![\w/.])/(run|home|etc)/")
+_PATH = re.compile(r"(?<![\w/.])/(run|home|etc|var)/")
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,12 @@ def _step(lines: list[str], fails: bool) -> Step:
     return Step("\n".join(typed), tuple(rest), fails)
 
 
+def screens(page: str, heading: str) -> list[list[str]]:
+    """The blocks ```text of a part that begin with a command, without it: what a program then shows."""
+    shown = re.findall(r"^```text\n\$ [^\n]*\n(.*?)^```$", text_of(page, heading), re.MULTILINE | re.DOTALL)
+    return [screen.splitlines() for screen in shown]
+
+
 def steps(text: str) -> list[Step]:
     return [step for block in blocks(text) if isinstance(block, list) for step in block]
 
@@ -83,9 +89,9 @@ class Host(Site):
         self.config_file = folder / "twofold.toml"
         self.here = folder / "here"
         self._bin = folder / "bin"
-        for each in (self.here, self._bin, *(folder / name for name in ("run", "home", "etc"))):
+        for each in (self.here, self._bin, *(folder / name for name in ("run", "home", "etc", "var"))):
             each.mkdir(parents=True)
-        self.stand_in("twofold", f'exec {shlex.join(TWOFOLD)} "$@"')
+        self.stand_in("twofold", f'exec {shlex.join(warm_twofold())} "$@"')
         self.stand_in("chown", ":")  # there is no user twofold
         self.type("twofold init")
 

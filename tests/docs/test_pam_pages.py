@@ -167,12 +167,12 @@ def sshd(system: PrivateSystem) -> Iterator[int]:
     command = ["/usr/sbin/sshd", "-D", "-e", "-p", str(port), "-o", "ListenAddress=127.0.0.1"]
     process = subprocess.Popen(system.space.inside(*command), stderr=subprocess.DEVNULL)
     try:
-        eventually(lambda: _answers(port) or process.poll() is not None, 30, "an sshd that listens")
+        eventually(lambda: _answers(port) or process.poll() is not None, what="an sshd that listens")
         assert process.poll() is None
         yield port
     finally:
         process.terminate()
-        process.wait(15)
+        process.wait(60)
 
 
 def _answers(port: int) -> bool:

@@ -18,7 +18,7 @@ from validation.settings import DEFAULTS, KEYS
 
 PAGE = (Path(__file__).parents[2] / "docs" / "policy.md").read_text()
 FORM = "twofold policy unset KEY [options]"
-SCOPE = ("group", "client", "service", "from")
+SCOPE = ("group", "client", "service", "nas", "from")
 
 
 def code_lines(page: str) -> list[str]:

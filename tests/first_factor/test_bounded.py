@@ -27,7 +27,7 @@ class Door:
 
     def wait_for(self, number: int) -> None:
         for _ in range(number):
-            assert self.came.acquire(timeout=15)
+            assert self.came.acquire(timeout=60)
 
 
 def waiting(bounded: Bounded, number: int) -> Callable[[], bool]:

@@ -3,6 +3,7 @@
 import logging
 import pwd
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pam
 import pytest
 
 from first_factor import Checker, checker, system
+from first_factor.guesses import ACCOUNT_FREE, Guesses
 from first_factor.system import LONGEST, NOBODY, NotRoot, SystemPasswords
 from store.config import SystemSection, parse
 from tests.site import eventually
@@ -166,20 +168,76 @@ def test_a_service_that_is_not_there_is_not_replaced_by_another(caplog: pytest.L
     assert "there is no PAM service twofold-not-there" in caplog.text
 
 
-def test_only_root_may_ask_and_that_is_said_once(
+def test_a_helper_that_is_not_root_proves_nothing_and_says_so_once(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("os.geteuid", lambda: 990)
-    checked = system.for_server(SystemSection())
-    assert isinstance(checked, NotRoot)
-    assert [checked.check(look(), SECRET).status for _ in range(3)] == [FirstFactor.UNAVAILABLE] * 3
-    assert [record.message for record in caplog.records] == [
-        "passwords of the host's accounts cannot be checked: not running as root, the helper is needed"
-    ]
+    for checked in (system.for_helper(SystemSection()), system.for_asking_server(SystemSection())):
+        caplog.clear()
+        assert isinstance(checked, NotRoot)
+        assert [checked.check(look(), SECRET).status for _ in range(3)] == [FirstFactor.UNAVAILABLE] * 3
+        assert [record.message for record in caplog.records] == [
+            "passwords of the host's accounts cannot be checked: the helper does not run as root"
+        ]
 
 
-def test_each_user_is_checked_where_his_password_is(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_user_is_checked_where_his_password_is(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A server that is not root asks the helper; here there is none."""
     monkeypatch.setattr("os.geteuid", lambda: 990)
-    both: Checker = checker(parse("", Path("/etc/twofold/twofold.toml")))
+    text = '[pam]\nsocket = "/nonexistent/pam.sock"\n'
+    both: Checker = checker(parse(text, Path("/etc/twofold/twofold.toml")))
     assert both.check(look(), SECRET).status is FirstFactor.UNAVAILABLE
+    assert "no helper answers at /nonexistent/pam.sock" in caplog.text
     assert both.check(Look("local", None, 1, user="root"), SECRET).status is FirstFactor.WRONG
+
+
+# --- for somebody else: counted -----------------------------------------------------------------------------------
+
+
+def counted(host: Host, time_limit: float = 10.0) -> SystemPasswords:
+    return SystemPasswords("svc", time_limit, ask=host, guesses=Guesses(lambda: 0.0))
+
+
+def test_after_many_wrong_passwords_pam_is_not_asked_any_more_about_that_account() -> None:
+    host = Host(pam.PAM_AUTH_ERR)
+    checked = counted(host)
+    assert {checked.check(look(), SECRET).status for _ in range(ACCOUNT_FREE)} == {FirstFactor.WRONG}
+    host.code = pam.PAM_SUCCESS
+    held = checked.check(look(version=7), SECRET)
+    assert held == FirstFactorResult(FirstFactor.UNAVAILABLE, 7, why="throttled")
+    assert len(host.asked) == ACCOUNT_FREE
+    assert checked.check(look("daemon"), SECRET).status is FirstFactor.PROVED
+
+
+def test_a_right_password_clears_the_count() -> None:
+    host = Host()
+    checked = counted(host)
+    for code in [*[pam.PAM_AUTH_ERR] * (ACCOUNT_FREE - 1), pam.PAM_SUCCESS] * 3:
+        host.code = code
+        assert checked.check(look(), SECRET).status is not FirstFactor.UNAVAILABLE
+
+
+@pytest.mark.parametrize("host", [Host(pam.PAM_AUTHINFO_UNAVAIL), Host(error=OSError())], ids=["no back end", "raises"])
+def test_a_host_that_does_not_answer_is_not_counted(host: Host) -> None:
+    checked = counted(host)
+    for _ in range(2 * ACCOUNT_FREE):
+        checked.check(look(), SECRET)
+    host.code, host.error = pam.PAM_SUCCESS, None
+    assert checked.check(look(), SECRET).status is FirstFactor.PROVED
+
+
+def test_whoever_has_no_account_is_not_counted() -> None:
+    """There is nothing to be guessed, and no memory to be filled."""
+    checked = counted(Host(pam.PAM_USER_UNKNOWN))
+    assert {checked.check(look(f"no{n}"), SECRET).status for n in range(2 * ACCOUNT_FREE)} == {FirstFactor.WRONG}
+
+
+def test_of_many_at_once_no_more_are_asked() -> None:
+    host = Host(pam.PAM_AUTH_ERR)
+    checked = SystemPasswords("svc", 60.0, threads=16, ask=host, guesses=Guesses(lambda: 0.0))
+    with ThreadPoolExecutor(16) as pool:
+        found = list(pool.map(lambda _: checked.check(look(), SECRET).status, range(3 * ACCOUNT_FREE)))
+    assert len(host.asked) == ACCOUNT_FREE
+    assert found.count(FirstFactor.WRONG) == ACCOUNT_FREE

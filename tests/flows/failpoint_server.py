@@ -11,7 +11,7 @@ from pathlib import Path
 from sqlalchemy import Connection
 
 from store.cli import main
-from store.database import Connections
+from store.connections import Connections
 
 
 def install(when: str, armed: Path) -> None:

@@ -8,12 +8,13 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.builders import RFC_KEY
 from tests.flows.crowd import answered, numbered, send_all
-from tests.site import PASSWORD, ServerProcess, Site, hashed
+from tests.site import PASSWORD, ServerProcess, Site, eventually, hashed, pin
 from tests.vectors.rfc4226 import APPENDIX_D
 from tests.wire import (
     ACCEPT,
@@ -27,7 +28,7 @@ from tests.wire import (
     access_request,
     status_server,
 )
-from validation.model import MessageAuthenticatorRule, Mode
+from validation.model import Encoding, MessageAuthenticatorRule, Mode
 from validation.requests import SetUser
 
 SECRET = b"cases-secret-1"
@@ -64,6 +65,7 @@ class Case:
 
     def log_of(self, word: str) -> str:
         """The one line of the log that holds `word`."""
+        eventually(lambda: word in self.server.log, what=f"a line with {word!r}")  # it may come after the reply
         (line,) = [line for line in self.server.log.splitlines() if word in line]
         return line
 
@@ -88,11 +90,12 @@ def case_with(tmp_path: Path) -> Iterator[CaseWith]:
             mode: Mode = Mode.APPEND,
             password: str = PASSWORD,
             rule: MessageAuthenticatorRule = MessageAuthenticatorRule.REQUIRED,
+            **client: Any,
         ) -> Case:
             site = Site(tmp_path / "site")
             site.add_user("alice", password)
             site.enroll("alice", kind="hotp", key=RFC_KEY, serial=SERIAL)
-            site.add_client("vpn", secret=SECRET, mode=mode, rule=rule)
+            site.add_client("vpn", secret=SECRET, mode=mode, rule=rule, **client)
             server = stack.enter_context(site.server())
             return Case(site, server, stack.enter_context(server.nas(SECRET)))
 
@@ -160,11 +163,18 @@ def test_r14_a_password_with_accents_in_utf_8(case_with: CaseWith) -> None:
     case.check_no_trace(ACCENTS)
 
 
+def test_r14_a_password_with_accents_in_latin_1_from_a_client_that_is_set_to_it(case_with: CaseWith) -> None:
+    case = case_with(password=ACCENTS, encoding=Encoding.LATIN_1)
+    assert case.nas.ask(packet_of("R14-latin1-password")).code == ACCEPT
+    assert case.login(ACCENTS + PINS[1]) == ACCEPT, "and UTF-8 goes on to be taken"
+    case.check_no_trace("Az")
+
+
 def test_r14_a_password_with_accents_in_latin_1(case_with: CaseWith) -> None:
-    """There is no option to read it as latin-1: a plain Reject, and the log says why."""
+    """A plain Reject, and the log says why, and which option would take it."""
     case = case_with(password=ACCENTS)
     assert case.nas.ask(packet_of("R14-latin1-password")).code == REJECT
-    assert "User-Password is not UTF-8" in case.log_of("reject")
+    assert "the password is not UTF-8 (--encoding latin-1 takes ISO 8859-1)" in case.log_of("reject")
     assert (case.counter, case.failures) == (0, 0)
     case.check_no_trace("Az")
 
@@ -183,12 +193,18 @@ def test_r16_password_and_pin_of_15_to_33_octets(case_with: CaseWith) -> None:
 
 
 def test_r18_a_nul_and_rubbish_behind_the_password(case_with: CaseWith) -> None:
-    """There is no option to cut it there: a Reject, and the log says that the password holds a NUL."""
+    """Without --cut-at-nul: a Reject, and the log says that the password holds a NUL."""
     case = case_with()
     assert case.nas.ask(packet_of("R18-nul-then-garbage")).code == REJECT
     assert "the password holds a NUL octet" in case.log_of("reject")
     assert (case.counter, case.failures) == (0, 0)
     case.check_no_trace(PASSWORD, PINS[0], "X{")
+
+
+def test_r18_a_nul_and_rubbish_from_a_client_that_is_known_for_it(case_with: CaseWith) -> None:
+    case = case_with(cut_at_nul=True)
+    assert case.nas.ask(packet_of("R18-nul-then-garbage")).code == ACCEPT
+    case.check_no_trace(PASSWORD, "X{")
 
 
 def test_r20_a_health_check_is_answered_and_is_no_login(case_with: CaseWith) -> None:
@@ -221,6 +237,73 @@ def test_r22_no_user_password_at_all(case_with: CaseWith) -> None:
     assert "no User-Password" in case.log_of("reject")
     assert (case.counter, case.failures) == (0, 0)
     case.check_no_trace()
+
+
+def test_r22_no_user_password_where_the_client_has_checked_it_and_wants_to_ask(case_with: CaseWith) -> None:
+    """Who sends none to a client that checks passwords itself is asked for the PIN; names that are nobody's too."""
+    case = case_with(Mode.PASSCODE_ONLY, always_challenge=True)
+    step = case.nas.ask(packet_of("R22-no-user-password"))
+    assert step.code == CHALLENGE
+    assert case.login(PINS[0], state=step.state) == ACCEPT
+    stranger = case.nas.ask(access_request(SECRET, "nobody", ""))
+    assert (stranger.code, stranger.text) == (CHALLENGE, step.text)
+    again = case.nas.login("nobody", PINS[1], state=stranger.state)
+    assert again.code == CHALLENGE
+
+
+@pytest.mark.parametrize("typed", ["SCRV1:Z2VoZWlt:NzU1MjI0", "SCRV1:!!:x", "SCRV1:Z2VoZWlt"])
+def test_r35_a_static_challenge_for_a_client_of_another_mode_is_named(case_with: CaseWith, typed: str) -> None:
+    case = case_with()
+    assert case.login(typed) == REJECT
+    assert "SCRV1" in case.log_of("reject")
+    assert (case.counter, case.failures) == (0, 0)
+    case.check_no_trace("Z2Vo")
+
+
+def test_r35_a_static_challenge_is_taken_apart(case_with: CaseWith) -> None:
+    case = case_with(Mode.OPENVPN)
+    assert case.nas.ask(packet_of("R35-openvpn-scrv1")).code == ACCEPT
+    assert (case.counter, case.failures) == (1, 0)
+
+
+@pytest.mark.parametrize("typed", ["SCRV1:!!:x", "SCRV1:Z2VoZWlt", "SCRV1::NzU1MjI0", "SCRV1:/w==:NzU1MjI0"])
+def test_r35_a_broken_static_challenge_is_refused_by_its_name(case_with: CaseWith, typed: str) -> None:
+    case = case_with(Mode.OPENVPN)
+    assert case.login(typed) == REJECT
+    assert "SCRV1" in case.log_of("reject")
+    assert (case.counter, case.failures) == (0, 0)
+    case.check_no_trace()
+
+
+def test_r28_a_fixed_address_for_one_user(case_with: CaseWith) -> None:
+    """In his Accept alone, never in a Challenge or Reject, and of nobody else; a typo is refused when it is set."""
+    case = case_with(Mode.CHALLENGE)
+    case.site.add_user("bob")
+    token = case.site.enroll("bob", kind="hotp")
+    fixed = "--reply=Framed-IP-Address=10.10.1.44", "--reply=Framed-IP-Netmask=255.255.255.255"
+    assert case.site.command("user", "set", "alice", *fixed).returncode == 0
+    typo = case.site.command("user", "set", "alice", "--reply=Framed-IP-Address=10.10.1.444")
+    assert (typo.returncode, "10.10.1.444" in typo.stderr) == (2, True)
+    step = case.nas.login("alice", PASSWORD)
+    accepted = case.nas.login("alice", PINS[0], state=step.state)
+    assert (accepted.code, accepted.values(8), accepted.values(9)) == (ACCEPT, [bytes((10, 10, 1, 44))], [b"\xff" * 4])
+    bobs = case.nas.login("bob", PASSWORD)
+    others = [step, case.nas.login("alice", "wrong"), case.nas.login("bob", pin(token), state=bobs.state)]
+    assert [(reply.code, reply.values(8)) for reply in others] == [(CHALLENGE, []), (REJECT, []), (ACCEPT, [])]
+
+
+def test_r24_rules_by_what_a_gateway_says_of_itself(case_with: CaseWith) -> None:
+    """One secret, two portals behind it; the log says which it was. What it says chooses no secret."""
+    case = case_with(Mode.CHALLENGE)
+    for nas, value in (("6395aaaa00001", "skip"), ("NAS-IP-Address=", "required"), ("Called-Station-Id=desk", "skip")):
+        done = case.site.command("policy", "set", "second_factor", value, "--nas", nas)
+        assert done.returncode == 0, done.stderr
+    portal = [(32, b"6395aaaa00001"), (4, bytes(4))]
+    assert case.login(PASSWORD, extra=portal) == ACCEPT
+    assert "nas=6395aaaa00001" in case.log_of("accept")
+    assert case.login(PASSWORD, extra=[(32, b"6395aaaa00002"), (4, bytes(4))]) == CHALLENGE
+    assert case.login(PASSWORD, extra=[(4, bytes(4)), (30, b"desk")]) == ACCEPT
+    assert case.login(PASSWORD, extra=[]) == CHALLENGE, "neither; known by its address alone"
 
 
 def test_r30_the_proxy_state_comes_back_in_accept_and_reject(case_with: CaseWith) -> None:

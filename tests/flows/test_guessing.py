@@ -10,6 +10,7 @@ from store.notices import NoNotices
 from tests.builders import NOW
 from tests.flows.crowd import answered, ask_all, numbered, wrong_pins
 from tests.flows.worker import PROCESSES, FixedMoments, Order, Workers, told
+from tests.postgres import on_both
 from tests.site import PASSWORD, SECRET, Site, pin
 from tests.wire import CHALLENGE, REJECT
 from validation.gate import Gate
@@ -56,6 +57,7 @@ def prepared(site: Site) -> Token:
 
 
 @pytest.mark.statement("C-020", "O-010")
+@on_both
 def test_of_500_wrong_guesses_from_4_processes_5_are_compared_and_the_right_pin_waits(
     site: Site, workers: Workers
 ) -> None:
@@ -84,6 +86,7 @@ def near(token: Token) -> set[str]:
 
 
 @pytest.mark.statement("C-020", "O-010")
+@on_both
 def test_of_500_wrong_guesses_to_2_servers_5_are_compared_and_the_right_pin_waits(site: Site) -> None:
     token = prepared(site)
     rule = SetRule(actor="test", key="lock_base", value="10m", scope=Scope())  # longer than any machine takes
@@ -111,6 +114,7 @@ def test_of_500_wrong_guesses_to_2_servers_5_are_compared_and_the_right_pin_wait
 
 
 @pytest.mark.statement("C-021")
+@on_both
 def test_a_wait_holds_after_a_crash_at_another_server_and_for_the_command(site: Site) -> None:
     site.add_user("alice")
     token = site.enroll("alice")

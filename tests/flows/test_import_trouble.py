@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from store.database import DEADLINE
+from store.connections import DEADLINE
 from tests.flows import failpoint_server
 from tests.site import PASSWORD, TWOFOLD, Site, eventually, pin
 from tests.wire import ACCEPT

@@ -1,5 +1,6 @@
 """Whole logins on a real store and real sockets, and what may come between their two steps."""
 
+import base64
 import itertools
 from collections import Counter
 from collections.abc import Iterator
@@ -118,6 +119,7 @@ def test_a_pin_alone_where_the_gateway_checks_the_password(house: House) -> None
     assert house.reasons(name) == ["passcode-right"] * 2
 
 
+@pytest.mark.statement("R-100")
 def test_two_terminals_at_once_do_not_disturb_each_other(house: House) -> None:
     name, token = house.newcomer("hotp")
     first, second = house.challenged(name), house.challenged(name)
@@ -319,13 +321,19 @@ def without_authenticators(reply: Reply) -> tuple[int, int, tuple[tuple[int, byt
     return reply.code, length, tuple(shown)
 
 
-@pytest.mark.statement("R-078")
+def scrv1(password: str, passcode: str) -> str:
+    """OpenVPN's static challenge."""
+    return ":".join(["SCRV1", *(base64.b64encode(part.encode()).decode() for part in (password, passcode))])
+
+
+@pytest.mark.statement("R-078", "R-066")
 @pytest.mark.parametrize("mode", Mode)
 def test_refusals_are_equal_but_for_identifier_and_authenticators(house: House, mode: Mode) -> None:
     gateway = house.gateways[mode]
 
     def entry(password: str, passcode: str) -> str:
-        return {Mode.CHALLENGE: password, Mode.APPEND: password + passcode, Mode.PASSCODE_ONLY: passcode}[mode]
+        one_field = {Mode.PREPEND: passcode + password, Mode.OPENVPN: scrv1(password, passcode)}
+        return {Mode.CHALLENGE: password, Mode.PASSCODE_ONLY: passcode, **one_field}.get(mode, password + passcode)
 
     refused = {"unknown": ("nobody", entry(PASSWORD, "123456"))}
     for what in ("locked", "disabled", "waiting", "wrong password"):
@@ -333,7 +341,7 @@ def test_refusals_are_equal_but_for_identifier_and_authenticators(house: House, 
         refused[what] = name, entry("wrong" if what == "wrong password" else PASSWORD, pin(token))
     if mode is Mode.PASSCODE_ONLY:  # in the others, who has proved his password is told that he has no token
         refused["no-token"] = house.newcomer_without_token(), entry(PASSWORD, "123456")
-    if mode is not Mode.CHALLENGE:
+    if mode not in (Mode.CHALLENGE, Mode.AUTO):  # in auto, it makes a wrong password of the field
         name, token = house.newcomer()
         refused["wrong pin"] = name, entry(PASSWORD, wrong_pins(token)[0])
     if mode is Mode.PASSCODE_ONLY:

@@ -4,6 +4,7 @@ Counted on a real store and with real password hashes, from what was typed to th
 time is measured here; the delay of refusals comes on top.
 """
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -71,10 +72,11 @@ class House:
     def log_in(self, name: str, typed: str, mode: Mode) -> tuple[Outcome, Work]:
         self._work, self._statements[:] = Work(), []
         entry, client = Entry(name, typed), self._clients[mode]
-        (look,) = self.site.gate.look([look_request(entry, client)])
+        packet = os.urandom(32)
+        (look,) = self.site.gate.look([look_request(entry, client, packet)])
         self._work.looked, self._statements[:] = _shapes(self._statements), []
         result = self._checker.check(look, password_of(entry, client, look))
-        (outcome,) = self.site.gate.login([login_request(entry, client, "", look, result)])
+        (outcome,) = self.site.gate.login([login_request(entry, client, "", look, result, packet)])
         reads = [text for text in self._statements if _reads_for_decisions(text)]
         self._work.read = _shapes(reads)
         self._work.written = self._statements[len(reads) :]
@@ -124,7 +126,7 @@ def check_same_work(work: Work, usual: Work) -> None:
     assert "throttles" in usual.read
 
 
-@pytest.mark.statement("C-034")
+@pytest.mark.statement("C-034", "R-066")
 @pytest.mark.parametrize("mode", [Mode.CHALLENGE, Mode.APPEND])
 def test_an_unknown_user_costs_one_hash_and_the_reads_of_a_known_one(house: House, mode: Mode) -> None:
     """And writes no more, from the second time within a minute on: a flood is counted."""
@@ -140,7 +142,7 @@ def test_an_unknown_user_costs_one_hash_and_the_reads_of_a_known_one(house: Hous
     assert 0 < len(work.written) <= len(usual.written)
 
 
-@pytest.mark.statement("C-034")
+@pytest.mark.statement("C-034", "R-066")
 @pytest.mark.parametrize("bar", BARRED, ids=lambda bar: bar.__name__)
 def test_whoever_is_barred_costs_the_same_too(house: House, bar: Callable[[House, str], None]) -> None:
     house.newcomer("alice")

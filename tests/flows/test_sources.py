@@ -54,7 +54,7 @@ def log_in(server: ServerProcess, token: Token, name: str, source: str, ahead: i
 
 def type_wrong(nas: Nas, names: list[str], source: str) -> list[int]:
     requests = numbered(SECRET, [(name, "Password1") for name in names], extra=calling_from(source))
-    return [reply.code for reply in ask_all(nas, requests, 60)]
+    return [reply.code for reply in ask_all(nas, requests, 90)]
 
 
 @pytest.mark.statement("C-022")

@@ -361,6 +361,7 @@ def _wrong_for_both(engine: Engine, *serials: str) -> str:
 # --- R03 --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.statement("R-077")
 def test_r03_every_challenge_has_a_state_and_something_to_read(alice: Site) -> None:
     """Whatever is set as its text: a blank one is refused, an empty one is the default."""
     for blank in (" ", "\\n", " \\n \\n"):

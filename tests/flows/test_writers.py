@@ -100,7 +100,7 @@ def test_of_two_servers_and_a_command_loop_none_waits_longer_than_a_second(site:
             with ThreadPoolExecutor(1) as pool:
                 real_commands = pool.submit(run_commands, site, until)
                 keep_busy(loads, until)
-            report, _ = commands.communicate(timeout=15)
+            report, _ = commands.communicate(timeout=60)
     writes, slowest = report.split()
     assert float(slowest) < MOST
     assert max(wait for load in loads for wait in load.waits) < MOST

@@ -5,6 +5,7 @@ middle of a round.
 """
 
 import contextlib
+import itertools
 import multiprocessing
 import os
 from collections.abc import Sequence
@@ -74,13 +75,14 @@ def told(outcome: Outcome) -> tuple[str, str]:
 class Workers:
     """Processes with a gate of their own, which stay alive over the rounds."""
 
-    def __init__(self, config_file: Path) -> None:
+    def __init__(self, *configs: Path) -> None:
         spawn = multiprocessing.get_context("spawn")
         self._start = spawn.Barrier(PROCESSES)  # kept, because the processes open it by name
         pipes = [spawn.Pipe() for _ in range(PROCESSES)]
         self._orders = [ours for ours, _ in pipes]
         self._processes = [
-            spawn.Process(target=work, args=(config_file, self._start, theirs), daemon=True) for _, theirs in pipes
+            spawn.Process(target=work, args=(config, self._start, theirs), daemon=True)
+            for config, (_, theirs) in zip(itertools.cycle(configs), pipes, strict=False)
         ]
         for process in self._processes:
             process.start()

@@ -18,9 +18,10 @@ from typing import Any
 
 import pytest
 
-from first_factor import checker
+from first_factor import Checker, checker, system
 from pam_helper import sockets, terminal
 from pam_helper.dialogue import Desk
+from pam_helper.passwords import Passwords
 from pam_helper.seats import Logind
 from pam_helper.security_key import keys_here
 from pam_helper.service import USUAL, Helper, Limits, hold
@@ -31,7 +32,7 @@ needs_root = pytest.mark.skipif(
     os.geteuid() != 0, reason="a peer of another account, and one that is root, can be had by root alone"
 )
 
-WITHIN = 20.0  # seconds that a test waits for what must come
+WITHIN = 60.0  # seconds that a test waits for what must come
 
 _CONNECT = """
 import os, socket, sys
@@ -137,6 +138,7 @@ class Host:
         self._pam = PamSection(**pam)
         self._peers: list[Peer] = []
         self.columns: Callable[[str | None], int] = terminal.columns
+        self.accounts: Checker | None = None  # asked for the server, instead of PAM
 
     def __enter__(self) -> "Host":
         config = self.site.config
@@ -151,7 +153,10 @@ class Host:
             keys_here(config.security_key.wait),
         )
         listeners = sockets.listening(self._pam, (str(self.path),))
-        self.helper = Helper(desk, self._pam, config.security_key, config.database, listeners, Logind(), self._limits)
+        passwords = Passwords(self.accounts or system.for_asking_server(config.system_passwords), config.database)
+        self.helper = Helper(
+            desk, self._pam, config.security_key, config.database, listeners, Logind(), passwords, self._limits
+        )
         self.helper.start()
         return self
 

@@ -30,7 +30,7 @@ from tests.software_key.pins import Permission
 from tests.software_key.relying import ORIGIN, RP_ID, Person, Relying
 from validation.decisions import AskKey, AskNewKey
 
-SOON = 15.0
+SOON = 60.0
 _libc = ctypes.CDLL(None)
 CHALLENGE = b"a challenge of our own, 32 octet"
 CUES = Cues(touch="touch {key}", stranger="{key} is of no use", busy="another login has it")

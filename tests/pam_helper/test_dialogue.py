@@ -594,6 +594,15 @@ def test_of_one_field_a_wrong_pin_and_a_wrong_password_are_the_same_refusal(room
         assert room.login(PASSWORD + now, authtok=None, combined=True).verdict is Verdict.SUCCESS, "it was not used up"
 
 
+@pytest.mark.statement("O-073")
+def test_one_field_may_hold_more_than_radius_carries(room: Room, serial: str) -> None:
+    """128 octets there; here what PAM carries."""
+    room.passwords.right = "é" * 200
+    wrong = room.login(room.passwords.right[:-1] + room.engine.pin(serial), authtok=None, combined=True)
+    right = room.login(room.passwords.right + room.engine.pin(serial), authtok=None, combined=True)
+    assert (wrong.verdict, right.verdict, right.authtoks) == (Verdict.DENIED, Verdict.SUCCESS, [room.passwords.right])
+
+
 def test_in_one_field_who_has_no_token_is_onboarded(room: Room, alice: str) -> None:
     heard = room.login(PASSWORD, "s", room.pin_from_screen(), authtok=None, combined=True)
     assert (heard.authtoks, heard.verdict) == ([PASSWORD], Verdict.SUCCESS)

@@ -64,7 +64,7 @@ def test_only_this_thread_has_them(store: Path, mine: Path) -> None:
     inside, looked, seen = threading.Event(), threading.Event(), list[bool]()
 
     def other() -> None:
-        assert inside.wait(20)
+        assert inside.wait(60)
         seen.append(readable(mine))
         looked.set()
 
@@ -72,7 +72,7 @@ def test_only_this_thread_has_them(store: Path, mine: Path) -> None:
     thread.start()
     with rights_of_owner(store):
         inside.set()
-        assert looked.wait(20)
+        assert looked.wait(60)
         assert not readable(mine)
     thread.join()
     assert seen == [True]

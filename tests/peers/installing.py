@@ -9,6 +9,7 @@ import os
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -57,21 +58,34 @@ def _look(path: Path) -> str:
 
 
 class PrivateSystem:
-    """This system, in which everything may be changed: nobody outside sees it, and it is gone at the end."""
+    """This system, in which everything may be changed: nobody outside sees it, and it is gone at the end.
 
-    def __init__(self, space: Namespace, folder: Path) -> None:
+    `folder` is in its memory, for whatever a test wants to keep.
+    """
+
+    def __init__(self, space: Namespace, folder: Path, like: "Kept | None" = None) -> None:
         self.space = space
+        self.folder = folder
         self._layers = {place: folder / f"upper{n}" for n, place in enumerate([*CHANGED, str(pam_directory())])}
         space.run("mount", "-t", "tmpfs", "tmpfs", folder)
         for place, upper in self._layers.items():
             work = upper.with_suffix(".work")
             space.run("mkdir", upper, work)
+            if like is not None:
+                space.run("cp", "-a", f"{like.path / upper.name}/.", upper)
             layers = f"lowerdir={place},upperdir={upper},workdir={work}"
             space.run("mount", "-t", "overlay", "overlay", "-o", layers, place)
         space.run("mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", "/run")  # no systemd that could be told anything
 
     def make(self, target: str, *settings: str, status: int = 0) -> "subprocess.CompletedProcess[str]":
         return make(target, *settings, within=self.space.inside(), status=status)
+
+    def keep(self) -> "Kept":
+        """All that differs from this system by now, for others that are to begin like it."""
+        kept = self.folder / "kept"
+        self.space.run("mkdir", kept)
+        self.space.run("cp", "-a", *self._layers.values(), kept)
+        return Kept(self.space.path(kept))
 
     def try_(self, *command: str, stdin: str = "") -> "subprocess.CompletedProcess[str]":
         return subprocess.run(
@@ -97,12 +111,19 @@ class PrivateSystem:
         return {name for name in found if not name.endswith("-") and name != "/etc/.pwd.lock"}
 
 
+@dataclass(frozen=True)
+class Kept:
+    """What `PrivateSystem.keep` has put aside; it is there as long as that system."""
+
+    path: Path
+
+
 @contextmanager
-def private_system(folder: Path) -> Iterator[PrivateSystem]:
+def private_system(folder: Path, like: Kept | None = None) -> Iterator[PrivateSystem]:
     if os.geteuid() != 0:
         pytest.skip("only root may install into the system, even a private copy of it")
     with mount_namespace() as space:
-        yield PrivateSystem(space, folder)
+        yield PrivateSystem(space, folder, like)
 
 
 def difference(before: dict[str, str], after: dict[str, str]) -> dict[str, tuple[str | None, str | None]]:
@@ -123,9 +144,9 @@ def helper(system: PrivateSystem, environment: Mapping[str, str] | None = None) 
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     try:
         socket = system.space.path(Path("/run/twofold/pam.sock"))
-        eventually(lambda: socket.exists() or process.poll() is not None, 30, "a helper that listens")
+        eventually(lambda: socket.exists() or process.poll() is not None, what="a helper that listens")
         assert process.poll() is None, process.stderr.read() if process.stderr is not None else ""
         yield
     finally:
         process.terminate()
-        process.communicate(timeout=15)
+        process.communicate(timeout=60)

@@ -32,7 +32,7 @@ class Terminal:
         if self._status is None:
             self._status = os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
 
-    def wait_for(self, text: str, seconds: float = 30.0) -> str:
+    def wait_for(self, text: str, seconds: float = 60.0) -> str:
         """What has been shown since the last time, up to and with `text`."""
         until = time.monotonic() + seconds
         while (at := self.shown.find(text, self._seen)) < 0:
@@ -47,7 +47,7 @@ class Terminal:
     def press(self, keys: bytes) -> None:
         os.write(self._screen, keys)
 
-    def status(self, seconds: float = 30.0) -> int:
+    def status(self, seconds: float = 60.0) -> int:
         """The exit status, once the program has ended."""
         until = time.monotonic() + seconds
         while self._read(until):

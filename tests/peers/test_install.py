@@ -1,19 +1,35 @@
-"""`make install` puts everything in its place and changes nobody's login; `make uninstall` leaves nothing behind."""
+"""`make install` puts everything in its place and changes nobody's login; `make uninstall` leaves nothing behind.
+
+Rule: it is installed from nothing only twice, once below DESTDIR and once into the system, because that takes 25 s of
+a processor. Tests that change an installation get a copy of one.
+"""
 
 import os
 import stat
 import subprocess
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from tests.architecture.source import ROOT
-from tests.peers.installing import PrivateSystem, difference, helper, make, module, pam_directory, private_system, tree
+from tests.peers.installing import (
+    Kept,
+    PrivateSystem,
+    difference,
+    helper,
+    make,
+    module,
+    pam_directory,
+    private_system,
+    tree,
+)
 
 pytestmark = [pytest.mark.peer("make"), pytest.mark.timeout(400)]
 needs_system = pytest.mark.peer("unshare", "mount", "useradd", "setpriv")
 
+PYTHON = "/usr/bin/python3"
 TWOFOLD = "/usr/local/bin/twofold"
 KEPT = (
     "/etc/twofold",
@@ -32,15 +48,33 @@ def mode(path: Path) -> str:
 # --- below DESTDIR
 
 
+@dataclass(frozen=True)
+class Destination:
+    """A folder into which everything was installed, and what was in it before."""
+
+    folder: Path
+    before: dict[str, str]
+
+
 @pytest.fixture(scope="module")
-def destination(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Everything installed with PREFIX=/srv/two below a DESTDIR that has a stack in it, a blank in its name, and by
-    somebody whose files are his alone."""
+def made_below(tmp_path_factory: pytest.TempPathFactory) -> Destination:
+    """With PREFIX=/srv/two below a DESTDIR that has a stack in it, a blank in its name, and by somebody whose files are
+    his alone. An earlier run was cut short: it left an environment of ours that cannot install anything."""
     folder = tmp_path_factory.mktemp("destination") / "a place"
     (folder / "etc/pam.d").mkdir(parents=True)
     (folder / "etc/pam.d/sshd").write_text("@include common-auth\n")
+    before = tree(folder)
+    prefix = folder / "srv/two"
+    subprocess.run([PYTHON, "-m", "venv", "--without-pip", prefix], check=True, timeout=120)
+    for path in (prefix / ".twofold", prefix / "half"):
+        path.touch()
     make("install", f"DESTDIR={folder}", "PREFIX=/srv/two", umask=0o077)
-    return folder
+    return Destination(folder, before)
+
+
+@pytest.fixture(scope="module")
+def destination(made_below: Destination) -> Path:
+    return made_below.folder
 
 
 def twofold_in(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
@@ -55,6 +89,13 @@ def test_what_is_installed_runs(destination: Path, tmp_path: Path) -> None:
     assert (made.returncode, made.stdout.splitlines()[-1]) == (0, "ready")
     shown = twofold_in(destination, "demo")
     assert (shown.returncode, "Everything went as it should" in shown.stdout) == (0, True), shown.stderr
+
+
+def test_an_installation_that_was_cut_short_is_made_anew(destination: Path) -> None:
+    python = destination / "srv/two/bin/python"
+    done = subprocess.run([python, "-I", "-m", "pip", "--version"], capture_output=True, text=True, timeout=60)
+    assert done.stdout.startswith("pip ")
+    assert not (destination / "srv/two/half").exists()
 
 
 def test_everything_has_its_place_and_its_mode(destination: Path) -> None:
@@ -86,15 +127,13 @@ def test_the_prefix_stands_wherever_a_program_is_named(destination: Path) -> Non
     assert "/srv/two/bin/python" in begins
 
 
-def test_uninstalling_leaves_what_was_there_before(tmp_path: Path) -> None:
-    kept = tmp_path / "etc/pam.d/sshd"
-    kept.parent.mkdir(parents=True)
-    kept.write_text("@include common-auth\n")
-    before = tree(tmp_path)
-    make("install", f"DESTDIR={tmp_path}")
-    assert len(tree(tmp_path)) > 1000
-    make("uninstall", f"DESTDIR={tmp_path}", "PURGE=1")
-    after = {name: look for name, look in tree(tmp_path).items() if (tmp_path / name).is_file() or name in before}
+def test_uninstalling_leaves_what_was_there_before(made_below: Destination, tmp_path: Path) -> None:
+    folder = tmp_path / "a place"
+    subprocess.run(["cp", "-a", made_below.folder, folder], check=True, timeout=60)
+    assert len(tree(folder)) > 1000
+    make("uninstall", f"DESTDIR={folder}", "PREFIX=/srv/two", "PURGE=1")
+    before = made_below.before
+    after = {name: look for name, look in tree(folder).items() if (folder / name).is_file() or name in before}
     assert difference(before, after) == {}
 
 
@@ -161,9 +200,17 @@ def test_without_the_module_nothing_is_touched(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivateSystem]:
-    with private_system(tmp_path_factory.mktemp("system")) as made:
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kept]:
+    """What an installation from nothing has put into a system. No test has touched it."""
+    with private_system(tmp_path_factory.mktemp("installed")) as made:
         assert "No login has changed yet" in made.make("install").stdout
+        yield made.keep()
+
+
+@pytest.fixture(scope="module")
+def system(installed: Kept, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivateSystem]:
+    """For tests that leave the installation as it is."""
+    with private_system(tmp_path_factory.mktemp("system"), installed) as made:
         yield made
 
 
@@ -214,10 +261,11 @@ def test_the_helper_needs_no_more_powers_than_its_unit_leaves_it(system: Private
 
 
 @needs_system
-def test_from_upgrade_to_uninstall(tmp_path: Path) -> None:
+def test_from_upgrade_to_uninstall(tmp_path: Path, installed: Kept) -> None:
     """Again is an upgrade that keeps the store; out is out, but for what must not be lost, until that goes, too."""
-    with private_system(tmp_path) as system:
-        system.make("install")
+    with private_system(tmp_path, installed) as system:
+        programs = str(system.folder / "programs")
+        system.run("cp", "-a", "/opt/twofold", programs)
         system.run(TWOFOLD, "user", "add", "carol", "--password-stdin", stdin="geheim")
         key = system.run("cat", "/var/lib/twofold/master.key")
         again = system.make("install")
@@ -235,6 +283,7 @@ def test_from_upgrade_to_uninstall(tmp_path: Path) -> None:
         assert system.run("find", "/etc/twofold", "/var/lib/twofold", "!", "-user", "root") == ""
         assert system.try_("getent", "passwd", "twofold").stdout == ""
 
+        system.run("cp", "-a", programs, "/opt/twofold")  # to install them from nothing takes long
         system.make("install")
         assert "carol" in system.run(TWOFOLD, "user", "list")
         assert system.run("cat", "/var/lib/twofold/master.key") == key
@@ -257,20 +306,10 @@ def test_an_account_of_that_name_that_is_somebody_is_neither_used_nor_removed(tm
         assert system.run("id", "-u", "twofold") == "4321\n"
 
 
-@pytest.fixture(scope="module")
-def programs(system: PrivateSystem, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What an installation from nothing has put into /opt/twofold; that takes longer than the rest of it."""
-    folder = tmp_path_factory.mktemp("programs")
-    system.run("cp", "-a", "/opt/twofold", str(folder))
-    return folder / "twofold"
-
-
 @needs_system
-def test_a_configuration_with_its_store_beside_it_stays_roots(tmp_path: Path, programs: Path) -> None:
+def test_a_configuration_with_its_store_beside_it_stays_roots(tmp_path: Path, installed: Kept) -> None:
     """Root's helper believes it, so the user of a server in the network must not be able to change it."""
-    with private_system(tmp_path) as system:
-        system.run("cp", "-a", str(programs), "/opt")
-        system.make("install")
+    with private_system(tmp_path, installed) as system:
         system.run("rm", "-r", "/etc/twofold/twofold.toml", "/var/lib/twofold")
         by_hand = ("/opt/twofold/bin/python", "-I", "/opt/twofold/bin/twofold")
         system.run(*by_hand, "--config", "/etc/twofold/twofold.toml", "init")
@@ -286,12 +325,10 @@ def test_a_configuration_with_its_store_beside_it_stays_roots(tmp_path: Path, pr
 
 
 @needs_system
-def test_a_store_behind_a_link_and_an_upgrade_that_was_cut_short(tmp_path: Path, programs: Path) -> None:
-    with private_system(tmp_path) as system:
-        system.run("cp", "-a", str(programs), "/opt")
-        system.make("install")
+def test_a_store_behind_a_link_and_an_upgrade_that_was_cut_short(tmp_path: Path, installed: Kept) -> None:
+    with private_system(tmp_path, installed) as system:
         system.run("sh", "-c", "mkdir /opt/data && mv /var/lib/twofold /opt/data && ln -s /opt/data/twofold /var/lib/")
-        system.run("sh", "-c", "rm -r /opt/twofold/lib/python*/site-packages/pip /opt/twofold/bin/twofold")
+        system.run("sh", "-c", "rm -r /opt/twofold/lib/python*/site-packages/store /opt/twofold/bin/twofold")
         system.make("install")
         system.run(TWOFOLD, "user", "add", "carol", "--password-stdin", stdin="geheim")
 

@@ -191,9 +191,9 @@ class Terminal:
     def status(self) -> int:
         """Read to the end."""
         self._read_until(lambda: False, "its end")
-        return self.process.wait(10)
+        return self.process.wait(60)
 
-    def _read_until(self, reached: Callable[[], bool], what: str, seconds: float = 30.0) -> None:
+    def _read_until(self, reached: Callable[[], bool], what: str, seconds: float = 60.0) -> None:
         until = time.monotonic() + seconds
         while not reached():
             ready, _, _ = select.select([self._side], [], [], max(0.0, until - time.monotonic()))

@@ -27,6 +27,7 @@ class Source(StrEnum):
     UNSIGNED_CHALLENGE = "127.0.0.5"  # challenge, rule off
     NO_STATUS = "127.0.0.6"  # passcode-only, no Status-Server
     RFC = "127.0.0.7"  # challenge, rule off, the secret of the examples in RFC 2865 and RFC 5997
+    FLOODED = "127.0.0.8"  # passcode-only
     NARROW = "127.0.2.7"  # passcode-only, inside the network of another client
 
 
@@ -109,6 +110,7 @@ def add_clients(site: Site) -> None:
     site.add_client("unsigned-challenge", f"{Source.UNSIGNED_CHALLENGE}/32", rule=off)
     site.add_client("no-status", f"{Source.NO_STATUS}/32", mode=Mode.PASSCODE_ONLY, status_server=False)
     site.add_client("rfc", f"{Source.RFC}/32", radius_rfc2865.SECRET, rule=off)
+    site.add_client("flooded", f"{Source.FLOODED}/32", mode=Mode.PASSCODE_ONLY)
     site.add_client("wide", WIDE, WIDE_SECRET, Mode.PASSCODE_ONLY)
     site.add_client("narrow", f"{Source.NARROW}/32", NARROW_SECRET, Mode.PASSCODE_ONLY)
     site.add_client("auto", AUTO, mode=Mode.PASSCODE_ONLY, rule=MessageAuthenticatorRule.AUTO)

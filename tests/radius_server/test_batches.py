@@ -21,13 +21,13 @@ class Worker:
         self.threads.add(threading.current_thread().name)
         self.seen.append(items)
         self.started.set()
-        assert self.go.wait(10)
+        assert self.go.wait(60)
 
 
 def test_what_comes_while_a_batch_is_worked_on_is_taken_together_up_to_the_limit() -> None:
     worker = Worker(most=4)
     worker.batches.submit(0)
-    assert worker.started.wait(10)
+    assert worker.started.wait(60)
     for number in range(1, 10):
         worker.batches.submit(number)
     worker.go.set()
@@ -74,6 +74,6 @@ def test_work_that_fails_does_not_end_the_thread(caplog: pytest.LogCaptureFixtur
     batches = Batches("worker", work, most=1)
     batches.submit(0)
     batches.submit(1)
-    assert done.wait(10)
+    assert done.wait(60)
     batches.close()
     assert caplog.messages == ["batch-failed thread=worker error=ValueError"]

@@ -9,10 +9,19 @@ from radius_server.clients import ClientTable, check_signature_rule, source_addr
 from radius_server.packet import Malformed, parse
 from tests.builders import client
 from tests.radius_server.conftest import NasFrom
-from tests.radius_server.live import NARROW_SECRET, WIDE_SECRET, Live, Person, Source, check_accepted, check_silence
-from tests.site import SECRET, Site
+from tests.radius_server.live import (
+    NARROW_SECRET,
+    WIDE_SECRET,
+    Live,
+    Person,
+    Source,
+    check_accepted,
+    check_silence,
+    new_person,
+)
+from tests.site import SECRET, Site, eventually
 from tests.wire import PROXY_STATE, access_request
-from validation.model import Client, MessageAuthenticatorRule
+from validation.model import Client, MessageAuthenticatorRule, Mode
 
 REQUIRED, AUTO, OFF = MessageAuthenticatorRule
 NAS_IP_ADDRESS = 4
@@ -159,6 +168,7 @@ def test_strangers_get_silence_and_one_line_in_the_log(live: Live, person: Perso
             other.send(access_request(SECRET, person.name, person.pin()).data)
         check_silence(nas)  # a probe from another address: what the strangers sent was read before
         assert stranger.receive(0.01) is other.receive(0.01) is None
+        eventually(lambda: "reason=unknown-client" in server.log, what="a line")  # it may come after the reply
         (line,) = [line for line in server.log.splitlines() if "reason=unknown-client" in line]
         assert "from=127.0.9.8" in line
         check_accepted(nas, person)
@@ -184,3 +194,20 @@ def test_a_client_inside_the_network_of_another_has_its_own_secret(
     nas = nas_from(source, right)
     check_silence(nas, access_request(wrong, person.name, person.pin()).data)
     check_accepted(nas, person)
+
+
+ALL_OCTETS = bytes(range(256))
+SECRETS = [ALL_OCTETS, ALL_OCTETS[128:], b"s" * 32, b"s" * 64, '# "schlüssel" 0x00'.encode()]
+
+
+@pytest.mark.statement("R-024", "R-025")
+def test_secrets_of_any_octets_and_any_length_work(tmp_path: Path) -> None:
+    """From the store to an answer that is signed with them; the command takes text (`store/cli/test_client.py`)."""
+    site = Site(tmp_path / "site")
+    person = new_person(site, "alice")
+    for number, secret in enumerate(SECRETS, 1):
+        site.add_client(f"c{number}", f"127.0.0.{number}/32", secret, Mode.PASSCODE_ONLY)
+    with site.server() as server:
+        for number, secret in enumerate(SECRETS, 1):
+            with server.nas(secret, f"127.0.0.{number}") as nas:
+                check_accepted(nas, person, number - 1)

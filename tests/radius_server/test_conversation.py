@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from radius_server.attributes import Attribute, Code
+from radius_server.clients import Signature
 from radius_server.conversation import Entry, chunks, login_request, password_of, read, reply_to
 from radius_server.packet import encode_reply, parse
 from tests.builders import client
@@ -17,20 +18,22 @@ CLIENT = client()
 
 def entry(user: str | None = "alice", password: str | None = "geheim", signed: bool = True, **options: object) -> Entry:
     request = access_request(CLIENT.secret, user, password, **options)  # type: ignore[arg-type]
-    return read(parse(request.data), CLIENT, signed)
+    return read(parse(request.data), CLIENT, Signature(signed, (CLIENT.secret,)))
 
 
 # --- Reading
 
 
 def test_a_pap_login_is_read() -> None:
-    assert entry() == Entry("alice", "geheim")
-    assert entry("jürgen", "pässwort", state=b"ab12") == Entry("jürgen", "pässwort", "ab12")
+    found = entry()
+    assert (found.user, found.typed, found.state, found.secret) == ("alice", "geheim", None, CLIENT.secret)
+    found = entry("jürgen", "pässwort", state=b"ab12")
+    assert (found.user, found.typed, found.state) == ("jürgen", "pässwort", "ab12")
 
 
 @given(st.lists(st.tuples(st.integers(0, 255), st.binary(max_size=253)), max_size=12))
 def test_reading_never_raises(attributes: list[tuple[int, bytes]]) -> None:
-    found = read(parse(packet(1, 7, bytes(16), attributes)[:4096]), CLIENT, True)
+    found = read(parse(packet(1, 7, bytes(16), attributes)[:4096]), CLIENT, Signature(True, (CLIENT.secret,)))
     assert found.unsupported or (found.user and found.typed)
     assert not (found.unsupported and found.needs_password_check)
 
@@ -50,6 +53,7 @@ def test_any_octets_can_be_a_state_at_any_place(state: bytes, first: bool) -> No
     [
         (b"198.51.100.7", "198.51.100.7"),
         (b"198.51.100.7[4500]", "198.51.100.7"),
+        (b"2001:db8::7[4500]", "2001:db8::7"),
         (b"2001:DB8::0:1", "2001:db8::1"),
         (b"00-11-22-33-44-55", None),
         (b"+49 30 1234", None),
@@ -77,7 +81,7 @@ def in_mode(mode: Mode) -> Client:
     ("mode", "read_entry", "look", "password", "passcode"),
     [
         (Mode.CHALLENGE, Entry("alice", "geheim"), Look("local"), "geheim", None),
-        (Mode.CHALLENGE, Entry("alice", "755 224", "state"), None, "755 224", "755224"),
+        (Mode.CHALLENGE, Entry("alice", "755 224", state="state"), None, "755 224", "755224"),
         (Mode.APPEND, Entry("alice", "a-b 755224"), Look("local", split=Split("a-b ", "755224")), "a-b ", "755224"),
         (Mode.APPEND, Entry("alice", "short"), Look("local"), "", None),
         (Mode.PASSCODE_ONLY, Entry("alice", "755-224"), None, "755-224", "755224"),
@@ -103,13 +107,26 @@ def challenge(*texts: str) -> Challenge:
     return Challenge("ab" * 16, texts, 120, Reason.PASSWORD_RIGHT, 3)
 
 
+NO_ECHO = (76, bytes(4))  # RFC 2869 5.10
+
+
 def test_the_replies_of_the_three_decisions() -> None:
     asked = reply_to(challenge("Look here.", "PIN: "), ALICE)
-    assert asked == (Code.ACCESS_CHALLENGE, [(18, b"Look here."), (18, b"PIN: "), (24, b"ab" * 16)])
+    assert asked == (Code.ACCESS_CHALLENGE, [(18, b"Look here."), (18, b"PIN: "), (24, b"ab" * 16), NO_ECHO])
     assert reply_to(Accept("alice", Reason.PASSCODE_RIGHT, "TF-1", "totp"), ALICE) == (Code.ACCESS_ACCEPT, [])
     reminded = Accept("alice", Reason.GRACE, texts=("Please register.",))
     assert reply_to(reminded, ALICE) == (Code.ACCESS_ACCEPT, [(18, b"Please register.")])
     assert reply_to(Reject(Reason.NO_TOKEN, "Refused."), ALICE) == (Code.ACCESS_REJECT, [(18, b"Refused.")])
+
+
+@pytest.mark.parametrize("written", ["ALICE", "alice@corp", "\uff41lice"])
+def test_an_accept_names_the_user_where_the_client_wrote_him_otherwise(written: str) -> None:
+    """RFC 2865 5.1. Whoever goes on with the name goes on with the one whose factors were proved."""
+    accepted = Accept("alice", Reason.PASSCODE_RIGHT, "TF-1", "totp")
+    assert reply_to(accepted, Entry("alice", named=written)) == (Code.ACCESS_ACCEPT, [(1, b"alice")])
+    assert reply_to(accepted, Entry("alice", named="alice")) == (Code.ACCESS_ACCEPT, [])
+    for refused in (Reject(Reason.NO_TOKEN, "No."), challenge("PIN: ")):
+        assert 1 not in dict(reply_to(refused, Entry("alice", named=written))[1])
 
 
 @pytest.mark.statement("R-071", "R-078")

@@ -94,6 +94,7 @@ def test_a_request_without_reply_is_worked_on_again() -> None:
     assert duplicates.in_work == 1
 
 
+@pytest.mark.statement("R-117")
 def test_only_so_many_replies_are_kept_the_oldest_goes_first() -> None:
     duplicates = Duplicates(most=2)
     for number in range(3):
@@ -122,6 +123,7 @@ def test_old_replies_leave_no_memory_behind() -> None:
     assert duplicates.in_work == 2
 
 
+@pytest.mark.statement("R-117")
 def test_kept_replies_are_bounded_in_octets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("radius_server.duplicates.MOST_OCTETS", 10_000)
     duplicates = Duplicates()

@@ -109,7 +109,7 @@ def filled(nas: Nas, person: Person, length: int) -> Request:
     return request
 
 
-@pytest.mark.statement("R-006")
+@pytest.mark.statement("R-006", "R-145")
 def test_of_all_codes_only_access_request_and_status_server_are_answered(nas_from: NasFrom, person: Person) -> None:
     nas = nas_from()
     others = [code for code in range(256) if code not in (1, 12)]
@@ -213,3 +213,23 @@ def test_as_many_attributes_as_fit_are_answered(nas_from: NasFrom, person: Perso
     nas = nas_from()
     left = 4096 - len(access_request(nas.secret, person.name, person.pin()).data)
     check_accepted(nas, person, extra=[(NAS_IDENTIFIER, b"")] * (left // 2))
+
+
+EXTENDED = range(241, 245)
+LONG_EXTENDED = (245, 246)
+MORE = b"\x80"
+
+
+@pytest.mark.statement("R-017")
+def test_wrong_lengths_inside_an_attribute_spoil_nothing_else(nas_from: NasFrom, person: Person) -> None:
+    """Vendor attributes, extended ones and fragments that never end (RFC 6929 2.2, 2.8): the attribute is void."""
+    vendor = (311).to_bytes(4, "big")
+    inner = [b"", b"\0", b"\x19", b"\x19\0", b"\x19\1", b"\x19\2", b"\x19\xff\0", b"\x19\3ab", b"\x19\5abc\0"]
+    spoiled = [(VENDOR_SPECIFIC, vendor + octets) for octets in inner if octets != b"\x19\2"]
+    spoiled += [(VENDOR_SPECIFIC, octets) for octets in (b"\0", b"\0\0\1", vendor)]
+    spoiled += [(kind, octets) for kind in EXTENDED for octets in (b"\1", b"\x1a", b"\x1a\0\0", b"\x1a\0\0\1\x37")]
+    spoiled += [(kind, octets) for kind in LONG_EXTENDED for octets in (b"\1", b"\1" + MORE, b"\1" + MORE + b"x" * 200)]
+    nas = nas_from()
+    check_accepted(nas, person, extra=spoiled)
+    for ahead, octets in enumerate(inner[:4], 1):
+        check_accepted(nas, person, ahead, extra=[(VENDOR_SPECIFIC, vendor + octets)])

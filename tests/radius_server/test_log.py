@@ -53,7 +53,7 @@ def test_only_so_many_keys_are_remembered() -> None:
     assert limit.allows("a", 1.0) == 0, "the oldest was forgotten"
 
 
-@pytest.mark.statement("R-020")
+@pytest.mark.statement("R-020", "R-046")
 def test_10_000_packets_of_strangers_are_two_lines_and_an_exact_count(caplog: pytest.LogCaptureFixture) -> None:
     """Each from another address, as an attacker can make them up."""
     drops = Drops()
@@ -68,6 +68,7 @@ def test_10_000_packets_of_strangers_are_two_lines_and_an_exact_count(caplog: py
     ]
 
 
+@pytest.mark.statement("R-046")
 def test_each_address_and_reason_of_a_known_client_has_its_line(caplog: pytest.LogCaptureFixture) -> None:
     drops = Drops()
     for _ in range(3):

@@ -1,19 +1,32 @@
 """Bytes into requests and replies into bytes, against the RFCs' own packets and arbitrary octets."""
 
+import contextlib
 import hashlib
+import sys
+from collections.abc import Callable
 from itertools import product
+from types import FrameType
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from radius_server import conversation
 from radius_server.attributes import Code
+from radius_server.clients import check_signature_rule, signature_of
+from radius_server.conversation import Entry
 from radius_server.packet import BadPassword, Malformed, Packet, ReplyTooLong, encode_reply, parse, signed, unhide
+from tests.builders import client
 from tests.vectors import radius_rfc2865, radius_rfc5997
 from tests.wire import PROXY_STATE, Reply, Request, access_request, encode, find_message_authenticator, hide, packet
+from validation.decisions import Challenge, Reason
+from validation.messages import without_controls
+from validation.model import MessageAuthenticatorRule
 
 SECRET = b"a-secret-of-24-characters"
 AUTHENTICATOR = bytes(range(16))
+CLIENT = client(secret=SECRET, message_authenticator=MessageAuthenticatorRule.AUTO)
 
 RFC_EXCHANGES = [(e.section, radius_rfc2865.SECRET, e.request, e.reply) for e in radius_rfc2865.SECTION_7] + [
     (e.section, radius_rfc5997.SECRET, e.request, e.reply) for e in radius_rfc5997.SECTION_6
@@ -66,6 +79,7 @@ def test_every_well_formed_packet_is_read(expected: list[tuple[int, bytes]]) -> 
 
 
 @given(st.binary(max_size=260))
+@pytest.mark.statement("R-017")
 def test_inner_lengths_of_a_vendor_attribute_never_matter(value: bytes) -> None:
     found = parse(packet(1, 7, AUTHENTICATOR, [(26, (311).to_bytes(4, "big") + value[:249])]))
     assert found.vendor_types(99_999) == set()
@@ -290,3 +304,78 @@ def test_message_authenticator_is_found_at_every_place() -> None:
         request = access_request(SECRET, None, None, extra=extra, message_authenticator="last")
         assert find_message_authenticator(request.data) == 22 + 3 * before
         assert signed(parse(request.data + bytes(after)), SECRET)
+
+
+# --- How much work a packet is
+
+
+def lines_run(function: Callable[[], object]) -> int:
+    """How many lines of Python run in a call."""
+    count = 0
+
+    def trace(frame: FrameType, event: str, argument: object) -> Any:
+        nonlocal count
+        count += event == "line"
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        function()
+    finally:
+        sys.settrace(before)
+    return count
+
+
+def many(kind: int, value: bytes, count: int) -> bytes:
+    return packet(1, 7, AUTHENTICATOR, [(kind, value)] * count)
+
+
+@pytest.mark.statement("R-016")
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        (0, b""),
+        (1, b""),
+        (24, b""),
+        (26, b""),
+        (26, (311).to_bytes(4, "big")),
+        (33, b"x"),
+        (79, b"x"),
+        (80, b""),
+        (255, b""),
+    ],
+)
+def test_twice_as_many_attributes_are_twice_the_work(kind: int, value: bytes) -> None:
+    """Up to the 2038 that fit into a packet: shape, signature, what is read and what the rule for the client asks."""
+
+    def work(count: int) -> int:
+        def whole_way() -> None:
+            with contextlib.suppress(Malformed):
+                found = parse(many(kind, value, count))
+                signature = signature_of(found, CLIENT, now=0.0)
+                check_signature_rule(found, CLIENT, signature.signed, False)
+                conversation.read(found, CLIENT, signature)
+
+        return lines_run(whole_way)
+
+    fit = (4096 - 20) // (2 + len(value))
+    half, full = work(fit // 2), work(fit)
+    assert fit // 2 < half
+    assert full < 2.1 * half
+
+
+# --- Types
+
+
+@pytest.mark.statement("R-018")
+@given(st.lists(st.text(min_size=1, max_size=300), min_size=1, max_size=5))
+def test_texts_arrive_as_utf_8_in_pieces_of_1_to_253_octets(texts: list[str]) -> None:
+    """Every text of a reply, read back by a second hand; only line breaks and control characters are not carried."""
+    decision = Challenge(state="a" * 32, texts=tuple(texts), lifetime=60.0, reason=Reason.PASSWORD_RIGHT, tries_left=3)
+    request = parse(access_request(SECRET, "alice", "x").data)
+    code, attributes = conversation.reply_to(decision, Entry("alice"))
+    pieces = Reply(encode_reply(request, SECRET, code, attributes)).values(18)
+    assert all(1 <= len(piece) <= 253 for piece in pieces)
+    shown = "".join(piece.decode() for piece in pieces)  # strictly: each piece is whole characters
+    assert shown == "".join(without_controls(line) for text in texts for line in text.split("\n"))

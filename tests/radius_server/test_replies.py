@@ -15,6 +15,7 @@ from tests.wire import (
     REPLY_MESSAGE,
     STATE,
     Nas,
+    Reply,
     Request,
     access_request,
     status_server,
@@ -94,6 +95,8 @@ def test_a_pin_alone_is_enough_only_where_the_client_checks_the_password(live: L
 
 # --- What a reply holds
 
+PROMPT = 76  # RFC 2869 5.10
+
 
 @pytest.mark.statement("R-071", "R-072")
 def test_a_challenge_and_a_reject_hold_nothing_about_the_user(live: Live, nas_from: NasFrom) -> None:
@@ -105,7 +108,8 @@ def test_a_challenge_and_a_reject_hold_nothing_about_the_user(live: Live, nas_fr
     ]
     challenged, rejected = ask_all(nas, requests)
     assert (challenged.code, rejected.code) == (CHALLENGE, REJECT)
-    assert [kind for kind, _ in challenged.attributes] == [MESSAGE_AUTHENTICATOR, REPLY_MESSAGE, STATE, PROXY_STATE]
+    asked = [MESSAGE_AUTHENTICATOR, REPLY_MESSAGE, STATE, PROMPT, PROXY_STATE]
+    assert [kind for kind, _ in challenged.attributes] == asked
     assert [kind for kind, _ in rejected.attributes] == [MESSAGE_AUTHENTICATOR, REPLY_MESSAGE, PROXY_STATE]
 
 
@@ -154,3 +158,30 @@ def full_of_proxy_states(nas: Nas, user: str, password: str) -> Request:
     sizes = [255] * (room // 255) + ([room % 255] if room % 255 > 2 else [])
     extra = [(PROXY_STATE, bytes(size - 2)) for size in sizes]
     return access_request(nas.secret, user, password, extra=extra, message_authenticator="none")
+
+
+@pytest.mark.statement("R-044")
+def test_what_a_client_sent_unsigned_is_in_no_reply(live: Live, nas_from: NasFrom) -> None:
+    """With it somebody could choose a part of the reply, which the attack on MD5 needs. Proxy-State apart, which must
+    come back; where it is not to come unsigned, the rule is `auto` or `required`."""
+    nas, accepting = nas_from(Source.UNSIGNED_CHALLENGE), nas_from(Source.UNSIGNED)
+    person = live.person("name-that-is-chosen")
+    echoed = [(kind, b"text-that-is-chosen") for kind in (11, 18, 22, 25, 30, 31, 32, 77, 87)]
+
+    def ask(nas: Nas, name: str, password: str, state: bytes | None = None) -> Reply:
+        request = access_request(nas.secret, name, password, state=state, extra=echoed, message_authenticator="none")
+        return nas.ask(request)
+
+    challenge = ask(nas, person.name, PASSWORD)
+    again = ask(nas, person.name, "pin-that-is-chosen", challenge.state)
+    replies = [
+        challenge,
+        again,
+        ask(nas, person.name, person.pin(), b"state-that-is-chosen"),
+        ask(nas, person.name, "password-that-is-chosen"),
+        ask(nas, "nobody-that-is-chosen", "x"),
+        ask(accepting, person.name, person.pin()),
+    ]
+    assert [reply.code for reply in replies] == [CHALLENGE, CHALLENGE, REJECT, REJECT, REJECT, ACCEPT]
+    assert challenge.state not in again.data
+    assert not [reply for reply in replies if b"that-is-chosen" in reply.data]

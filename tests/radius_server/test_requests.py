@@ -4,6 +4,7 @@ Many requests go out at once, so that their reject delays pass together.
 """
 
 import subprocess
+from ipaddress import ip_address
 
 import pytest
 
@@ -29,7 +30,9 @@ from tests.wire import (
 from validation.decisions import Look
 from validation.requests import FirstFactor
 
-NAS_IP_ADDRESS, VENDOR_SPECIFIC, CHAP_CHALLENGE, ARAP_PASSWORD, EAP_MESSAGE = 4, 26, 60, 70, 79
+NAS_IP_ADDRESS, SERVICE_TYPE, VENDOR_SPECIFIC, NAS_IDENTIFIER, CHAP_CHALLENGE = 4, 6, 26, 32, 60
+ARAP_PASSWORD, EAP_MESSAGE, NAS_IPV6_ADDRESS = 70, 79, 95
+LOGIN, AUTHORIZE_ONLY = bytes([0, 0, 0, 1]), bytes([0, 0, 0, 17])
 AUTHENTICATOR = bytes(range(16))
 MICROSOFT = (311).to_bytes(4, "big")
 
@@ -157,7 +160,7 @@ def test_what_follows_a_nul_belongs_to_the_password(live: Live, nas_from: NasFro
         for number, (person, octets) in enumerate(typed)
     ]
     assert [reply.code for reply in ask_all(nas, requests)] == [REJECT] * 4
-    assert unsupported(plain) == ["the password holds a NUL octet, or the shared secret is wrong"] * 2
+    assert unsupported(plain) == ["the password holds a NUL octet"] * 2
     assert nas.ask(access_request(nas.secret, plain.name, b"abc\0\0")).code == CHALLENGE
 
 
@@ -195,6 +198,9 @@ def test_the_local_first_factor_never_proves_an_empty_password() -> None:
         assert checker.check(Look("local", stored, 1), "").status is FirstFactor.WRONG
 
 
+NOT_TEXT = "the password is not UTF-8 (--encoding latin-1 takes ISO 8859-1)"
+
+
 @pytest.mark.statement("R-056")
 def test_octets_that_are_no_text_are_refused_plainly(live: Live, nas_from: NasFrom, person: Person) -> None:
     octets = [bytes([octet]) for octet in range(0x80, 0x100)] + [b"\xed\xa0\x80", b"\xed\xbf\xbf"]
@@ -203,7 +209,7 @@ def test_octets_that_are_no_text_are_refused_plainly(live: Live, nas_from: NasFr
     users = [access_request(nas.secret, b"a" + o, "x", identifier=n) for n, o in enumerate(octets)]
     assert {reply.code for reply in ask_all(nas, passwords)} == {REJECT}
     assert {reply.code for reply in ask_all(names, users)} == {REJECT}
-    assert unsupported(person) == ["User-Password is not UTF-8, or the shared secret is wrong"] * len(octets)
+    assert unsupported(person) == [NOT_TEXT] * len(octets)
     assert "Traceback" not in live.server.log
 
 
@@ -263,3 +269,58 @@ def test_a_user_name_of_this_length_is_handled(live: Live, nas_from: NasFrom, oc
     assert len(person.name.encode()) == octets
     check_accepted(nas_from(), person)
     assert [row["user"] for row in audit_rows(live.site, person.name)] == [person.name]
+
+
+# --- What is asked for, and by whom
+
+
+@pytest.mark.statement("R-062")
+def test_authorization_without_a_login_is_refused(live: Live, nas_from: NasFrom) -> None:
+    """Whatever proof comes with it; with the State of a challenge it is the second step of a login like any other."""
+    nas, person = nas_from(), live.person()
+    only = [(SERVICE_TYPE, AUTHORIZE_ONLY)]
+    replies = ask_all(
+        nas,
+        [
+            access_request(nas.secret, person.name, person.pin(), extra=only, identifier=1),
+            access_request(nas.secret, person.name, None, extra=only, identifier=2),
+            access_request(nas.secret, person.name, person.pin(), extra=[(SERVICE_TYPE, LOGIN), *only], identifier=3),
+        ],
+    )
+    assert [(reply.code, [kind for kind, _ in reply.attributes]) for reply in replies] == [(REJECT, [80, 18])] * 3
+    assert unsupported(person)[0] == "Service-Type Authorize-Only without State"
+    assert (person.counter, person.failures) == (0, 0)
+    check_accepted(nas, person, extra=[(SERVICE_TYPE, LOGIN)])
+    asking = nas_from(Source.CHALLENGE)
+    state = asking.login(person.name, PASSWORD).state
+    assert asking.login(person.name, person.pin(1), state=state, extra=only).code == ACCEPT
+
+
+NAMELESS = {"nothing": [], "a link-local address": [(NAS_IPV6_ADDRESS, ip_address("fe80::1").packed)]}
+NAMED = {
+    "NAS-Identifier": (NAS_IDENTIFIER, b"6395aaaa00001"),
+    "NAS-IP-Address": (NAS_IP_ADDRESS, bytes([0, 0, 0, 0])),
+    "NAS-IPv6-Address": (NAS_IPV6_ADDRESS, ip_address("2001:db8::1").packed),
+}
+
+
+@pytest.mark.statement("R-027")
+@pytest.mark.parametrize(("number", "extra"), list(enumerate(NAMELESS.values())), ids=list(NAMELESS))
+def test_a_nas_that_does_not_say_which_one_it_is_is_answered_and_warned_about_once(
+    live: Live, nas_from: NasFrom, person: Person, number: int, extra: Attributes
+) -> None:
+    source = f"127.0.4.{127 + number}"
+    nas = nas_from(source)
+    for ahead in range(3):
+        check_accepted(nas, person, ahead, extra=extra)
+    (line,) = live.logged("nas-not-named", f"from={source} ")
+    assert "WARNING" in line
+    assert "client=logged" in line
+
+
+@pytest.mark.statement("R-027")
+def test_a_nas_that_says_which_one_it_is_is_not_warned_about(live: Live, nas_from: NasFrom, person: Person) -> None:
+    nas = nas_from("127.0.4.129")
+    for ahead, name in enumerate(NAMED.values()):
+        check_accepted(nas, person, ahead, extra=[name])
+    assert live.logged("nas-not-named", "from=127.0.4.129 ") == []

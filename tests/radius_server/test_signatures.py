@@ -114,7 +114,7 @@ def test_a_badly_signed_answer_leaves_the_state_open(nas_from: NasFrom, person: 
     assert nas.ask(answer).code == ACCEPT
 
 
-@pytest.mark.statement("R-033")
+@pytest.mark.statement("R-033", "R-045")
 def test_an_unsigned_request_gets_silence_before_anything_else_is_looked_at(
     live: Live, nas_from: NasFrom, person: Person
 ) -> None:

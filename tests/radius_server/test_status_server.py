@@ -6,6 +6,7 @@ import pytest
 
 from tests.radius_server.conftest import NasFrom
 from tests.radius_server.live import Live, Person, Source, check_accepted, check_silence, new_person
+from tests.radius_server.test_server import arrived
 from tests.site import SECRET, Site
 from tests.vectors import radius_rfc5997
 from tests.wire import ACCEPT, Request, access_request, status_server
@@ -61,6 +62,22 @@ def test_off_in_the_configuration_gets_silence_for_all(tmp_path: Path) -> None:
         check_accepted(nas, person)
         check_accepted(nas, person, 1)
         assert "reason=status-server-off" in server.log
+
+
+@pytest.mark.statement("R-135")
+def test_too_many_are_dropped_silently_and_logins_are_not(live: Live, nas_from: NasFrom, person: Person) -> None:
+    """3,000 as fast as they can be sent, from a client of its own."""
+    nas, login = nas_from(Source.FLOODED), nas_from()
+    answers = 0
+    for _ in range(30):
+        for identifier in range(100):
+            nas.send(status_server(SECRET, identifier=identifier).data)
+        assert login.ask(status_server(SECRET)).code == ACCEPT  # so all were read
+        answers += arrived(nas)
+    assert 0 < answers < 2500
+    assert live.logged(f"from={Source.FLOODED}", "reason=status-server-too-many")
+    assert len(live.logged(f"from={Source.FLOODED}", "reason=status-server-too-many")) <= 2
+    check_accepted(login, person)
 
 
 @pytest.mark.statement("R-133")

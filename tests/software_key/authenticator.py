@@ -111,11 +111,11 @@ class SoftwareKey:
         """Touches it once, now; `wait_for_blink` comes before."""
         self._chip.finger.press()
 
-    def wait_for_blink(self, number: int = 1, seconds: float = 15.0) -> None:
+    def wait_for_blink(self, number: int = 1, seconds: float = 60.0) -> None:
         """Until it has asked for a touch `number` times in its life."""
         self.log.wait_until(lambda: self.blinks >= number, seconds)
 
-    def wait_for_cancel(self, number: int = 1, seconds: float = 15.0) -> None:
+    def wait_for_cancel(self, number: int = 1, seconds: float = 60.0) -> None:
         self.log.wait_until(lambda: self.cancels >= number, seconds)
 
     def power_cycle(self) -> None:

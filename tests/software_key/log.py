@@ -79,7 +79,7 @@ class Log:
         with self._news:
             return self._cancels
 
-    def wait_until(self, what: Callable[[], bool], seconds: float = 15.0) -> None:
+    def wait_until(self, what: Callable[[], bool], seconds: float = 60.0) -> None:
         """For something that this log can tell."""
         with self._news:
             assert self._news.wait_for(what, seconds), f"it did not come to it; seen was: {self._seen}"

@@ -125,7 +125,7 @@ class _Port:
             self._listener.shutdown(socket.SHUT_RDWR)
         for thread in (self._thread, *self._hang_up()):
             if thread is not threading.current_thread():
-                thread.join(15)
+                thread.join(60)
         self._listener.close()
 
     def _hang_up(self) -> list[threading.Thread]:

@@ -49,7 +49,7 @@ class Program:
         return self.hear()
 
     def end(self) -> None:
-        self._process.communicate(timeout=15)
+        self._process.communicate(timeout=60)
 
 
 @pytest.fixture

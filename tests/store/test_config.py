@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from store.config import DEFAULT_PATH, Listen, SystemSection, config_path, load, parse, parse_listen, template
+from store.config import DEFAULT_PATH, Listen, SystemSection, Upstream, config_path, load, parse, parse_listen, template
 from validation.errors import BadInput
 
 FILE = Path("/etc/twofold/twofold.toml")
@@ -219,3 +219,75 @@ def test_an_alias_that_hides_who_logs_in_is_refused(aliases: str, why: str) -> N
     said = refusal(f"[names.aliases]\n{aliases}\n")
     assert why in said
     assert "twofold.toml, line" in said
+
+
+# --- RADIUS servers that check passwords
+
+UPSTREAM = '[first_factor.radius]\nsecret_file = "up.secret"\nservers = '
+
+
+def test_the_servers_that_check_passwords() -> None:
+    assert parse("", FILE).upstream is None
+    found = parse(f'{UPSTREAM}["192.0.2.1", "[2001:db8::1]:1645"]', FILE).upstream
+    servers = (Listen("192.0.2.1", 1812), Listen("2001:db8::1", 1645))
+    assert found == Upstream(servers, Path("/etc/twofold/up.secret"))
+    chosen = f'{UPSTREAM}["192.0.2.1"]\nreply = ["Class", 11]\nnas_identifier = "here"\nthreads = 4\nretries = 0'
+    found = parse(chosen, FILE).upstream
+    assert found is not None
+    assert (found.reply, found.nas_identifier, found.threads, found.retries) == (("Class", 11), "here", 4, 0)
+
+
+@pytest.mark.parametrize(
+    ("rest", "sentence"),
+    [
+        ("[]", "line 3: first_factor.radius.servers is not right"),
+        ('["nps.example.org"]', "line 3: first_factor.radius.servers: 'nps.example.org' is not ADDRESS:PORT"),
+        ('["192.0.2.1:0"]', "line 3: first_factor.radius.servers: no server can be reached at port 0"),
+        ('["192.0.2.1", "192.0.2.1:1812"]', "line 3: first_factor.radius.servers: the same server stands there twice"),
+        ('["192.0.2.1"]\ntime_limit = 10', "line 4: first_factor.radius.time_limit is not right"),
+        ('["192.0.2.1"]\nreply = "all"', "line 4: first_factor.radius.reply is not right"),
+        ('["192.0.2.1"]\nsecret = "x"', "line 4: first_factor.radius.secret is not a known key"),
+        ('["192.0.2.1"]\nnas_identifier = ""', "line 4: first_factor.radius.nas_identifier is not right"),
+        (
+            '["192.0.2.1"]\nmessage_authenticator = false',
+            "first_factor.radius.message_authenticator is not a known key",
+        ),
+    ],
+)
+def test_mistakes_in_it_are_named(rest: str, sentence: str) -> None:
+    assert sentence in refusal(UPSTREAM + rest)
+
+
+# --- metrics and accounting
+
+
+def test_numbers_and_records_are_off_unless_they_are_wanted() -> None:
+    config = parse("", FILE)
+    assert (config.metrics, config.accounting, config.accounting_listen, config.log) == (None, None, (), "text")
+
+
+def test_a_file_of_records_is_relative_and_has_the_usual_port() -> None:
+    config = parse('[radius]\naccounting = "books.jsonl"', FILE)
+    assert config.accounting == Path("/etc/twofold/books.jsonl")
+    assert config.accounting_listen == (Listen("0.0.0.0", 1813), Listen("::", 1813))
+    config = parse('[radius]\naccounting = "x"\naccounting_listen = ["127.0.0.1", "[::1]:1646"]', FILE)
+    assert config.accounting_listen == (Listen("127.0.0.1", 1813), Listen("::1", 1646))
+
+
+def test_numbers_for_other_hosts_must_be_wanted() -> None:
+    assert parse('[radius]\nmetrics = "[::1]:9812"', FILE).metrics == Listen("::1", 9812)
+    assert "line 2: radius.metrics: '0.0.0.0:9812' can be reached from other hosts" in refusal(
+        '[radius]\nmetrics = "0.0.0.0:9812"'
+    )
+    config = parse('[radius]\nmetrics = "0.0.0.0:9812"\nmetrics_for_other_hosts = true', FILE)
+    assert config.metrics == Listen("0.0.0.0", 9812)
+
+
+@pytest.mark.parametrize("wrong", ["127.0.0.1", "localhost:9812", "9812"])
+def test_numbers_need_an_address_and_a_port(wrong: str) -> None:
+    assert "such as 127.0.0.1:9812" in refusal(f'[radius]\nmetrics = "{wrong}"')
+
+
+def test_there_are_two_forms_of_a_log() -> None:
+    assert parse('[radius]\nlog = "json"', FILE).log == "json"
+    assert "line 2: radius.log is not right" in refusal('[radius]\nlog = "xml"')

@@ -7,7 +7,7 @@ from ipaddress import ip_network
 import pytest
 from sqlalchemy import Connection, insert, update
 
-from store import database as database_module
+from store.connections import Connections
 from store.database import Database
 from store.schema import clients, users
 from tests.builders import RFC_KEY
@@ -130,7 +130,7 @@ def test_a_commit_that_fails_is_no_commit(site: Site, monkeypatch: pytest.Monkey
 
     before = raw.contents(site.config.database)
     with monkeypatch.context() as planted:
-        planted.setattr(database_module.Connections, "_commit", full)
+        planted.setattr(Connections, "_commit", full)
         with pytest.raises(StoreUnavailable, match="disk is full"):
             site.add_user("alice", None)
     assert raw.contents(site.config.database) == before
@@ -170,7 +170,7 @@ def test_a_program_without_the_file_gets_one_sentence(site: Site) -> None:
 
 
 def test_check_proves_that_a_login_could_be_written_down(site: Site) -> None:
-    mark = "SELECT value FROM meta WHERE name = 'checked_at'"
+    mark = "SELECT value FROM meta WHERE name = 'checked_at test'"
     before = raw.rows(site.config.database, mark)
     site.database.check()
     assert raw.rows(site.config.database, mark) != before

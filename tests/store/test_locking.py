@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from store.database import Connections
 from store.locking import WriteLock, lock_files
+from store.sqlite import SqliteFile
 from tests.site import Site
 from tests.store import raw
 from validation.errors import StoreUnavailable
@@ -35,8 +35,8 @@ WRITER = """
 import sys, time
 from pathlib import Path
 from sqlalchemy import text
-from store.database import Connections
-connections = Connections(Path(sys.argv[1]))
+from store.sqlite import SqliteFile
+connections = SqliteFile(Path(sys.argv[1]))
 with connections.reading():
     print("ready", flush=True)
 sys.stdin.readline()
@@ -45,7 +45,7 @@ while time.monotonic() < until:
     asked = time.monotonic()
     with connections.writing() as connection:
         longest = max(longest, time.monotonic() - asked)
-        connection.execute(text("UPDATE meta SET value = value + 1 WHERE name = 'checked_at'"))
+        connection.execute(text("UPDATE meta SET value = value + 1 WHERE name = 'clients_generation'"))
     rounds += 1
 print(rounds, longest)
 """
@@ -81,8 +81,8 @@ def held(site: Site) -> Iterator["subprocess.Popen[str]"]:
 
 
 @contextmanager
-def connected(site: Site, deadline: float) -> Iterator[Connections]:
-    connections = Connections(site.config.database, deadline)
+def connected(site: Site, deadline: float) -> Iterator[SqliteFile]:
+    connections = SqliteFile(site.config.database, deadline)
     try:
         yield connections
     finally:
@@ -91,7 +91,7 @@ def connected(site: Site, deadline: float) -> Iterator[Connections]:
 
 def test_no_writer_waits_longer_than_a_second(site: Site) -> None:
     """Three processes that do nothing but write, for 3 seconds. With SQLite's busy timeout alone one starves."""
-    raw.tamper(site.config.database, "UPDATE meta SET value = '0' WHERE name = 'checked_at'")
+    raw.tamper(site.config.database, "UPDATE meta SET value = '0' WHERE name = 'clients_generation'")
     with (
         program(WRITER, site.config.database, 3) as one,
         program(WRITER, site.config.database, 3) as two,
@@ -105,7 +105,7 @@ def test_no_writer_waits_longer_than_a_second(site: Site) -> None:
     rounds, longest = [int(r) for r, _ in results], [float(wait) for _, wait in results]
     assert max(longest) < LONGEST_WAIT, f"rounds {rounds}, longest waits {longest}"
     assert min(rounds) > 0
-    ((written,),) = raw.rows(site.config.database, "SELECT value FROM meta WHERE name = 'checked_at'")
+    ((written,),) = raw.rows(site.config.database, "SELECT value FROM meta WHERE name = 'clients_generation'")
     assert int(written) == sum(rounds), "an update was lost"
 
 

@@ -10,8 +10,8 @@ import pytest
 from store import opening
 from store.cli.main import run
 from store.config import load
-from store.database import check_file, create_file
 from store.locking import lock_files
+from store.sqlite import check_file, create_file
 from tests.site import Site
 from validation.errors import BadInput, StoreMismatch
 

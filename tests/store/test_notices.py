@@ -311,7 +311,7 @@ def test_a_program_that_never_ends_is_ended_and_the_next_event_is_told(
     with telling(str(program.path)) as notifier:
         notifier.tell(audit("first"))
         notifier.tell(audit("second"))
-        eventually(lambda: program.told == ["second"], 30, "the second event")
+        eventually(lambda: program.told == ["second"], what="the second event")
     assert log.messages == [f"notify: {program.path} failed for event locked: TimeoutExpired"]
     assert not Path(f"/proc/{pids.read_text()}").exists()
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from store import migrations, opening
-from store.database import create_file
 from store.sealing import create_key_file, read_key_file
+from store.sqlite import create_file
 from tests.site import Site
 from tests.store import raw
 from validation.errors import StoreMismatch, StoreUnavailable

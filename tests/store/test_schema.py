@@ -15,7 +15,9 @@ from validation.model import MessageAuthenticatorRule
 from validation.requests import RememberSigner, RemoveUser, RevokeToken, SetRule, SetText
 from validation.settings import Scope
 
-REST = "'pin', 'login', NULL, '', x'', 1"  # of a challenge that waits for a PIN
+REST = "'pin', 'login', NULL, '', x'', 1, '', '[]', '[]'"  # of a challenge that waits for a PIN
+OPENED = "INSERT INTO challenges VALUES ('s', 1, 'vpn', 'radius', 1, 1"
+NO_REPLIES = "'pin', 'login', NULL, '', x'', 1, '', '[]', NULL"
 
 # What each rule of the schema says -> a statement that breaks it. A rule without a line here fails the last test.
 BREAKS = {
@@ -29,7 +31,7 @@ BREAKS = {
     "ck_tokens_look_ahead": "UPDATE tokens SET look_ahead = 101",
     "ck_tokens_moving_factor": "INSERT INTO tokens SELECT 99, 'X', user_id, kind, origin, state, label, digits, "
     "period, algorithm, sealed_key, fingerprint, -1, drift, failures, created_at, '', NULL, NULL, NULL, NULL, "
-    "NULL, NULL FROM tokens WHERE serial = 'TF-ACTIVE'",
+    "NULL, NULL, 0 FROM tokens WHERE serial = 'TF-ACTIVE'",
     "ck_tokens_failures": "UPDATE tokens SET failures = -1",
     "ck_tokens_revoked_has_no_key": "UPDATE tokens SET state = 'revoked', revoked_at = 1 WHERE serial = 'TF-ACTIVE'",
     "ck_tokens_revoked_at": "UPDATE tokens SET state = 'revoked', sealed_key = NULL WHERE serial = 'TF-ACTIVE'",
@@ -39,10 +41,12 @@ BREAKS = {
     "ck_source_scores_score": "INSERT INTO source_scores VALUES ('192.0.2.1', -1, 0, 0)",
     "ck_challenges_tries_left": f"INSERT INTO challenges VALUES ('s', 1, 'vpn', 'radius', 0, 1, {REST})",
     "ck_challenges_candidate": "INSERT INTO challenges VALUES ('s', 1, 'vpn', 'radius', 1, 1, 'first-pin', 'login', "
-    "NULL, '', x'', 1)",
+    "NULL, '', x'', 1, '', '[]', '[]')",
+    "ck_challenges_nobody_is_refused": f"INSERT INTO challenges VALUES ('s', NULL, 'vpn', 'radius', 1, 1, {REST})",
     "ck_users_pairing": "UPDATE users SET pairing = 'always'",
     "ck_guesses_compared": "INSERT INTO guesses VALUES (1, 1, -1)",
-    "uq_policies_key": "INSERT INTO policies SELECT 99, key, 'off', \"group\", client, service, network FROM policies",
+    "uq_policies_key": "INSERT INTO policies SELECT 99, key, 'off', \"group\", client, service, network, nas "
+    "FROM policies",
     "ck_clients_message_authenticator": "UPDATE clients SET message_authenticator = 'maybe'",
     "ck_audit_seq": "UPDATE audit SET seq = 0 WHERE seq = 1",
     # uniqueness
@@ -58,6 +62,7 @@ BREAKS = {
     "fk_guesses_user_id": "INSERT INTO guesses VALUES (99, 1, 1)",
     "fk_reuse_windows_user_id": "INSERT INTO reuse_windows VALUES (99, 'vpn', '192.0.2.1', 1, 1, x'')",
     "fk_known_sources_user_id": "INSERT INTO known_sources VALUES (99, '192.0.2.1', 0, 0, 0)",
+    "fk_answers_user_id": "INSERT INTO answers VALUES (x'00', 99, 1, 1, x'00')",
     "fk_tickets_user_id": "INSERT INTO tickets VALUES (x'00', 99, 1, 0)",
     "fk_signed_sources_client": "INSERT INTO signed_sources VALUES ('nobody', '192.0.2.1')",
     # triggers
@@ -132,7 +137,18 @@ def test_every_rule_of_the_schema_has_a_statement_that_breaks_it(database: sqlit
     assert set(re.findall(r"CONSTRAINT (ck_\w+|uq_\w+|fk_\w+)", stored)) == named
 
 
-EMPTY = ("throttles", "challenges", "floods", "guesses", "reuse_windows", "tickets", "known_sources", "source_scores")
+EMPTY = (
+    "answers",
+    "throttles",
+    "challenges",
+    "floods",
+    "guesses",
+    "reuse_windows",
+    "tickets",
+    "known_sources",
+    "source_scores",
+    "replies",
+)
 FULL = [name for name in metadata.tables if name not in EMPTY]
 
 
@@ -153,15 +169,14 @@ def test_no_column_that_must_be_filled_can_be_emptied(database: sqlite3.Connecti
         "INSERT INTO throttles VALUES (1, 'password', 0, NULL, x'')",
         "INSERT INTO throttles VALUES (1, NULL, 0, 0, x'')",
         f"INSERT INTO challenges VALUES (NULL, 1, 'vpn', 'radius', 1, 1, {REST})",
-        f"INSERT INTO challenges VALUES ('s', NULL, 'vpn', 'radius', 1, 1, {REST})",
         f"INSERT INTO challenges VALUES ('s', 1, NULL, 'radius', 1, 1, {REST})",
         f"INSERT INTO challenges VALUES ('s', 1, 'vpn', NULL, 1, 1, {REST})",
         f"INSERT INTO challenges VALUES ('s', 1, 'vpn', 'radius', NULL, 1, {REST})",
         f"INSERT INTO challenges VALUES ('s', 1, 'vpn', 'radius', 1, NULL, {REST})",
         "INSERT INTO throttles VALUES (1, 'password', 0, 0, NULL)",
-        "INSERT INTO challenges VALUES ('s', 1, 'vpn', 'radius', 1, 1, 'pin', NULL, NULL, '', x'', 1)",
-        "INSERT INTO challenges VALUES ('s', 1, 'vpn', 'radius', 1, 1, 'pin', 'login', NULL, NULL, x'', 1)",
-        "INSERT INTO challenges VALUES ('s', 1, 'vpn', 'radius', 1, 1, 'pin', 'login', NULL, '', NULL, 1)",
+        f"{OPENED}, 'pin', NULL, NULL, '', x'', 1, '', '[]', '[]')",
+        f"{OPENED}, 'pin', 'login', NULL, NULL, x'', 1, '', '[]', '[]')",
+        f"{OPENED}, 'pin', 'login', NULL, '', NULL, 1, '', '[]', '[]')",
         "INSERT INTO guesses VALUES (1, 1, NULL)",
         "INSERT INTO reuse_windows VALUES (1, 'vpn', '192.0.2.1', NULL, 1, x'')",
         "INSERT INTO reuse_windows VALUES (1, 'vpn', '192.0.2.1', 1, NULL, x'')",
@@ -174,8 +189,17 @@ def test_no_column_that_must_be_filled_can_be_emptied(database: sqlite3.Connecti
         "INSERT INTO source_scores VALUES ('192.0.2.1', NULL, 0, 0)",
         "INSERT INTO source_scores VALUES ('192.0.2.1', 0, NULL, 0)",
         "INSERT INTO source_scores VALUES ('192.0.2.1', 0, 0, NULL)",
+        "INSERT INTO answers VALUES (NULL, 1, 1, 1, x'')",
+        "INSERT INTO answers VALUES (x'00', 1, NULL, 1, x'')",
+        "INSERT INTO answers VALUES (x'00', 1, 1, NULL, x'')",
+        "INSERT INTO answers VALUES (x'00', 1, 1, 1, NULL)",
         "INSERT INTO tickets VALUES (x'00', 1, NULL, 0)",
         "INSERT INTO tickets VALUES (x'00', 1, 1, NULL)",
+        f"INSERT INTO challenges VALUES ('s', 1, 'vpn', 'radius', 1, 1, {NO_REPLIES})",
+        "INSERT INTO replies VALUES (NULL, '', '', '[]')",
+        "INSERT INTO replies VALUES ('Class', NULL, '', '[]')",
+        "INSERT INTO replies VALUES ('Class', '', NULL, '[]')",
+        "INSERT INTO replies VALUES ('Class', '', '', NULL)",
         "INSERT INTO floods VALUES (NULL, 0, 0)",
         "INSERT INTO floods VALUES ('k', NULL, 0)",
         "INSERT INTO floods VALUES ('k', 0, NULL)",

@@ -121,7 +121,7 @@ def test_a_command_that_was_given_a_secret_does_not_show_it(site: Site, secret: 
 @pytest.mark.statement("C-031")
 def test_a_server_of_another_program_leaves_no_core_either() -> None:
     """The server sees to it by itself, whoever starts it."""
-    program = "from radius_server import command; import resource as r; command.set_up_process(); "
+    program = "from store import serving; import resource as r; serving.set_up_process(); "
     program += "print(r.getrlimit(r.RLIMIT_CORE))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "(0, 0)\n"
@@ -214,7 +214,7 @@ def traces(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Traces]:
     site = Site(tmp_path_factory.mktemp("traces"))
     said = run_commands(site)
     states: list[str] = []
-    with site.server("--debug") as server:
+    with site.server("--debug", program=TWOFOLD) as server:
         pins = log_in(site, server, states)
         shown, limit = visible(server.process.pid), core_limit(server.process.pid)
     yield Traces(site, server.log, shown, limit, said + run_listings(site), pins, states)

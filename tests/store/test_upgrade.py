@@ -11,7 +11,7 @@ from alembic import command
 from alembic.config import Config
 
 from store import migrations
-from store.database import Connections, create_file
+from store.sqlite import SqliteFile, create_file
 from tests.site import PASSWORD, Site, pin
 from tests.store import raw
 from validation.decisions import Accept, Challenge, Decision, Reject
@@ -27,24 +27,24 @@ from validation.requests import (
 )
 
 
-def old_schema(path: Path) -> None:
-    """What `twofold init` of the first version made of an empty file."""
+def old_schema(path: Path, revision: str) -> None:
+    """What `twofold init` of an older version made of an empty file."""
     create_file(path)
-    connections = Connections(path)
+    connections = SqliteFile(path)
     config = Config()
     config.set_main_option("script_location", str(Path(migrations.__file__).parent))
     with connections.writing() as connection:
         config.attributes["connection"] = connection
-        command.upgrade(config, "0001")
+        command.upgrade(config, revision)
     connections.close()
 
 
-def made_old(site: Site) -> None:
-    """Put the rows of the site's store into one of the old schema, in its place."""
+def made_old(site: Site, revision: str = "0001") -> None:
+    """Put the rows of the site's store into one of an older schema, in its place."""
     site.database.close()
     del site.database, site.gate
     new, old = site.config.database, site.folder / "old.db"
-    old_schema(old)
+    old_schema(old, revision)
     with raw.opened(old) as connection:
         connection.execute("PRAGMA foreign_keys=OFF")
         connection.execute("ATTACH ? AS new", (str(new),))
@@ -91,6 +91,7 @@ def tokens(site: Site) -> dict[str, Token]:
 
 @pytest.mark.statement("C-013")
 def test_everything_is_there_afterwards_and_logins_go_on(site: Site, tokens: dict[str, Token]) -> None:
+    """S05: the command says from where to where, the second does nothing, and without it nothing starts."""
     open_one = login(site, "waiting")
     assert isinstance(open_one, Challenge)
     used = login(site, "active")
@@ -101,10 +102,12 @@ def test_everything_is_there_afterwards_and_logins_go_on(site: Site, tokens: dic
     assert raw.rows(site.config.database, "SELECT version_num FROM alembic_version") == [("0001",)]
     refused = site.command("token", "list")
     assert refused.returncode == 3
-    assert "twofold init" in refused.stderr
-    done = site.command("init")
+    assert refused.stderr.endswith("twofold db upgrade\n")
+    done = site.command("db", "upgrade")
     assert done.returncode == 0, done
-    assert f"0001 -> {migrations.HEAD}" in done.stdout
+    assert done.stdout == f"schema   0001 -> {migrations.HEAD}\n"
+    twice = site.command("db", "upgrade")
+    assert (twice.returncode, twice.stdout) == (0, f"nothing to do: the schema is {migrations.HEAD} already\n")
     after = raw.contents(site.config.database)
     changed = {table for table in before if before[table] != after[table]}
     assert changed == {"audit", "audit_heads"}, "the upgrade is written down, and nothing else has changed"

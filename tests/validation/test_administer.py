@@ -33,6 +33,7 @@ from validation.decisions import Done, Reason
 from validation.errors import BadInput, Damaged, Refused
 from validation.messages import MessageKey
 from validation.model import (
+    Encoding,
     Factor,
     FirstFactorKind,
     MessageAuthenticatorRule,
@@ -117,6 +118,7 @@ def test_adding_a_user() -> None:
         id=0,
         name="bob",
         created_at=NOW,
+        first_factor=FirstFactorKind.LOCAL,  # a password given here is checked here
         groups=("staff", "vpn"),
         password_hash="hash",
         password_version=NEW,
@@ -149,16 +151,27 @@ def test_setting_a_user_changes_what_is_named() -> None:
 
 
 def test_a_new_password_gets_the_next_version_and_closes_challenges() -> None:
-    _, changes, audit = run(snapshot(), SetUser(actor=BY, name="alice", password_hash="new"))
-    assert changes == [ReplaceUser(user(password_hash="new", password_version=NEW)), EndLoginsOf(1)]
+    before = user(first_factor=FirstFactorKind.LOCAL)
+    _, changes, audit = run(snapshot(user=before), SetUser(actor=BY, name="alice", password_hash="new"))
+    assert changes == [ReplaceUser(replace(before, password_hash="new", password_version=NEW)), EndLoginsOf(1)]
     assert audit.detail == {"changed": "password"}
 
 
 def test_another_first_factor_closes_challenges() -> None:
     command = SetUser(actor=BY, name="alice", first_factor=FirstFactorKind.LOCAL, groups=())
     _, changes, audit = run(snapshot(), command)
-    assert changes == [ReplaceUser(user()), EndLoginsOf(1)]
+    assert changes == [
+        ReplaceUser(user(first_factor=FirstFactorKind.LOCAL, password_version=NEW)),
+        EndLoginsOf(1),
+    ]
     assert audit.detail == {"changed": "first-factor groups"}
+
+
+def test_a_user_may_be_checked_where_policy_says_again() -> None:
+    before = user(first_factor=FirstFactorKind.SYSTEM)
+    _, changes, audit = run(snapshot(user=before), SetUser(actor=BY, name="alice", by_policy=True))
+    assert changes == [ReplaceUser(replace(before, first_factor=None, password_version=NEW)), EndLoginsOf(1)]
+    assert audit.detail == {"changed": "first-factor"}
 
 
 def test_whoever_has_his_password_elsewhere_has_a_version_from_the_beginning() -> None:
@@ -187,7 +200,8 @@ def test_a_password_that_nobody_would_look_at_is_refused() -> None:
     assert found == ["a password given here would never be looked at: first factor system is kept elsewhere"] * 3
     back = replace(stay, first_factor=FirstFactorKind.LOCAL)
     _, changes, _ = run(elsewhere, back)
-    assert changes[0] == ReplaceUser(user(password_hash="hash", password_version=NEW + 1))
+    here = user(first_factor=FirstFactorKind.LOCAL, password_hash="hash", password_version=NEW + 1)
+    assert changes[0] == ReplaceUser(here)
 
 
 def test_setting_nothing_or_a_bad_group_is_refused() -> None:
@@ -448,6 +462,8 @@ def test_a_short_secret_and_a_missing_signature_are_warned_about() -> None:
     assert "198.51.100.0/24" in unsigned
     done, _, _ = run(snapshot(), SetClient(actor=BY, name="vpn", message_authenticator=off))
     assert ["CVE-2024-3596" in warning for warning in done.warnings] == [True]
+    done, _, _ = run(NOBODY, add_client(message_authenticator=off, encoding=Encoding.LATIN_1))
+    assert "latin-1" in done.warnings[-1]
 
 
 def test_adding_a_client_is_refused_for_a_known_name_a_bad_one_or_a_taken_network() -> None:

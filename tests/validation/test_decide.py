@@ -107,7 +107,7 @@ def test_a_proved_password_alone_gets_a_challenge_where_a_pin_can_be_asked_for()
     assert verdict.changes[:-1] == (OpenChallenge(opened, NOW),)
 
 
-@pytest.mark.parametrize("mode", [Mode.APPEND, Mode.PASSCODE_ONLY])
+@pytest.mark.parametrize("mode", [Mode.APPEND, Mode.PREPEND, Mode.PASSCODE_ONLY])
 def test_without_a_pin_there_is_a_refusal_where_none_can_be_asked_for(mode: Mode) -> None:
     assert decision(snapshot(), request(mode)) == rejected(Reason.PASSCODE_MISSING)
     assert changes(snapshot(), request(mode)) == []

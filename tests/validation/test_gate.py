@@ -93,6 +93,21 @@ def test_a_batch_that_conflicts_is_replayed_one_by_one(engine: Engine, crowd: di
     assert engine.faults.found == []
 
 
+@pytest.mark.statement("C-005")
+@pytest.mark.parametrize(("conflicts", "reason"), [(2, "passcode-right"), (3, "decision-failed")])
+def test_a_login_that_conflicts_is_decided_anew_in_bounds_and_then_refused(
+    engine: Engine, alice: str, conflicts: int, reason: str
+) -> None:
+    """Another server was quicker; nothing of a try that failed is left."""
+    request = engine.request("alice", SSH, engine.pin(engine.enroll("alice")))
+    engine.store.commit_troubles = [Conflict("somebody was quicker")] * conflicts
+    engine.store.journal.clear()
+    (outcome,) = engine.gate.login([request])
+    assert getattr(outcome, "reason", "") == reason
+    assert engine.store.journal == ["begin", "rollback"] * conflicts + ["begin", "commit"]
+    assert [row.reason for row in engine.trail if row.event == "login"] == [reason]
+
+
 def test_of_a_replayed_batch_the_one_that_still_conflicts_is_refused(engine: Engine, crowd: dict[str, str]) -> None:
     """Two challenges under one State: the dice fell alike, and only the first of the two is opened."""
 

@@ -43,6 +43,7 @@ PUBLIC_TEXTS = {
     *("group", "help", "issuer", "language", "notice", "public_id", "realms", "refused", "replaces", "service"),
     *("aaguids", "key_name", "origin", "rp_id", "rp_name", "security_keys", "sign_count", "user_name", "where"),
     *("user_verification", "file", "owners", "place", "serials", "tokens", "users"),
+    *("attribute", "facts", "kinds", "nas", "refusal", "replies", "type_name", "why"),
     *("enrolment", "origins", "onboarding_over_radius", "second_factor", "security_key", "show_key", "value"),
 }
 # There `key` is a reason and a source, or the name of a policy or text.

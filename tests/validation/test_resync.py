@@ -8,9 +8,9 @@ from tests.builders import NOW, RFC_KEY, hotp_token, totp_token
 from tests.validation.engine import SSH, Engine
 from tests.vectors import reference
 from validation.decisions import Accept, Done, Reason, Reject
-from validation.errors import BadInput, Refused
+from validation.errors import Refused
 from validation.model import Factor, Throttle, TokenState
-from validation.requests import ChangeUserState, EnrollToken, ResyncToken, SetTokenUse, UserAct
+from validation.requests import ChangeUserState, ResyncToken, SetTokenUse, UserAct
 from validation.tokens.hotp import RESYNC_AHEAD, Hotp
 from validation.tokens.kind import Match, Window
 from validation.tokens.totp import Totp
@@ -131,10 +131,6 @@ def test_a_disabled_token_is_found_again_and_stays_disabled(engine: Engine, hotp
 
 
 def test_what_cannot_be_found_again_is_refused(engine: Engine, hotp: str) -> None:
-    key = EnrollToken(actor="x", user="alice", kind="yubico_otp", key=b"k" * 22, serial="YK")
-    engine.gate.administer(key)
-    with pytest.raises(BadInput, match="cannot run away"):
-        resync(engine, "YK", value(1), value(2))
     with pytest.raises(Refused, match="there is no token 'NONE'"):
         resync(engine, "NONE", value(1), value(2))
     engine.revoke(hotp)

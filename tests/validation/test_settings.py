@@ -48,6 +48,7 @@ def tries(whom: Whom, *rules: tuple[str, Scope]) -> int:
 # --- values
 
 BORDERS: dict[str, tuple[list[str], list[str]]] = {
+    "first_factor": (["local", "system", "ldap", "radius"], ["", "Local", "pam"]),
     "second_factor": (["required", "skip"], ["", "Required", "none"]),
     "enrolment": (["off", "hardware-only", "self", "both"], ["", "on", "hardware"]),
     "onboarding_over_radius": (["off", "ticket", "key"], ["", "on"]),
@@ -255,7 +256,7 @@ STRICTER: dict[str, list[str]] = {
 }
 
 
-@pytest.mark.parametrize("key", [key for key in KEYS if KEYS[key].by_group and key != "language"])
+@pytest.mark.parametrize("key", [k for k in KEYS if KEYS[k].by_group and k not in ("language", "first_factor")])
 def test_among_a_users_groups_the_stricter_value_wins(key: str) -> None:
     """Whatever the names of the groups, the order of the rules, and the doors they are for."""
     for (strict, lax), client in itertools.product(itertools.combinations(STRICTER[key], 2), [None, "vpn"]):

@@ -9,7 +9,19 @@ from collections.abc import Callable
 from typing import Any
 
 from validation import requests
-from validation.administer import assigning, clients, importing, pairing, policies, testing, tokens, user_list, users
+from validation.administer import (
+    assigning,
+    clients,
+    guarding,
+    importing,
+    pairing,
+    policies,
+    replies,
+    testing,
+    tokens,
+    user_list,
+    users,
+)
 from validation.administer.rows import Outcome
 from validation.model import Moment, Snapshot
 from validation.requests import (
@@ -26,6 +38,8 @@ from validation.requests import (
     ImportUsers,
     IssueRecovery,
     IssueTicket,
+    NoteBackup,
+    RaiseGuards,
     RememberSigner,
     RemoveClient,
     RemoveUser,
@@ -33,6 +47,7 @@ from validation.requests import (
     RevokeToken,
     RevokeUserTokens,
     SetClient,
+    SetReplies,
     SetRule,
     SetText,
     SetTokenUse,
@@ -73,6 +88,7 @@ _HANDLERS: dict[type[Command], Callable[[Snapshot, Any, Moment], Outcome]] = {
     AddClient: clients.add_client,
     SetClient: clients.set_client,
     RemoveClient: clients.remove_client,
+    SetReplies: replies.set_replies,
     requests.SetPairing: users.set_pairing,
     GiveBypass: users.give_bypass,
     SetTokenUse: tokens.set_token_use,
@@ -84,4 +100,6 @@ _HANDLERS: dict[type[Command], Callable[[Snapshot, Any, Moment], Outcome]] = {
     UnsetRule: policies.unset_rule,
     SetText: policies.set_text,
     RememberSigner: clients.remember_signer,
+    NoteBackup: guarding.note_backup,
+    RaiseGuards: guarding.raise_guards,
 }

@@ -25,6 +25,10 @@ def try_passcode(snapshot: Snapshot, command: TryPasscode, moment: Moment) -> Ou
     settings = settings_of(snapshot, owner) if owner is not None else snapshot.book.settings(Whom())
     if token.state is TokenState.DISABLED:
         raise Refused(f"token {token.serial} is disabled; twofold token enable {token.serial}")
+    if token.needs_resync:
+        raise Refused(
+            f"token {token.serial} needs a resynchronisation; twofold token resync {token.serial} CODE1 CODE2"
+        )
     if owner is not None and is_held(snapshot, settings, moment.now):
         raise Refused(f"{owner.name} is waiting after failures; twofold user unlock {owner.name}")
     comparison = kind_of(token.kind).compare(token, command.passcode, moment.now, window(settings))

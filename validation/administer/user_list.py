@@ -5,7 +5,7 @@ must not take somebody's groups away.
 """
 
 from validation.administer.rows import Outcome, audit_row
-from validation.administer.users import check_groups, check_password, new_version
+from validation.administer.users import check_groups, new_version, place_of
 from validation.changes import Change, InsertUser
 from validation.decisions import Done, Fate, RowResult
 from validation.errors import BadInput
@@ -32,7 +32,7 @@ def _judged(snapshot: Snapshot, new: NewUser, places: dict[str, str]) -> RowResu
     try:
         check_name("user", new.name)
         check_groups(new.groups)
-        check_password(new.first_factor, new.password_hash)
+        place = place_of(new.first_factor, new.password_hash)
     except BadInput as error:
         return RowResult(new.place, new.name, Fate.REFUSED, str(error))
     if new.name in places:
@@ -42,7 +42,7 @@ def _judged(snapshot: Snapshot, new: NewUser, places: dict[str, str]) -> RowResu
     here = snapshot.holdings.users.get(new.name)
     if here is None:
         return RowResult(new.place, new.name, Fate.READY)
-    if (here.first_factor, set(here.groups)) == (new.first_factor, set(new.groups)):
+    if place in (None, here.first_factor) and set(here.groups) == set(new.groups):
         return RowResult(new.place, new.name, Fate.UNCHANGED)
     text = f"user {new.name} is here already, otherwise; twofold user set {new.name} changes him"
     return RowResult(new.place, new.name, Fate.REFUSED, text)
@@ -50,13 +50,13 @@ def _judged(snapshot: Snapshot, new: NewUser, places: dict[str, str]) -> RowResu
 
 def _user(new: NewUser, moment: Moment) -> User:
     """A local user without a password cannot log in before he is given one."""
-    elsewhere = new.first_factor is not FirstFactorKind.LOCAL
-    checked = elsewhere or new.password_hash is not None
+    place = place_of(new.first_factor, new.password_hash)
+    checked = place not in (None, FirstFactorKind.LOCAL) or new.password_hash is not None
     return User(
         id=0,
         name=new.name,
         created_at=moment.now,
-        first_factor=new.first_factor,
+        first_factor=place,
         groups=new.groups,
         password_hash=new.password_hash,
         password_version=new_version(0, moment) if checked else 0,

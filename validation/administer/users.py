@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from validation import requests
+from validation.administer.replies import merged
 from validation.administer.rows import Outcome, audit_row, known_user
 from validation.changes import (
     Change,
@@ -40,15 +41,16 @@ def add_user(snapshot: Snapshot, command: AddUser, moment: Moment) -> Outcome:
         raise Refused(f"user {command.name!r} exists already; change it with: twofold user set {command.name}")
     check_name("user", command.name)
     check_groups(command.groups)
-    check_password(command.first_factor, command.password_hash)
-    has_password = command.password_hash is not None or command.first_factor is not FirstFactorKind.LOCAL
+    place = place_of(command.first_factor, command.password_hash)
+    has_password = command.password_hash is not None or command.first_factor not in (None, FirstFactorKind.LOCAL)
     user = User(
         id=0,
         name=command.name,
         created_at=moment.now,
-        first_factor=command.first_factor,
+        first_factor=place,
         groups=command.groups,
         password_hash=command.password_hash,
+        replies=merged((), command.replies),
         password_version=new_version(0, moment) if has_password else 0,
         pairing_since=moment.now,
     )
@@ -58,9 +60,10 @@ def add_user(snapshot: Snapshot, command: AddUser, moment: Moment) -> Outcome:
 def set_user(snapshot: Snapshot, command: SetUser, moment: Moment) -> Outcome:
     user = known_user(snapshot, command.name)
     changed: list[str] = []
-    check_password(command.first_factor or user.first_factor, command.password_hash)
-    if command.first_factor is not None:
-        user = _checked_at(user, command.first_factor, moment)
+    place = None if command.by_policy else command.first_factor or user.first_factor
+    place = place_of(place, command.password_hash)
+    user = _checked_at(user, place, moment)
+    if command.first_factor is not None or command.by_policy:
         changed.append("first-factor")
     if command.groups is not None:
         check_groups(command.groups)
@@ -71,23 +74,28 @@ def set_user(snapshot: Snapshot, command: SetUser, moment: Moment) -> Outcome:
             user, password_hash=command.password_hash, password_version=new_version(user.password_version, moment)
         )
         changed.append("password")
+    closes = (EndLoginsOf(user.id),) if set(changed) - {"groups"} else ()
+    if command.replies:
+        user = replace(user, replies=merged(user.replies, command.replies))
+        changed.extend(command.replies)
     if not changed:
         raise BadInput("nothing to change: name at least one option")
     audit = audit_row(command, moment, "user-set", user=user.name, changed=" ".join(changed))
-    closes = (EndLoginsOf(user.id),) if changed != ["groups"] else ()
     return Done(), (ReplaceUser(user), *closes, audit)
 
 
-def _checked_at(user: User, kind: FirstFactorKind, moment: Moment) -> User:
+def _checked_at(user: User, kind: FirstFactorKind | None, moment: Moment) -> User:
     """A check at the old place that began before must not count at the new one."""
     if kind is user.first_factor:
         return user
     return replace(user, first_factor=kind, password_version=new_version(user.password_version, moment))
 
 
-def check_password(kind: FirstFactorKind, password_hash: str | None) -> None:
-    if password_hash is not None and kind is not FirstFactorKind.LOCAL:
+def place_of(kind: FirstFactorKind | None, password_hash: str | None) -> FirstFactorKind | None:
+    """Where a password is checked from now on; a password that is given here is checked here."""
+    if password_hash is not None and kind not in (None, FirstFactorKind.LOCAL):
         raise BadInput(f"a password given here would never be looked at: first factor {kind} is kept elsewhere")
+    return FirstFactorKind.LOCAL if password_hash is not None else kind
 
 
 def new_version(before: int, moment: Moment) -> int:

@@ -20,6 +20,7 @@ BLOCK_CHARACTERS = 32
 MAX_PUBLIC_ID = 32  # characters of 16 octets
 AES_OCTETS = 16
 PRIVATE_ID_OCTETS = 6
+USES_OF_SESSION = 256
 _CRC_RESIDUE = 0xF0B8
 _ONE = range(1)  # a guess at 128 bits costs next to nothing
 
@@ -44,28 +45,40 @@ class YubicoOtp:
         return (len(token.public_id) + BLOCK_CHARACTERS,)
 
     def compare(self, token: Token, passcode: str, now: float, window: Window) -> Comparison:
-        typed = passcode.rstrip("\r\n").lower()
+        typed = _typed(passcode)
         if len(typed) != self.lengths(token)[0] or not passcode.isascii():
             return NOTHING
         if not set(typed) <= set(_MODHEX):
             return Comparison(other_layout=set(typed) <= set(_MODHEX_ON_DVORAK))
-        if not hmac.compare_digest(typed[:-BLOCK_CHARACTERS], token.public_id):
+        position = self._position(token, typed)
+        if position is None:
             return NOTHING
-        block = bytes.fromhex(typed[-BLOCK_CHARACTERS:].translate(_TO_HEX))
-        clear = _decrypt(token.key[:AES_OCTETS], block)
-        right_id = hmac.compare_digest(clear[:PRIVATE_ID_OCTETS], token.key[AES_OCTETS:])
-        if _crc16(clear) != _CRC_RESIDUE or not right_id:
-            return NOTHING
-        position = _position(clear)
         if position < token.moving_factor:
             return Comparison(used=True, against=_ONE)
         return Comparison(Match(position + 1, token.drift), against=_ONE)
 
+    def _position(self, token: Token, typed: str) -> int | None:
+        """Where the device stood when it wrote this; None if it did not."""
+        if not hmac.compare_digest(typed[:-BLOCK_CHARACTERS], token.public_id):
+            return None
+        block = bytes.fromhex(typed[-BLOCK_CHARACTERS:].translate(_TO_HEX))
+        clear = _decrypt(token.key[:AES_OCTETS], block)
+        right_id = hmac.compare_digest(clear[:PRIVATE_ID_OCTETS], token.key[AES_OCTETS:])
+        return _position(clear) if _crc16(clear) == _CRC_RESIDUE and right_id else None
+
     def resync(self, token: Token, first: str, second: str, now: float, window: Window) -> Match | None:
-        raise BadInput("a Yubico OTP carries its counter; it cannot run away")
+        """A code carries its counter, so that it cannot run away; but the store may have fallen behind (a restore)."""
+        matches = [self.compare(token, passcode, now, window).match for passcode in (first, second)]
+        if matches[0] is None or matches[1] is None or matches[1].moving_factor <= matches[0].moving_factor:
+            return None
+        return matches[1]
 
     def uri(self, token: Token, account: str, issuer: str) -> str:
         raise BadInput("a Yubico OTP cannot be scanned; its key is written into the device")
+
+
+def _typed(passcode: str) -> str:
+    return passcode.rstrip("\r\n").lower()
 
 
 def _decrypt(key: bytes, block: bytes) -> bytes:

@@ -6,7 +6,7 @@ import pytest
 
 from tests.peers.pam.desk import desk, office
 from tests.peers.pam.house import entrance, house
-from tests.peers.pam.world import World, world_or_skip
+from tests.peers.world import World, world_or_skip
 
 __all__ = ["desk", "entrance", "house", "office", "world"]
 

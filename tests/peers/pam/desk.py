@@ -16,7 +16,7 @@ from pam_helper.key_outcomes import Cues, Made
 from pam_helper.security_key import Register
 from tests.pam_helper.keys import Bench
 from tests.peers.pam.house import House, Person
-from tests.peers.pam.world import world_or_skip
+from tests.peers.world import world_or_skip
 from tests.software_key.authenticator import SoftwareKey
 from tests.software_key.ports import Ports
 from validation.decisions import Accept, AskNewKey, Challenge

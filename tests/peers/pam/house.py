@@ -14,7 +14,7 @@ import pytest
 from tests.peers import peers
 from tests.peers.pam import programs
 from tests.peers.pam.programs import KEY_AND_KEYBOARD, KEYBOARD, Answers, Visit
-from tests.peers.pam.world import USERS, Running, World
+from tests.peers.world import USERS, Running, World
 from tests.site import TWOFOLD, Site, eventually
 from tests.software_key.ports import Ports
 from tests.vectors import reference

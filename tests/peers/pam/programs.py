@@ -3,12 +3,14 @@
 Rules: nothing is typed before its question is on the screen. Whoever got in proves it by running `id -un` there.
 """
 
+import contextlib
 import os
 import pty
 import re
 import select
 import socket
 import subprocess
+import termios
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,9 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.peers import peers
-from tests.peers.pam.world import ENVIRONMENT, USERS, Running, World
+from tests.peers.world import ENVIRONMENT, USERS, Running, World
 from tests.site import eventually
 
+INTERRUPT = b"\x03"
 WAIT = 60.0  # seconds for the next thing on a screen
 PASSWORD = "[Pp]assword[^:\n]*: ?$"
 PROOF = "echo IN-$(id -un)"  # the terminal echoes it as it is typed, which is no proof
@@ -84,6 +87,31 @@ class Screen:
 
     def press(self, keys: bytes) -> None:
         os.write(self._side, keys)
+
+    def end(self) -> None:
+        """Presses Ctrl-C until the program has ended. One might come where it is only noted, just before a read that
+        then goes on."""
+        until = time.monotonic() + WAIT
+        while True:
+            with contextlib.suppress(OSError):  # it has ended
+                self.press(INTERRUPT)
+            if not self._more(1.0):
+                return
+            assert time.monotonic() < until, f"Ctrl-C did not end it within {WAIT} s:\n{self.text}"
+
+    def _more(self, seconds: float) -> bool:
+        """Takes what comes within this time. False if the program has ended."""
+        ready, _, _ = select.select([self._side], [], [], seconds)
+        if not ready:
+            return True
+        piece = self._piece()
+        self._octets += piece
+        return bool(piece)
+
+    @property
+    def hides(self) -> bool:
+        """Whether what is typed now stays unseen."""
+        return not termios.tcgetattr(self._side)[3] & termios.ECHO
 
     def close(self) -> None:
         """Hangs up; the program in the world is ended by that."""
@@ -174,8 +202,16 @@ class Sshd:
 
 def sshd(world: World, methods: str = KEYBOARD, **settings: str) -> Sshd:
     """Started and answering. `settings` are further lines of sshd_config; what stands there first wins."""
-    port = _free_port()
     _make_keys(world)
+    for _ in range(5):  # a free port may be taken by another test before sshd has it
+        port = _free_port()
+        running = _start_sshd(world, port, methods, settings)
+        if _answers(running, port):
+            return Sshd(world, port, running)
+    raise AssertionError(world.read(world.path / f"sshd.{port}.log"))
+
+
+def _start_sshd(world: World, port: int, methods: str, settings: dict[str, str]) -> Running:
     lines = [
         *(f"{key} {value}" for key, value in settings.items()),
         f"Port {port}",
@@ -190,10 +226,13 @@ def sshd(world: World, methods: str = KEYBOARD, **settings: str) -> Sshd:
     ]
     file = world.path / f"sshd_config.{port}"
     world.write(file, "\n".join(lines) + "\n")
-    running = world.start(peers.require("sshd"), "-D", "-f", file, log=f"sshd.{port}.log")
+    return world.start(peers.require("sshd"), "-D", "-f", file, log=f"sshd.{port}.log")
+
+
+def _answers(running: Running, port: int) -> bool:
+    """False if it has ended."""
     eventually(lambda: _greets(port) or running.process.poll() is not None, what="sshd")
-    assert running.process.poll() is None, world.read(world.path / f"sshd.{port}.log")
-    return Sshd(world, port, running)
+    return running.process.poll() is None
 
 
 def _client_key(world: World) -> Path:

@@ -16,7 +16,7 @@ import pytest
 from tests.flows.test_storage_trouble import filled, lock_file_held, transaction_held
 from tests.peers.pam.house import AGAIN, PASSWORD_PROMPT, PIN, WAYS, House, Person
 from tests.peers.pam.programs import Visit
-from tests.peers.pam.world import USERS, Running, World
+from tests.peers.world import USERS, Running, World
 from tests.site import TWOFOLD, Site, eventually
 from validation.model import FirstFactorKind
 from validation.requests import AddUser, EnrollToken, SetRule

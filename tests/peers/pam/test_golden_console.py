@@ -15,7 +15,7 @@ from tests.flows.test_golden import WRONG_PASSWORD, House, Person, built
 from tests.peers import peers
 from tests.peers.pam.house import ROOT
 from tests.peers.pam.programs import Screen, screen
-from tests.peers.pam.world import World
+from tests.peers.world import World
 from tests.site import PASSWORD, TWOFOLD, eventually
 
 pytestmark = pytest.mark.peer("pamtester", "nsenter", "unshare", "cc")

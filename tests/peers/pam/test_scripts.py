@@ -12,7 +12,7 @@ import pytest
 from tests.peers import peers
 from tests.peers.pam.house import PIN, House
 from tests.peers.pam.programs import KEY_AND_KEYBOARD, PROOF, visit
-from tests.peers.pam.world import World
+from tests.peers.world import World
 from tests.site import eventually
 
 pytestmark = pytest.mark.peer("ssh", "sshd", "scp", "sftp", "ssh-keygen", "ip", "nsenter", "unshare", "cc")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.peers.pam.world import World
+from tests.peers.world import World
 from tests.site import eventually
 from tests.software_key.authenticator import SoftwareKey
 from tests.software_key.log import Command

@@ -6,7 +6,7 @@ import sqlite3
 import pytest
 
 from tests.peers.pam.house import PASSWORD_PROMPT, PIN, WAYS, Entrance, House
-from tests.peers.pam.world import Running
+from tests.peers.world import Running
 from tests.site import eventually
 
 pytestmark = pytest.mark.peer("login", "su", "sudo", "ssh", "sshd", "ssh-keygen", "nsenter", "unshare", "cc")
@@ -43,7 +43,7 @@ def test_a_helper_that_dies_or_stops_in_the_middle_refuses_and_the_next_login_wo
         house.helper.send(signal.SIGCONT)
         eventually(lambda: _ended(house.helper), what="the end of the helper")
     else:
-        house.helper.process.wait(15)
+        house.helper.process.wait(60)
     house.helper = house.start_helper()
     check_next_login(entrance)
 

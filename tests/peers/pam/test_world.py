@@ -11,7 +11,7 @@ import pytest
 
 from tests.peers.pam import programs
 from tests.peers.pam.programs import KEY_AND_KEYBOARD, Sshd, Visit
-from tests.peers.pam.world import PLAIN, USERS, World, world_or_skip
+from tests.peers.world import PLAIN, USERS, World, world_or_skip
 from tests.site import eventually
 
 pytestmark = pytest.mark.peer("login", "su", "sudo", "ssh", "sshd", "ssh-keygen", "nsenter", "unshare")

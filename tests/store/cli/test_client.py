@@ -53,6 +53,34 @@ def test_a_short_secret_is_taken_with_a_note(twofold: Twofold, site: Site) -> No
     assert the_client(site).secret == b"x" * 24
 
 
+@pytest.mark.statement("R-024")
+@pytest.mark.parametrize("octets", [1, 12, 13, 23, 24, 32, 64, 128])
+def test_a_secret_under_24_octets_is_noted_and_long_ones_are_kept_whole(
+    twofold: Twofold, site: Site, octets: int
+) -> None:
+    """Stricter than the draft, which warns up to 12 and advises 24."""
+    secret = "".join(chr(33 + n % 90) for n in range(octets))
+    result = twofold.done("client", "add", "vpn", "192.0.2.10", "--secret-stdin", stdin=secret)
+    assert ("24 or more are advised" in result.err) is (octets < 24)
+    assert the_client(site).secret == secret.encode()
+
+
+SPELLINGS = ["#no comment", " blanks ", "\"'`$(x)\\", "0x0102", "\ttabs\t", "schlüssel-ключ-鍵", "a\nb", "%s{}"]
+
+
+@pytest.mark.statement("R-025")
+@pytest.mark.parametrize("secret", SPELLINGS, ids=ascii)
+def test_a_secret_is_taken_as_it_is_typed(twofold: Twofold, site: Site, secret: str) -> None:
+    """Nothing is a comment, a quote, an escape or hex; the final line break alone does not belong to it."""
+    for ending in ("", "\n", "\r\n"):
+        twofold.done("client", "add", "vpn", "192.0.2.10", "--secret-stdin", stdin=secret + ending)
+        assert the_client(site).secret == secret.encode()
+        twofold.done("client", "remove", "vpn")
+    twofold.done("client", "add", "vpn", "192.0.2.10", "--secret-stdin", stdin="x")
+    twofold.done("client", "set", "vpn", "--secret-stdin", stdin=secret)
+    assert the_client(site).secret == secret.encode()
+
+
 @pytest.mark.statement("R-023")
 @pytest.mark.parametrize("typed", ["", "\n", "\r\n"])
 def test_an_empty_secret_is_refused(twofold: Twofold, site: Site, typed: str) -> None:
@@ -129,6 +157,11 @@ def test_list_and_show(twofold: Twofold) -> None:
         "mode": "challenge",
         "message_authenticator": "required",
         "status_server": True,
+        "always_challenge": False,
+        "encoding": "utf-8",
+        "cut_at_nul": False,
+        "old_secret_until": None,
+        "replies": {},
     }
     mail = vpn | {"name": "mail", "address": "2001:db8::/48", "mode": "append"}
     assert twofold.done("client", "list", "--json").json == [mail, vpn]

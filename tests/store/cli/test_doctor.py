@@ -35,7 +35,7 @@ def of_topic(site: Site, topic: str) -> Finding:
 def test_a_store_that_is_right_has_nothing_to_mend(site: Site) -> None:
     site.add_user("alice")
     assert found(site) == []
-    assert of_topic(site, "store").text.startswith("SQLite, schema 0002, 1 user, disk ")
+    assert of_topic(site, "store").text.startswith("SQLite, schema 0005, 1 user, disk ")
 
 
 @pytest.mark.parametrize("damage", ["no key", "loose key", "no store"])
@@ -179,7 +179,10 @@ def test_without_a_configuration_pam_is_looked_at_all_the_same(tmp_path: Path) -
 def test_every_part_that_a_login_passes_brings_its_checks() -> None:
     assert [place for place, _ in doctor.CHECKS] == [
         "store.cli.checks:checks",
+        "first_factor.ldap_checks:checks",
+        "first_factor.radius_checks:checks",
         "radius_server.checks:checks",
+        "first_factor.checks:checks",
         "pam_helper.checks:checks",
     ]
     assert "doctor" in NOUNS

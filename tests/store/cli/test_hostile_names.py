@@ -141,7 +141,7 @@ def planted(site: Site) -> Site:
     with raw.opened(site.config.database) as connection:
         connection.execute("PRAGMA foreign_keys=OFF")
         for number, name in enumerate([*NAMES, long], 1):
-            user = (number, name, 0, "local", json.dumps([name]), 0, 0, None, 0, "new", 0, None, 0)
+            user = (number, name, 0, "local", json.dumps([name]), 0, 0, None, 0, "new", 0, None, 0, "{}")
             connection.execute(f"INSERT INTO users VALUES ({', '.join('?' * len(user))})", user)
             token = (
                 number,
@@ -162,8 +162,8 @@ def planted(site: Site) -> Site:
                 0,
                 "",
             )
-            connection.execute(f"INSERT INTO tokens VALUES ({', '.join('?' * len(token))}{', NULL' * 6})", token)
-            client = (name, name, b"x", name, "off", 1, number)
+            connection.execute(f"INSERT INTO tokens VALUES ({', '.join('?' * len(token))}{', NULL' * 6}, 0)", token)
+            client = (name, name, b"x", name, "off", 1, number, 0, name, 0, None, 0)
             connection.execute(f"INSERT INTO clients VALUES ({', '.join('?' * len(client))})", client)
             row = ("test", 100 + number, number, *[name] * 10, json.dumps({"why": name}), b"x")
             connection.execute(f"INSERT INTO audit VALUES ({', '.join('?' * len(row))})", row)

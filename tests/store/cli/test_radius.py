@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.site import PASSWORD, SECRET, Site, eventually, pin
+from tests.site import PASSWORD, SECRET, TWOFOLD, Site, eventually, pin
 from tests.wire import ACCEPT, CHALLENGE, Nas, status_server
 from validation.requests import RemoveClient
 
@@ -25,7 +25,7 @@ def site(site: Site) -> Site:
 def test_each_address_that_was_named_is_served(site: Site) -> None:
     site.add_user("alice")
     token = site.enroll("alice")
-    with site.server("--listen", "127.0.0.1:0", "--listen", "[::1]:0") as server:
+    with site.server("--listen", "127.0.0.1:0", "--listen", "[::1]:0", program=TWOFOLD) as server:
         four, six = server.addresses
         assert (four[0], six[0]) == ("127.0.0.1", "::1")
         with Nas(four, SECRET) as nas:
@@ -38,14 +38,14 @@ def test_each_address_that_was_named_is_served(site: Site) -> None:
 
 
 def test_without_an_option_the_configured_addresses_are_served(site: Site) -> None:
-    with site.server() as server:
+    with site.server(program=TWOFOLD) as server:
         assert [address for address, _ in server.addresses] == ["127.0.0.1"]
         with server.nas() as nas:
             assert nas.ask(status_server(SECRET)).code == ACCEPT
 
 
 def test_an_option_comes_instead_of_the_configuration(site: Site) -> None:
-    with site.server("--listen", "[::1]:0") as server:
+    with site.server("--listen", "[::1]:0", program=TWOFOLD) as server:
         assert [address for address, _ in server.addresses] == ["::1"]
 
 
@@ -76,7 +76,7 @@ def test_its_only_sockets_are_udp_at_the_addresses_it_was_told(site: Site) -> No
     """So there is nothing to connect to: servers share a store, and no protocol. After logins as before."""
     site.add_user("alice")
     token = site.enroll("alice")
-    with site.server("--listen", "127.0.0.1:0", "--listen", "[::1]:0") as server:
+    with site.server("--listen", "127.0.0.1:0", "--listen", "[::1]:0", program=TWOFOLD) as server:
         four, six = (written(*address) for address in server.addresses)
         check_sockets(server.process.pid, {"udp": [four], "udp6": [six]})
         with server.nas() as nas:
@@ -104,7 +104,7 @@ def test_a_listening_socket_would_be_seen() -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_it_ends_when_it_is_told_to(site: Site, number: signal.Signals) -> None:
-    with site.server() as server:
+    with site.server(program=TWOFOLD) as server:
         server.process.send_signal(number)
         eventually(lambda: server.process.poll() is not None, what="the end of the server")
         assert server.process.returncode == 0
@@ -113,7 +113,7 @@ def test_it_ends_when_it_is_told_to(site: Site, number: signal.Signals) -> None:
 
 
 def test_a_client_that_was_removed_is_soon_unknown(site: Site) -> None:
-    with site.server() as server, server.nas() as nas:
+    with site.server(program=TWOFOLD) as server, server.nas() as nas:
         assert nas.ask(status_server(SECRET)).code == ACCEPT
         site.gate.administer(RemoveClient(actor="test", name="vpn"))
 

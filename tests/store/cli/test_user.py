@@ -5,7 +5,7 @@ import re
 import pytest
 
 from first_factor import checker
-from tests.site import Site, pin
+from tests.site import Site, hashed, pin
 from tests.store import raw
 from tests.store.cli.command import Twofold
 from validation.model import Mode
@@ -70,6 +70,19 @@ def test_the_password_is_what_was_typed_without_the_last_line_break(
     assert password_is(site, "alice", password)
 
 
+def test_a_hash_is_read_only_if_a_login_can_be_checked_against_it(twofold: Twofold, site: Site) -> None:
+    made = hashed("geheim")
+    twofold.done("user", "add", "alice", "--password-hash-stdin", stdin=f"{made}\n")
+    for verb, name in (("add", "bob"), ("set", "alice")):
+        refused = twofold("user", verb, name, "--password-hash-stdin", stdin="a password, typed by mistake")
+        assert (refused.status, "password hash: must be an argon2id hash" in refused.sentence) == (2, True)
+        assert "typed by mistake" not in refused.err
+        both = twofold("user", verb, name, "--password-hash-stdin", "--password-stdin", stdin=made)
+        assert (both.status, "exclude each other" in both.sentence) == (2, True)
+    assert password_is(site, "alice", "geheim")
+    assert [row["name"] for row in twofold.done("user", "list", "--json").json] == ["alice"]
+
+
 def test_set_changes_what_is_named(twofold: Twofold, site: Site) -> None:
     twofold.done("user", "add", "alice", "--group", "a", "--group", "b", "--password-stdin", stdin="old")
     twofold.done("user", "set", "alice", "--password-stdin", stdin="new")
@@ -92,7 +105,7 @@ def test_the_list_as_a_table_and_as_a_document(twofold: Twofold, site: Site) -> 
     table = [line.split() for line in twofold.done("user", "list").out.splitlines()]
     assert table == [
         ["name", "state", "first", "factor", "groups", "active", "tokens"],
-        ["alice", "disabled,", "locked", "local", "0"],
+        ["alice", "disabled,", "locked", "policy", "0"],
         ["bob", "active", "local", "staff", "vpn", "1"],
     ]
     rows = twofold.done("user", "list", "--json").json
@@ -101,9 +114,10 @@ def test_the_list_as_a_table_and_as_a_document(twofold: Twofold, site: Site) -> 
         {
             "name": "alice",
             "state": "disabled, locked",
-            "first_factor": "local",
+            "first_factor": None,
             "has_password": False,
             "groups": [],
+            "replies": {},
             "active_tokens": 0,
             "created_at": "…",
         },
@@ -113,6 +127,7 @@ def test_the_list_as_a_table_and_as_a_document(twofold: Twofold, site: Site) -> 
             "first_factor": "local",
             "has_password": True,
             "groups": ["staff", "vpn"],
+            "replies": {},
             "active_tokens": 1,
             "created_at": "…",
         },
@@ -140,6 +155,7 @@ def test_show_tells_tokens_failures_and_open_logins(twofold: Twofold, site: Site
         "first_factor": "local",
         "has_password": True,
         "groups": [],
+        "replies": {},
         "active_tokens": 1,
         "created_at": "…",
         "throttles": [{"factor": "password", "failures": 1, "blocked_until": None}],
@@ -183,7 +199,7 @@ def test_show_says_what_the_next_login_does(twofold: Twofold, site: Site, comman
 def test_show_says_that_there_is_no_password_yet(twofold: Twofold) -> None:
     twofold.done("user", "add", "alice")
     shown = twofold.done("user", "show", "alice").out
-    assert "local, none set" in shown
+    assert "as policy says, none set" in shown
     assert shown.endswith("No password yet, so every login is refused: twofold user set alice --password-stdin\n")
 
 

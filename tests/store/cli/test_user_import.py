@@ -19,7 +19,7 @@ def imported(twofold: Twofold, folder: Path, text: str | bytes, *options: str) -
     return twofold("user", "import", str(write(folder, "users.csv", text)), *options)
 
 
-def users(twofold: Twofold) -> dict[str, tuple[str, list[str]]]:
+def users(twofold: Twofold) -> dict[str, tuple[str | None, list[str]]]:
     rows = twofold.done("user", "list", "--json").json
     return {row["name"]: (row["first_factor"], row["groups"]) for row in rows}
 
@@ -27,7 +27,7 @@ def users(twofold: Twofold) -> dict[str, tuple[str, list[str]]]:
 def test_only_the_name_is_mandatory(twofold: Twofold, site: Site, tmp_path: Path) -> None:
     result = imported(twofold, tmp_path, "name\nalice\nbob\n")
     assert (result.status, result.out) == (0, "  added       2\n")
-    assert users(twofold) == {"alice": ("local", []), "bob": ("local", [])}
+    assert users(twofold) == {"alice": (None, []), "bob": (None, [])}
     rows = [(row["event"], row["user"]) for row in site.audit()][1:]
     assert rows == [("user-add", "alice"), ("user-add", "bob")]
 
@@ -48,7 +48,7 @@ def test_all_columns_in_any_order(twofold: Twofold, site: Site, tmp_path: Path) 
 @pytest.mark.parametrize("groups", ["staff vpn", "staff;vpn", "staff,vpn", " staff ; vpn ;", "staff vpn staff"])
 def test_groups_may_be_written_in_several_ways(twofold: Twofold, tmp_path: Path, groups: str) -> None:
     assert imported(twofold, tmp_path, f'name,groups\nalice,"{groups}"\n').status == 0
-    assert users(twofold) == {"alice": ("local", ["staff", "vpn"])}
+    assert users(twofold) == {"alice": (None, ["staff", "vpn"])}
 
 
 @pytest.mark.statement("C-035")
@@ -63,7 +63,7 @@ def test_groups_may_be_written_in_several_ways(twofold: Twofold, tmp_path: Path,
 )
 def test_a_file_from_windows(twofold: Twofold, tmp_path: Path, text: bytes) -> None:
     assert imported(twofold, tmp_path, text).status == 0
-    assert users(twofold) == {"alice": ("local", ["staff"])}
+    assert users(twofold) == {"alice": (None, ["staff"])}
 
 
 def test_a_rehearsal_changes_nothing(twofold: Twofold, site: Site, tmp_path: Path) -> None:
@@ -141,6 +141,32 @@ def test_a_file_of_another_form_is_refused_whole(
     assert f"{tmp_path}/users.csv: {why}" in result.sentence
     assert "geheim" not in result.err
     assert HASH[30:60] not in result.err
+    assert users(twofold) == {}
+
+
+SHA = "$6$saltstring$svn8UoSVapNtMuq1ukKS4tPQd8iKwSMHWjl/O817G3uBnIFNjnQJuesI68u4OTLiBFdcbYEdFCoEOfaS35inz1"
+
+
+def test_hashes_of_a_shadow_file_are_taken_and_none_is_shown(twofold: Twofold, site: Site, tmp_path: Path) -> None:
+    """`awk -F: '{ print $1 ":" $2 }' /etc/shadow` under a header, but for accounts that are locked."""
+    result = imported(twofold, tmp_path, f"name,password_hash\nalice,{SHA}\nbob,\n", "--json")
+    assert result.json["added"] is True
+    assert SHA not in result.out
+    (kept,) = raw.rows(site.config.database, "SELECT password_hash FROM users WHERE name = 'alice'")
+    assert kept == (SHA,)
+    locked = imported(twofold, tmp_path, f"name,password_hash\ncarol,!{SHA}\n")
+    assert locked.status == 2
+    assert "line 2: password_hash: must be an argon2id hash" in locked.sentence
+    assert SHA[5:] not in locked.err
+
+
+@pytest.mark.parametrize(
+    "dear", [SHA.replace("$6$", "$6$rounds=999999999$"), "$y$jFT$AlEI819k/2VXwCTNKw1LG1$" + "a" * 43]
+)
+def test_a_hash_that_would_take_a_login_down_is_refused(twofold: Twofold, tmp_path: Path, dear: str) -> None:
+    result = imported(twofold, tmp_path, f"name,password_hash\nalice,{dear}\n")
+    assert result.status == 2
+    assert "up to rounds=656000" in result.sentence
     assert users(twofold) == {}
 
 

@@ -6,7 +6,7 @@ that a run can say that it was no idle one.
 """
 
 from collections import Counter
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from hypothesis import strategies as st
@@ -19,7 +19,7 @@ from validation.decisions import Accept, Challenge, Decision, Done, Reason, Reje
 from validation.errors import Refused
 from validation.gate import Outcome
 from validation.model import Factor, Origin, Token, TokenState, User
-from validation.requests import Command, EnrollToken, FirstFactor, LoginRequest, Wanted
+from validation.requests import Command, EnrollToken, Face, FirstFactor, LoginRequest, Wanted
 from validation.settings import DAY, Scope
 
 PEOPLE = ["alice", "bob", "carol"]  # carol has nothing at the beginning
@@ -34,6 +34,9 @@ EARLY = {
     "onboarding_over_radius": "key",
 }
 
+KEPT = 8  # packets that may come again
+REPEATED_FOR = 30.0  # seconds
+
 serials = Bundle("serials")  # of devices
 states = Bundle("states")  # of challenges, answered or not
 typed = Bundle("typed")  # passcodes that were typed or read off
@@ -44,6 +47,20 @@ near = st.sampled_from([0, 0, 0, -1, 1])
 often = st.sampled_from([True, True, True, False])
 seldom = st.sampled_from([True, False, False, False, False])
 doors = st.sampled_from(DOORS)
+
+
+@dataclass(frozen=True)
+class Sent:
+    """A packet, and what it was answered when."""
+
+    request: LoginRequest
+    outcome: Decision
+    at: float
+
+    @property
+    def used(self) -> str:
+        """The serial of the token that it was accepted with."""
+        return self.outcome.serial if isinstance(self.outcome, Accept) else ""
 
 
 class Deciding(RuleBasedStateMachine):
@@ -58,6 +75,8 @@ class Deciding(RuleBasedStateMachine):
         self.latest: dict[str, int] = {}  # the greatest moving factor seen of each token
         self.keys: dict[str, bytes] = {}  # of every token there ever was
         self.made = 0
+        self.packets = 0
+        self.sent: list[Sent] = []  # the newest, oldest first
 
     @initialize(target=serials)
     def begin(self) -> Any:
@@ -126,6 +145,8 @@ class Deciding(RuleBasedStateMachine):
     def _decide(self, *requests: LoginRequest, stale: bool = False, faulty: bool = False) -> Decision:
         """Several come in at once, and are decided one after the other. `faulty`: the store may refuse what it is to
         write; else nothing raises."""
+        if not (stale or faulty):
+            requests = tuple(self._in_a_packet(request) for request in requests)
         rows, told, copied = len(self.engine.trail), len(self.engine.notices.told), self.checks.keys.copied
         barred = {id(request): self._barred(request) for request in requests}
         before = self._moving_factors()
@@ -145,6 +166,9 @@ class Deciding(RuleBasedStateMachine):
             if not isinstance(outcome, Challenge):
                 said[str(outcome.reason), outcome.serial if isinstance(outcome, Accept) else ""] += 1
             last = outcome
+            if request.packet:
+                others = [sent for sent in self.sent if sent.request.packet != request.packet]
+                self.sent = [*others, Sent(request, outcome, self.engine.clock.now)][-KEPT:]
         self._see_what_wrong_pins_disabled(held)
         assert not moved, "a moving factor moved, and no answer says why"
         written = [
@@ -156,6 +180,43 @@ class Deciding(RuleBasedStateMachine):
         notices = [row.notice for row in self.engine.notices.told[told:]]
         assert notices.count("security_key_copied") == self.checks.keys.copied - copied, "a copied key, told or not"
         return last
+
+    # --- packets that come again
+
+    def _in_a_packet(self, request: LoginRequest) -> LoginRequest:
+        """What a gateway sends comes in a packet that is like no other, unless it is sent again."""
+        if request.channel.face is not Face.RADIUS or request.packet:
+            return request
+        self.packets += 1
+        return replace(request, packet=self.packets.to_bytes(32, "big"))
+
+    def _send_again(self, sent: Sent) -> None:
+        """It gets the same answer, and nothing happens; or it is decided anew, like any other."""
+        if self._is_withheld(sent):
+            anew = self._decide(sent.request)
+            assert not (sent.used and isinstance(anew, Accept) and anew.serial), "one packet used two PINs"
+            return
+        before, rows = self._everything(sent.request.user), len(self.engine.trail)
+        (outcome,) = self.engine.gate.login([sent.request])
+        assert outcome == sent.outcome, "a copy was answered otherwise"
+        assert {row.event for row in self.engine.trail[rows:]} <= {"retransmission"}, "a copy counts as a login"
+        assert self._everything(sent.request.user) == before, "a copy changed something"
+        self.met[f"{type(outcome).__name__.lower()} again"] += 1
+
+    def _is_withheld(self, sent: Sent) -> bool:
+        """Its time is over, or whoever it let in waits or is locked or disabled, or its token is; or the store has no
+        record of it, because there was nothing to keep or something has ended this user's logins."""
+        request, person = sent.request, self.ledger.people[sent.request.user]
+        over = abs(self.engine.clock.now - sent.at) > REPEATED_FOR or person.locked or person.disabled
+        if sent.used:
+            over = over or self._barred(request) or self.ledger.devices[sent.used].state != "active"
+        (seen,) = self.engine.store.look([request.wanted])
+        kept = seen.answered
+        return over or kept is None or (kept.at, kept.generation) != (sent.at, seen.book.generation)
+
+    def _everything(self, name: str) -> Any:
+        seen = self.engine.see(user=name)
+        return seen.user, seen.tokens, seen.throttles, seen.guesses
 
     @staticmethod
     def _moved_by(outcome: Decision, moved: set[str], of: int) -> set[str]:

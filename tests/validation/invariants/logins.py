@@ -7,7 +7,18 @@ from hypothesis.stateful import rule
 
 from tests.validation.engine import CONSOLE, DESK, PORTAL, SSH, VPN
 from tests.validation.invariants.admin import Admin
-from tests.validation.invariants.deciding import EARLY, doors, near, passwords, people, seldom, serials, states, typed
+from tests.validation.invariants.deciding import (
+    EARLY,
+    KEPT,
+    doors,
+    near,
+    passwords,
+    people,
+    seldom,
+    serials,
+    states,
+    typed,
+)
 from validation.decisions import Challenge
 from validation.model import RevokeReason
 from validation.requests import FirstFactor, UserAct
@@ -16,6 +27,7 @@ ssh_or_vpn = st.sampled_from([SSH, VPN])
 offsets = st.integers(-3, 12)  # steps or counters from the expected one
 sources = st.sampled_from([None, "198.51.100.1", "198.51.100.1", "198.51.100.2"])
 before_the_answer = st.sampled_from(["waiting", "locked", "password", "too late"])
+copies_end = st.sampled_from(["revoked", "disabled", "locked for good", "locked", "password", "waiting", "another PIN"])
 windows_end = st.sampled_from(["revoked", "disabled", "another sheet", "locked", "password", "too late"])
 
 
@@ -64,6 +76,32 @@ class Logins(Admin):
     ) -> None:
         request = self._request(name, door, passcode, password=password, source=source, stale=stale)
         self._decide(request, stale=stale)
+
+    @rule(which=st.integers(1, KEPT), later=st.sampled_from([0, 0, 1, 29, 31]), restarted=st.booleans())
+    def a_packet_comes_again(self, which: int, later: int, restarted: bool) -> None:
+        """To the same server or to another."""
+        self.engine.clock.now += later
+        if restarted:
+            self.engine.restarted()
+        if which <= len(self.sent):
+            self._send_again(self.sent[-which])
+
+    @rule(serial=serials, door=st.sampled_from([SSH, PORTAL, VPN]), what=copies_end)
+    def something_happens_before_a_copy_comes(self, serial: str, door: str, what: str) -> None:
+        self._log_in(serial, 0, door, FirstFactor.PROVED, "198.51.100.1")
+        owner, sent = self.ledger.owner_of(serial), self.sent[-1]
+        match what:
+            case "revoked":
+                self.a_token_is_revoked(serial, RevokeReason.OTHER, True)
+            case "disabled":
+                self.a_token_is_disabled_or_enabled(serial, False)
+            case "locked for good":
+                self.a_user_is_changed(owner, UserAct.LOCK)
+            case "another PIN":
+                self._log_in(serial, 1, SSH, FirstFactor.PROVED, "198.51.100.1")
+            case _:
+                self._happens(owner, what)
+        self._send_again(sent)
 
     @rule(name=people, door=doors)
     def somebody_guesses(self, name: str, door: str) -> None:

@@ -238,13 +238,26 @@ def test_at_the_end_of_the_counter_nothing_is_accepted_any_more() -> None:
         assert compare(spent, otp(TOKEN, counter, use)).match is None, (counter, use)
 
 
-def test_a_code_cannot_be_found_again_nor_scanned() -> None:
-    for ask in (
-        lambda: YUBICO.resync(TOKEN, CODE, CODE, NOW, WINDOW),
-        lambda: YUBICO.uri(TOKEN, "alice", "Twofold"),
+def test_a_code_cannot_be_scanned() -> None:
+    with pytest.raises(BadInput):
+        YUBICO.uri(TOKEN, "alice", "Twofold")
+
+
+@pytest.mark.statement("C-016")
+def test_two_codes_in_their_order_say_where_a_key_stands() -> None:
+    early, late = CHAIN[3], CHAIN[4]
+    assert YUBICO.resync(TOKEN, early.text, late.text, NOW, WINDOW) == compare(TOKEN, late.text).match
+    stands = replace(TOKEN, moving_factor=early.counter * 256 + early.use + 1)
+    other = yubico.ZERO_PRIVATE_ID[1][0].text
+    for token, first, second in (
+        (TOKEN, late.text, early.text),
+        (TOKEN, late.text, late.text),
+        (stands, early.text, late.text),  # the first one was used
+        (TOKEN, early.text, other),
+        (TOKEN, other, late.text),
+        (TOKEN, "", late.text),
     ):
-        with pytest.raises(BadInput):
-            ask()
+        assert YUBICO.resync(token, first, second, NOW, WINDOW) is None
 
 
 # --- in logins

@@ -23,6 +23,7 @@ ln -s /proc/self/fd /run/.dev/fd
 ln -s /proc/self/fd/0 /run/.dev/stdin
 ln -s /proc/self/fd/1 /run/.dev/stdout
 ln -s /proc/self/fd/2 /run/.dev/stderr
+[ ! -e /dev/net/tun ] || { mkdir /run/.dev/net && cp -a /dev/net/tun /run/.dev/net/; }
 mount --bind /dev/pts /run/.dev/pts
 mount --rbind /run/.dev /dev
 

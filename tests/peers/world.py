@@ -3,7 +3,8 @@
 Rules: it has mount and PID namespaces of its own, with an overlay on /etc and fresh /run, /var/log and /dev, so the
 host never sees a change; when it ends, the kernel ends every process in it and nothing is left. `World.path` is the
 folder for whatever a test wants to keep in it. Files in it are written and read from inside, because an absolute link
-would lead from outside into the host. Everything here needs root.
+would lead from outside into the host. With `network=True` it has a network of its own as well, with nothing in it but
+loopback until `cable` joins it to another world. Everything here needs root.
 """
 
 import os
@@ -53,7 +54,7 @@ class Running:
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         if self.process.poll() is None:
             self.send(number)
-        return self.process.wait(15)
+        return self.process.wait(60)
 
 
 class World:
@@ -61,12 +62,13 @@ class World:
 
     path = Path("/run/world")
 
-    def __init__(self) -> None:
-        for program in PROGRAMS:
+    def __init__(self, network: bool = False) -> None:
+        for program in (*PROGRAMS, *(("ip",) if network else ())):
             peers.require(program)
         script = Path(__file__).with_name("world.sh")
+        self._network = ["--net"] if network else []
         self._holder = subprocess.Popen(
-            [*APART, "bash", str(script), str(self.path)],
+            [*APART, *self._network, "bash", str(script), str(self.path)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -80,12 +82,16 @@ class World:
         self._first = _only_child(self._holder.pid)
         self._log = _Log(Path(f"/proc/{self._first}/root/dev/log"))
         self._furnish()
+        if network:
+            self.run("ip", "link", "set", "lo", "up")
 
     def _complaint(self) -> str:
-        _, said = self._holder.communicate(timeout=15)
+        _, said = self._holder.communicate(timeout=60)
         return said.decode(errors="replace").strip() or "unshare was refused"
 
     def _furnish(self) -> None:
+        # Numbers of its own for system accounts: tools of the host that look for an account's processes see ours.
+        self.run("sh", "-c", "printf 'SYS_UID_MAX 799\\nSYS_GID_MAX 799\\n' >>/etc/login.defs")
         for name, password in USERS.items():
             self.add_user(name, password)
         for service in ("login", "su", "su-l", "sudo", "sshd"):
@@ -102,14 +108,14 @@ class World:
 
     def inside(self, *command: str | Path, user: str | None = None) -> list[str]:
         """A command line that runs `command` in the world: as root, or as `user` with all that root has given up."""
-        entry = ["nsenter", f"--target={self._first}", "--mount", "--pid", "--"]
+        entry = ["nsenter", f"--target={self._first}", "--mount", "--pid", *self._network, "--"]
         become = ["setpriv", f"--reuid={user}", f"--regid={user}", "--init-groups", "--"] if user else []
         return [*entry, *become, *map(str, command)]
 
     def among_our_processes(self, *command: str | Path) -> list[str]:
         """The same, with the world's files and our processes: signals get through, and /proc shows nothing of it. For
         `Site.server(program=...)`."""
-        return ["nsenter", f"--target={self._first}", "--mount", "--", *map(str, command)]
+        return ["nsenter", f"--target={self._first}", "--mount", *self._network, "--", *map(str, command)]
 
     def run(
         self, *command: str | Path, user: str | None = None, stdin: str = "", check: bool = True
@@ -132,6 +138,18 @@ class World:
         running = Running(process, _only_child(process.pid))
         self._running.append(running)
         return running
+
+    # --- The network
+
+    def cable(self, other: "World", address: str, other_address: str, name: str = "eth0") -> None:
+        """Join two worlds with networks of their own by a cable, whose ends get these addresses (with prefixes)."""
+        assert self._network, "a world on the host's network gets no cable"
+        assert other._network, "a world on the host's network gets no cable"
+        ends = ["name", name, "netns", str(self._first)], ["name", name, "netns", str(other._first)]
+        subprocess.run(["ip", "link", "add", *ends[0], "type", "veth", "peer", *ends[1]], check=True, timeout=30)
+        for world, its_address in ((self, address), (other, other_address)):
+            world.run("ip", "address", "add", its_address, "dev", name)
+            world.run("ip", "link", "set", name, "up")
 
     # --- Files and accounts
 
@@ -168,9 +186,9 @@ class World:
         self._holder.stdin.close()
         for running in self._running:
             running.wake()
-        self._holder.wait(15)
+        self._holder.wait(60)
         for running in self._running:
-            running.process.wait(15)
+            running.process.wait(60)
         for stream in (self._holder.stdout, self._holder.stderr):
             if stream is not None:
                 stream.close()
@@ -227,7 +245,7 @@ class _Log:
             number = self._asked
         self._send(b"\0%d" % number)
         with self._news:
-            assert self._news.wait_for(lambda: self._answered >= number, 15), "the log is not read"
+            assert self._news.wait_for(lambda: self._answered >= number, 60), "the log is not read"
             return list(self._lines)
 
     def _send(self, data: bytes) -> None:
@@ -237,15 +255,15 @@ class _Log:
 
     def close(self) -> None:
         self._socket.shutdown(socket.SHUT_RD)
-        self._thread.join(15)
+        self._thread.join(60)
         self._socket.close()
 
 
 @contextmanager
-def world_or_skip() -> Iterator[World]:
+def world_or_skip(network: bool = False) -> Iterator[World]:
     """Skips where none may be made; where peers are required, that is a failure."""
     try:
-        world = World()
+        world = World(network)
     except Refused as error:
         complain = pytest.fail if os.environ.get("TWOFOLD_REQUIRE_PEERS") == "1" else pytest.skip
         complain(f"no world of its own can be made here: {error}")

@@ -1,0 +1,60 @@
+"""What the long-running commands have in common: their log, and how they talk to systemd.
+
+Rules: no core file is ever left, it would hold secrets. systemd is told only what is true: ready when requests are
+answered, alive while those that serve them are.
+"""
+
+import contextlib
+import logging
+import os
+import resource
+import socket
+import sys
+import time
+from collections.abc import Mapping
+
+TEXT = "%(asctime)s %(levelname)s %(message)s"
+
+READY = "READY=1"
+STOPPING = "STOPPING=1"
+ALIVE = "WATCHDOG=1"
+
+
+def set_up_process(debug: bool = False, formatter: logging.Formatter | None = None) -> None:
+    """Log to standard error, as text unless told otherwise, and never leave a core file."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    logging.basicConfig(stream=sys.stderr, level=logging.DEBUG if debug else logging.INFO, format=TEXT)
+    logging.getLogger("asyncio").setLevel(logging.WARNING)
+    set_log_format(formatter)
+
+
+def set_log_format(formatter: logging.Formatter | None) -> None:
+    """From the next line on; None: text."""
+    for handler in logging.getLogger().handlers:
+        handler.setFormatter(formatter or logging.Formatter(TEXT))
+
+
+def tell_systemd(state: str) -> None:
+    """sd_notify(3). Does nothing where no systemd has asked for it."""
+    address = os.environ.get("NOTIFY_SOCKET")
+    if not address:
+        return
+    with (
+        contextlib.suppress(OSError),
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sending,
+    ):
+        sending.connect("\0" + address[1:] if address.startswith("@") else address)
+        sending.send(state.encode())
+
+
+def reloading() -> str:
+    """The state to tell when a reload begins; `READY` ends it."""
+    return f"RELOADING=1\nMONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}"
+
+
+def watchdog_seconds(environment: Mapping[str, str] = os.environ) -> float | None:
+    """How often systemd wants to hear that we are alive (sd_watchdog_enabled(3)); None: not at all."""
+    if environment.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
+        return None
+    microseconds = environment.get("WATCHDOG_USEC", "")
+    return int(microseconds) / 1_000_000 if microseconds.isdigit() and int(microseconds) else None

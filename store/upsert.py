@@ -1,0 +1,39 @@
+"""INSERT, or UPDATE where the row is there already. Both databases know it, SQLAlchemy spells it by dialect."""
+
+from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
+from typing import Any
+
+from sqlalchemy import Connection, Executable, Table
+
+# From the row that could not be inserted (`excluded`) to what is set instead.
+Setting = Callable[[Any], Mapping[str, Any]]
+
+
+class Upsert:
+    """One such statement, built once for each dialect that is used."""
+
+    def __init__(self, table: Table, keys: Sequence[str], setting: Setting) -> None:
+        self._table = table
+        self._keys = keys
+        self._setting = setting
+        self._built: dict[str, Executable] = {}
+
+    def run(self, connection: Connection, values: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> None:
+        """For one row or for several."""
+        dialect = connection.dialect.name
+        if dialect not in self._built:
+            self._built[dialect] = self._statement(dialect)
+        connection.execute(self._built[dialect], values)
+
+    def _statement(self, dialect: str) -> Executable:
+        insert = import_module(f"sqlalchemy.dialects.{dialect}").insert(self._table)
+        statement: Executable = insert.on_conflict_do_update(
+            index_elements=self._keys, set_=dict(self._setting(insert.excluded))
+        )
+        return statement
+
+
+def same(*names: str) -> Setting:
+    """These columns as they would have been inserted."""
+    return lambda excluded: {name: excluded[name] for name in names}
