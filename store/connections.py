@@ -59,6 +59,7 @@ class Connections(ABC):
             self._greet(connection)
             return connection
         except DBAPIError as error:
+            self._on_error(connection, error)
             connection.close()
             if not (again and self._broke_before(error)):
                 raise
@@ -119,7 +120,7 @@ class Connections(ABC):
         return isinstance(error, IntegrityError)
 
     def _on_error(self, connection: Connection, error: DBAPIError) -> None:  # noqa: B027 - few have something to do
-        """After the transaction was undone."""
+        """After the transaction was undone, or could not begin."""
 
     # --- errors -------------------------------------------------------------------------------------------------
 

@@ -12,10 +12,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.pool import QueuePool
+from sqlalchemy.pool import Pool, QueuePool
 
 from store.connections import DEADLINE, READING, Connections, let_sqlite_begin
 from store.locking import WriteLock, lock_files
@@ -34,6 +35,7 @@ class SqliteFile(Connections):
         self._engine = _engine(path, deadline)
         self._lock = WriteLock(path, deadline)
         self._file: tuple[int, int] | None = None  # device and inode
+        self._pools_left: WeakSet[Pool] = WeakSet()
 
     def now(self) -> float:
         return time.time()
@@ -81,11 +83,15 @@ class SqliteFile(Connections):
     def _on_error(self, connection: Connection, error: DBAPIError) -> None:
         """SQLite opens what it may not write for reading, and keeps it so as long as the process has a connection open.
 
-        Without any, the next transaction finds out whether writing is possible again.
+        Without any, the next transaction finds out whether writing is possible again. A connection that is in use now
+        goes back to the pool it came from, so that pool is emptied again at the next error.
         """
         if _code(error) == sqlite3.SQLITE_READONLY:
             connection.invalidate()
+            self._pools_left.add(self._engine.pool)
             self._engine.dispose()
+            for pool in self._pools_left:
+                pool.dispose()
 
 
 def _code(error: DBAPIError) -> int:
