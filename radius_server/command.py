@@ -34,7 +34,7 @@ _log = logging.getLogger("twofold.radius")
 SWITCH = 0.0001
 
 # What is read at the start alone.
-_FIXED = ("database", "key_file", "chain", "issuer", "notify", "security_key")
+_FIXED = ("database", "chain", "issuer", "notify", "security_key")
 
 
 @click.group()

@@ -37,10 +37,19 @@ class StoreSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     issuer: str = "Twofold"
 
 
-class KeySection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`[key]`: where the master key is."""
+_CredentialName = Annotated[str, msgspec.Meta(pattern="^([A-Za-z0-9_-][A-Za-z0-9._-]{0,254})?$")]
 
-    file: str = "master.key"
+
+class KeySection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[key]`: where the master key is: a file, a credential that systemd hands over, or a program that prints it; and,
+    while keys are rotated, where the one before is. One of each three may be named."""
+
+    file: str = ""
+    credential: _CredentialName = ""
+    command: tuple[str, ...] = ()
+    old_file: str = ""
+    old_credential: _CredentialName = ""
+    old_command: tuple[str, ...] = ()
 
 
 class RadiusSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -152,6 +161,20 @@ class Listen:
 
 
 @dataclass(frozen=True, slots=True)
+class KeySource:
+    """Where a master key is: one of the three."""
+
+    file: Path | None = None
+    credential: str = ""
+    command: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        if self.command:
+            return f"the command {self.command[0]}"
+        return f"the credential {self.credential}" if self.credential else str(self.file)
+
+
+@dataclass(frozen=True, slots=True)
 class Upstream:
     """`[first_factor.radius]`, its servers taken apart and its path absolute."""
 
@@ -171,7 +194,7 @@ class Config:
 
     file: Path
     database: Path
-    key_file: Path
+    key: KeySource
     chain: str
     issuer: str
     listen: tuple[Listen, ...]
@@ -188,6 +211,7 @@ class Config:
     upstream: Upstream | None = None
     security_key: SecurityKeySection = field(default_factory=SecurityKeySection)
     url: str = ""  # of a PostgreSQL database; `database` is then not used
+    old_key: KeySource | None = None
 
     @property
     def store_name(self) -> str:
@@ -196,8 +220,9 @@ class Config:
 
     @property
     def owners_file(self) -> Path:
-        """The file whose owner is the one the server runs as: the store, or the key where the store is elsewhere."""
-        return self.key_file if self.url else self.database
+        """The file whose owner is the one the server runs as: the store, or the key where the store is elsewhere, or this
+        configuration where both are."""
+        return (self.key.file or self.file) if self.url else self.database
 
 
 def config_path(option: str | None) -> Path:
@@ -233,7 +258,8 @@ def parse(text: str, path: Path) -> Config:
         file=path,
         database=folder / file.store.path,
         url=_url(file.store, text, path),
-        key_file=folder / file.key.file,
+        key=_key_source(file.key, "", folder, text, path) or KeySource(folder / "master.key"),
+        old_key=_key_source(file.key, "old_", folder, text, path),
         chain=_name(file.store.chain or socket.gethostname(), "store.chain", "this host's", text, path),
         issuer=_name(file.store.issuer, "store.issuer", "your organisation's", text, path),
         listen=_listen(file.radius.listen, text, path),
@@ -270,6 +296,16 @@ def _url(section: StoreSection, text: str, path: Path) -> str:
     if section.url and section.path != StoreSection().path:
         raise BadInput(f"{_place('store.url', text, path)}: a store is in one place: name store.path or store.url")
     return section.url
+
+
+def _key_source(section: KeySection, age: str, folder: Path, text: str, path: Path) -> KeySource | None:
+    names = [f"{age}{kind}" for kind in ("file", "credential", "command")]
+    file, credential, command = (getattr(section, name) for name in names)
+    named = [name for name in names if getattr(section, name)]
+    if len(named) > 1:
+        where = f"key.{named[1]}"
+        raise BadInput(f"{_place(where, text, path)}: {where}: a key is in one place, and key.{named[0]} is named, too")
+    return KeySource(folder / file if file else None, credential, command) if named else None
 
 
 def _ldap(section: LdapSection | None, text: str, path: Path) -> Ldap | None:

@@ -88,6 +88,7 @@ class Database:
     def clients(self) -> tuple[Client, ...]:
         """The clients that are whole; a damaged one is not served, and every command about it says why."""
         with self.connections.reading(hurried=True) as connection:
+            self._reader.standing(connection)
             readable, damaged = read_clients(connection, self.keys.sealer)
         return tuple(client for name, client in readable.items() if name not in damaged)
 

@@ -16,9 +16,9 @@ from sqlalchemy import Connection, delete, func, insert, select
 from store import copying, migrations
 from store.config import Config, store_address
 from store.connections import Connections
+from store.key_ring import KeyRing
 from store.opening import check_schema, connect, read_keys
 from store.schema import meta
-from store.sealing import read_key_file
 from store.snapshots import FROZEN
 from store.sqlite import create_file
 from store.writing import Writer
@@ -89,7 +89,7 @@ def _check_source(wanted: Move, source: Connections) -> str:
         facts = _facts(connection)
         if FROZEN in facts and facts[FROZEN] != _moved(wanted):
             raise StoreMismatch(facts[FROZEN])
-        read_keys(connection, read_key_file(wanted.config.key_file), wanted.source, frozen=True)
+        read_keys(connection, KeyRing(wanted.config), wanted.source, frozen=True)
     return str(facts["store_id"])
 
 
@@ -161,7 +161,7 @@ def _finish(wanted: Move, source: Connection, target: Connections, actor: str) -
         copying.go_on_counting(connection, source)
         connection.execute(delete(meta))
         connection.execute(insert(meta), [{"name": name, "value": value} for name, value in facts.items()])
-        keys = read_keys(connection, read_key_file(wanted.config.key_file), wanted.target)
+        keys = read_keys(connection, KeyRing(wanted.config), wanted.target)
         writer = Writer(connection, keys.sealer, keys.fingerprint, keys.audit, wanted.config.chain)
         detail: dict[str, str | int] = {"from": wanted.source.store_name, "to": wanted.target.store_name}
         writer.apply([Audit(time.time(), "store-move", "done", "", actor=actor, detail=detail)])

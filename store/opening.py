@@ -18,10 +18,11 @@ from store import audit, listings, migrations
 from store.config import Config, template
 from store.connections import Connections
 from store.database import Database, Keys
+from store.key_ring import KeyRing
 from store.notices import notices_for
 from store.schema import meta, store_keys
-from store.sealing import MasterKey, Sealer, create_key_file, create_whole, read_key_file
-from store.snapshots import BOOK_GENERATION, FROZEN
+from store.sealing import MasterKey, Sealer, create_key_file, create_whole
+from store.snapshots import BOOK_GENERATION, FROZEN, KEY_ID, OLD_KEY_ID
 from store.sqlite import SqliteFile, check_file, create_file
 from store.writing import CLIENTS_GENERATION, Writer
 from validation.changes import Audit
@@ -93,10 +94,10 @@ def open_store(config: Config) -> Database:
     """The store of `config`, checked. Raises StoreUnavailable or StoreMismatch."""
     connections = connect(config)
     try:
-        master = read_key_file(config.key_file)
+        ring = KeyRing(config)
         with connections.reading(hurried=True) as connection:
             check_schema(connection, config)
-            keys = read_keys(connection, master, config)
+            keys = read_keys(connection, ring, config)
     except BaseException:
         connections.close()
         raise
@@ -133,25 +134,33 @@ def check_schema(connection: Connection, config: Config) -> None:
         )
 
 
-def read_keys(connection: Connection, master: MasterKey, config: Config, frozen: bool = False) -> Keys:
-    """Raises StoreMismatch if `master` is another key, or the store is not in use (unless `frozen`)."""
+def read_keys(connection: Connection, ring: KeyRing, config: Config, frozen: bool = False) -> Keys:
+    """Raises StoreMismatch if `ring` lacks a key that is needed, or the store is not in use (unless `frozen`)."""
     facts = {row.name: row.value for row in connection.execute(select(meta))}
     if FROZEN in facts and not frozen:
         raise StoreMismatch(facts[FROZEN])
-    expected = facts.get("key_id", "")
-    if expected != master.id.hex():
-        raise StoreMismatch(
-            f"the key in {config.key_file} does not fit the store {config.store_name}: "
-            f"it is key {master.id.hex()}, the store was sealed with {expected}. Nothing was changed"
-        )
+    masters = [_held(ring, facts[name], config) for name in (KEY_ID, OLD_KEY_ID) if name in facts]
     sealed = {row.purpose: row.sealed for row in connection.execute(select(store_keys))}
     try:
-        sealer = Sealer(master, facts["store_id"])
+        sealer = Sealer(masters[0], facts["store_id"], ring.find)
         opened = {name: sealer.open("store-key", name, sealed[name]) for name in ("fingerprint", "audit")}
-    except (KeyError, Damaged) as error:
+    except (KeyError, IndexError, Damaged) as error:
         what = f"{error} is missing" if isinstance(error, KeyError) else error
         raise StoreMismatch(f"the store {config.store_name} is damaged: {what}; restore it from a backup") from None
     return Keys(sealer, opened["fingerprint"], opened["audit"])
+
+
+def _held(ring: KeyRing, key_id: str, config: Config) -> MasterKey:
+    """The id is not to be trusted: it is what a row says."""
+    found = next((one.key for one in ring.held if one.key.id.hex() == key_id), None)
+    if found is not None:
+        return found
+    held = ", ".join(f"{one.source} is key {one.key.id.hex()}" for one in ring.held[1:])
+    raise StoreMismatch(
+        f"the key in {ring.newest.source} does not fit the store {config.store_name}: it is key "
+        f"{ring.newest.key.id.hex()}, the store was sealed with {key_id}{f' ({held})' if held else ''}. "
+        f"Nothing was changed{f'; {ring.trouble}' if ring.trouble else ''}"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,11 +212,11 @@ def create(config: Config, actor: str, owner_url: str = "") -> Created:
     made = [] if config.url else _create_files(config)
     connections = connect(config, owner_url)
     try:
-        if config.url and not config.key_file.exists():
+        if config.url:
             made += _create_key(connections, config)
-        master = read_key_file(config.key_file)
+        ring = KeyRing(config)
         with connections.writing(hurried=False) as connection:
-            made += _migrate(connection, master, config, actor)
+            made += _migrate(connection, ring, config, actor)
             if owner_url:
                 migrations.grant(connection, config.url)
     finally:
@@ -229,11 +238,12 @@ def upgrade(config: Config, actor: str, owner_url: str = "") -> Created:
 
 def _create_files(config: Config) -> list[str]:
     made: list[str] = []
-    if config.database.exists() and not config.key_file.exists() and config.database.stat().st_size > 0:
-        raise StoreMismatch(f"{config.database} exists, but its key {config.key_file} is missing. Restore the key file")
-    if not config.key_file.exists():
-        create_key_file(config.key_file)
-        made.append(f"key      {config.key_file}")
+    path = config.key.file
+    if path is not None and not path.exists():
+        if config.database.exists() and config.database.stat().st_size > 0:
+            raise StoreMismatch(f"{config.database} exists, but its key {path} is missing. Restore the key file")
+        create_key_file(path)
+        made.append(f"key      {path}")
     if not config.database.exists():
         create_file(config.database)
         made.append(f"store    {config.database}")
@@ -242,29 +252,32 @@ def _create_files(config: Config) -> list[str]:
 
 def _create_key(connections: Connections, config: Config) -> list[str]:
     """The key of the first of several servers; the others get a copy of it."""
+    path = config.key.file
+    if path is None or path.exists():
+        return []
     with connections.reading(hurried=True) as connection:
         if migrations.current(connection) is not None:
             raise StoreMismatch(
-                f"{config.store_name} is a store already, but its key {config.key_file} is missing here. "
+                f"{config.store_name} is a store already, but its key {path} is missing here. "
                 "Copy it from another server"
             )
-    create_key_file(config.key_file)
-    return [f"key      {config.key_file}"]
+    create_key_file(path)
+    return [f"key      {path}"]
 
 
-def _migrate(connection: Connection, master: MasterKey, config: Config, actor: str) -> list[str]:
+def _migrate(connection: Connection, ring: KeyRing, config: Config, actor: str) -> list[str]:
     before = migrations.current(connection)
     if before == migrations.HEAD:
-        read_keys(connection, master, config)
+        read_keys(connection, ring, config)
         return []
     if before is not None and before > migrations.HEAD:
         check_schema(connection, config)
     if before is not None:
-        read_keys(connection, master, config)
+        read_keys(connection, ring, config)
     migrations.upgrade(connection)
     if before is None:
-        _fill(connection, master)
-    keys = read_keys(connection, master, config)
+        _fill(connection, ring.newest.key)
+    keys = read_keys(connection, ring, config)
     event = "store-create" if before is None else "store-upgrade"
     writer = Writer(connection, keys.sealer, keys.fingerprint, keys.audit, config.chain)
     writer.apply([Audit(time.time(), event, "done", "", actor=actor, detail={"schema": migrations.HEAD})])
@@ -276,7 +289,7 @@ def _fill(connection: Connection, master: MasterKey) -> None:
     store_id = os.urandom(16).hex()
     facts = {
         "store_id": store_id,
-        "key_id": master.id.hex(),
+        KEY_ID: master.id.hex(),
         CLIENTS_GENERATION: "0",
         BOOK_GENERATION: "0",
     }

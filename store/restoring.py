@@ -22,12 +22,13 @@ from store import checking, copying, listings, migrations
 from store.config import Config
 from store.connections import DEADLINE, Connections
 from store.database import Database, Keys
+from store.key_ring import KeyRing
 from store.locking import WriteLock
 from store.notices import NoNotices
 from store.opening import LoggedFaults, SystemMoments, check_schema, connect, open_store, read_keys
 from store.saving import BACKUP_AT, put, unfinished
 from store.schema import audit, audit_heads, meta
-from store.sealing import MasterKey, read_key_file, sync_folder
+from store.sealing import sync_folder
 from store.snapshots import FROZEN
 from store.sqlite import SqliteFile, settle, taken_out_of_use
 from validation.errors import BadInput, Refused, StoreUnavailable, TwofoldError
@@ -64,10 +65,10 @@ class Restored:
 def restore(wanted: Restore, actor: str) -> Restored:
     """Raises StoreMismatch for another key or version, Refused if something is in the way or wrong with the file; then
     nothing was changed."""
-    master = read_key_file(wanted.config.key_file)
+    ring = KeyRing(wanted.config)
     place = _Server(wanted) if wanted.config.url else _File(wanted)
     with closing(place), _copied(wanted, place.beside) as copy:
-        keys, backup_at, heads = _examined(wanted, copy, master)
+        keys, backup_at, heads = _examined(wanted, copy, ring)
         undone = place.undone(heads)
         with closing(SqliteFile(copy)) as connections, place.alone():
             store = Database(connections, keys, wanted.config.chain)
@@ -93,7 +94,7 @@ def _copied(wanted: Restore, beside: Path) -> Iterator[Path]:
         yield copy
 
 
-def _examined(wanted: Restore, copy: Path, master: MasterKey) -> tuple[Keys, float, dict[str, int]]:
+def _examined(wanted: Restore, copy: Path, ring: KeyRing) -> tuple[Keys, float, dict[str, int]]:
     """Its keys, when it was made, and how far its trail goes. It is no backup any more then, and of this version."""
     named = replace(wanted.config, url="", database=wanted.file)
     with closing(SqliteFile(copy)) as connections:
@@ -104,7 +105,7 @@ def _examined(wanted: Restore, copy: Path, master: MasterKey) -> tuple[Keys, flo
             facts = {row.name: row.value for row in connection.execute(select(meta))}
             if FROZEN in facts and BACKUP_AT not in facts:
                 raise Refused(facts[FROZEN])
-            keys = read_keys(connection, master, named, frozen=True)
+            keys = read_keys(connection, ring, named, frozen=True)
             migrations.upgrade(connection)
             connection.execute(delete(meta).where(meta.c.name.in_([FROZEN, BACKUP_AT])))
             newest = connection.execute(select(func.max(audit.c.at))).scalar() or 0.0

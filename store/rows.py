@@ -266,23 +266,23 @@ def _scope_from(row: Mapping[str, Any]) -> Scope:
 
 def answered_from(row: Mapping[str, Any], sealer: Sealer) -> Answered:
     """Raises Damaged if the decision is not that of this packet, user and moment."""
-    bare = Answered(row["packet"], row["user_id"], row["at"], row["generation"], b"")
-    return replace(bare, decision=sealer.open("answer", _answer_owner(bare), row["sealed_decision"]))
+    decision = sealer.open("answer", answer_owner(row), row["sealed_decision"])
+    return Answered(row["packet"], row["user_id"], row["at"], row["generation"], decision)
 
 
 def answered_columns(answered: Answered, sealer: Sealer) -> dict[str, Any]:
-    return {
+    columns = {
         "packet": answered.packet,
         "user_id": answered.user_id,
         "at": answered.at,
         "generation": answered.generation,
-        "sealed_decision": sealer.seal("answer", _answer_owner(answered), answered.decision),
     }
+    return columns | {"sealed_decision": sealer.seal("answer", answer_owner(columns), answered.decision)}
 
 
-def _answer_owner(answered: Answered) -> str:
+def answer_owner(row: Mapping[str, Any]) -> str:
     """What a recorded decision is sealed to."""
-    return f"{answered.packet.hex()}|{answered.user_id}|{answered.at!r}|{answered.generation}"
+    return f"{row['packet'].hex()}|{row['user_id']}|{row['at']!r}|{row['generation']}"
 
 
 def reuse_from(row: Mapping[str, Any]) -> ReuseWindow:

@@ -12,6 +12,8 @@ import hashlib
 import hmac
 import os
 import stat
+from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -33,6 +35,10 @@ _HEADER_OCTETS = 1 + _KEY_ID_OCTETS + _NONCE_OCTETS
 class MasterKey:
     octets: bytes = field(repr=False)
 
+    @classmethod
+    def fresh(cls) -> "MasterKey":
+        return cls(os.urandom(MASTER_KEY_OCTETS))
+
     def derive(self, purpose: str) -> bytes:
         """The 256-bit key for one purpose."""
         hkdf = HKDF(algorithm=SHA256(), length=32, salt=None, info=b"twofold/1/" + purpose.encode())
@@ -44,42 +50,69 @@ class MasterKey:
         return self.derive("key-id")[:_KEY_ID_OCTETS]
 
 
-class Sealer:
-    """Seals and opens values of one store. Ciphers are made once and kept."""
+Find = Callable[[bytes], MasterKey | None]
 
-    def __init__(self, master: MasterKey, store_id: str) -> None:
-        self._key_id = master.id
+
+class Sealer:
+    """Seals with one master key, and opens with that or with any other that `find` has for an id. Ciphers are made once
+    and kept."""
+
+    def __init__(self, master: MasterKey, store_id: str, find: Find = lambda key_id: None) -> None:
+        self.key_id = master.id
         self._store_id = store_id
-        self._master = master
-        self._ciphers: dict[str, AESGCM] = {}
+        self._find = find
+        self._ciphers: dict[tuple[bytes, str], AESGCM] = {}
+        self._masters = {master.id: master}
+
+    def under(self, key_id: bytes) -> "Sealer":
+        """The same store's, sealing with another master key. Raises StoreMismatch if that is not held."""
+        if key_id == self.key_id:
+            return self
+        other = copy(self)  # which shares the ciphers
+        other.key_id = key_id
+        if not self.holds(key_id):
+            raise StoreMismatch(f"this host does not hold the master key {key_id.hex()}")
+        return other
+
+    def holds(self, key_id: bytes) -> bool:
+        if key_id not in self._masters and (found := self._find(key_id)) is not None:
+            self._masters[key_id] = found
+        return key_id in self._masters
 
     def seal(self, purpose: str, owner: str, secret: bytes) -> bytes:
         nonce = os.urandom(_NONCE_OCTETS)
-        sealed = self._cipher(purpose).encrypt(nonce, secret, self._place(purpose, owner))
-        return _VERSION + self._key_id + nonce + sealed
+        sealed = self._cipher(self.key_id, purpose).encrypt(nonce, secret, self._place(purpose, owner))
+        return _VERSION + self.key_id + nonce + sealed
 
     def open(self, purpose: str, owner: str, sealed: bytes) -> bytes:
         """The secret. Raises Damaged if it was changed, moved here from another row, or sealed with another key."""
         what = f"the sealed {purpose} of {owner}"
         if len(sealed) < _HEADER_OCTETS or sealed[:1] != _VERSION:
             raise Damaged(f"{what} is cut or not of this version; restore the row from a backup")
-        if sealed[1 : 1 + _KEY_ID_OCTETS] != self._key_id:
+        key_id = key_id_of(sealed)
+        if not self.holds(key_id):
             raise Damaged(f"{what} was sealed with another master key")
         nonce, ciphertext = sealed[1 + _KEY_ID_OCTETS : _HEADER_OCTETS], sealed[_HEADER_OCTETS:]
         try:
-            return self._cipher(purpose).decrypt(nonce, ciphertext, self._place(purpose, owner))
+            return self._cipher(key_id, purpose).decrypt(nonce, ciphertext, self._place(purpose, owner))
         except InvalidTag:
             raise Damaged(f"{what} has been changed or comes from another row") from None
 
-    def _cipher(self, purpose: str) -> AESGCM:
-        if purpose not in self._ciphers:
-            self._ciphers[purpose] = AESGCM(self._master.derive(purpose))
-        return self._ciphers[purpose]
+    def _cipher(self, key_id: bytes, purpose: str) -> AESGCM:
+        cipher = self._ciphers.get((key_id, purpose))
+        if cipher is None:
+            cipher = self._ciphers[key_id, purpose] = AESGCM(self._masters[key_id].derive(purpose))
+        return cipher
 
     def _place(self, purpose: str, owner: str) -> bytes:
         """Associated data; the parts carry their length, so no two places are spelled alike."""
         parts = [part.encode() for part in (self._store_id, purpose, owner)]
         return b"".join(len(part).to_bytes(4, "big") + part for part in parts)
+
+
+def key_id_of(sealed: bytes) -> bytes:
+    """Of the master key that a value was sealed with."""
+    return sealed[1 : 1 + _KEY_ID_OCTETS]
 
 
 def fingerprint(key: bytes, token_key: bytes) -> bytes:
@@ -92,9 +125,14 @@ def fingerprint(key: bytes, token_key: bytes) -> bytes:
 
 def create_key_file(path: Path) -> MasterKey:
     """Write a fresh master key, mode 0600 whatever the umask, never over an existing file."""
-    octets = os.urandom(MASTER_KEY_OCTETS)
-    create_whole(path, octets.hex() + "\n", 0o600)
-    return MasterKey(octets)
+    key = MasterKey.fresh()
+    create_whole(path, text_of(key), 0o600)
+    return key
+
+
+def text_of(key: MasterKey) -> str:
+    """What a key file holds."""
+    return key.octets.hex() + "\n"
 
 
 def create_whole(path: Path, text: str, mode: int) -> None:
@@ -131,23 +169,6 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def read_key_file(path: Path) -> MasterKey:
-    """Read a master key: 64 hex characters. Raises StoreMismatch if it is missing, readable by others, or no key."""
-    try:
-        text = read_private(path, "the key file")
-    except FileNotFoundError:
-        raise StoreMismatch(
-            f"the key file {path} is missing; without it the store cannot be read. Restore it"
-        ) from None
-    try:
-        octets = bytes.fromhex(text.decode("ascii"))
-    except ValueError:
-        octets = b""
-    if len(octets) != MASTER_KEY_OCTETS:
-        raise StoreMismatch(f"{path} is no key file: it should hold {MASTER_KEY_OCTETS * 2} hex characters")
-    return MasterKey(octets)
 
 
 def read_private(path: Path, what: str) -> bytes:

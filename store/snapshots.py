@@ -89,7 +89,10 @@ _NOBODY = -1  # an id that the store gives to no user
 
 BOOK_GENERATION = "book_generation"
 FROZEN = "frozen"
-_standing = select(meta.c.name, meta.c.value).where(meta.c.name.in_([BOOK_GENERATION, FROZEN]))
+KEY_ID = "key_id"  # of the master key that the store is sealed with
+OLD_KEY_ID = "old_key_id"  # of the one before, while some values are still sealed with it
+_NAMES = [BOOK_GENERATION, FROZEN, KEY_ID, OLD_KEY_ID]
+_standing = select(meta.c.name, meta.c.value).where(meta.c.name.in_(_NAMES))
 
 
 class SnapshotReader:
@@ -108,14 +111,8 @@ class SnapshotReader:
         self._book = Book(generation=-1)
 
     def book(self, connection: Connection) -> Book:
-        """Policies and texts as of this transaction; read anew only when they have changed.
-
-        Raises StoreUnavailable in a store that has moved elsewhere: what is written there would be lost.
-        """
-        standing = {row.name: row.value for row in connection.execute(_standing)}
-        if FROZEN in standing:
-            raise StoreUnavailable(standing[FROZEN])
-        generation = int(standing[BOOK_GENERATION])
+        """Policies and texts as of this transaction; read anew only when they have changed. Raises StoreUnavailable."""
+        generation = int(self.standing(connection)[BOOK_GENERATION])
         book = self._book
         if book.generation != generation:
             book = Book(
@@ -126,6 +123,20 @@ class SnapshotReader:
             )
             self._book = book
         return book
+
+    def standing(self, connection: Connection) -> dict[str, str]:
+        """Raises StoreUnavailable in a store that has moved elsewhere: what is written there would be lost; and if this
+        host lacks a key that it is sealed with: what cannot be opened here is not damaged."""
+        standing = {row.name: row.value for row in connection.execute(_standing)}
+        if FROZEN in standing:
+            raise StoreUnavailable(standing[FROZEN])
+        for name in (KEY_ID, OLD_KEY_ID):
+            if name in standing and not self._sealer.holds(bytes.fromhex(standing[name])):
+                raise StoreUnavailable(
+                    f"the store is sealed with key {standing[name]}, which this host does not hold; "
+                    "name it in [key] of the configuration"
+                )
+        return standing
 
 
 def read_clients(connection: Connection, sealer: Sealer) -> tuple[dict[str, Client], dict[str, Damaged]]:

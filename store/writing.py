@@ -8,6 +8,7 @@ of the transaction, in the order of the changes.
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, replace
+from functools import cached_property
 from itertools import groupby, islice
 from typing import Any, TypeAlias
 
@@ -53,8 +54,8 @@ from store.schema import (
     tokens,
     users,
 )
-from store.sealing import Sealer, fingerprint
-from store.snapshots import BOOK_GENERATION
+from store.sealing import Sealer, fingerprint, key_id_of
+from store.snapshots import BOOK_GENERATION, KEY_ID
 from store.upsert import Upsert, same
 from validation import changes as c
 from validation.changes import Audit, Change
@@ -132,6 +133,7 @@ _CLEAR_KNOWN_SOURCES = update(known_sources).where(_OF_THIS_USER).values(failure
 _FORGET_KNOWN_SOURCES = delete(known_sources).where(_OF_THIS_USER)
 _SET_SCORE = Upsert(source_scores, ["source"], same("score", "blocked_until", "at"))
 _SWEEP_SCORES = _sweep(source_scores, source_scores.c.at + source_scores.c.score * MINUTE <= bindparam("now"))
+_KEY_ID = select(meta.c.value).where(meta.c.name == KEY_ID)
 _RECORD_ANSWERS = Upsert(answers, ["packet"], same("user_id", "at", "generation", "sealed_decision"))
 _SWEPT_AT_LEAST = 16
 _oldest = select(answers.c.packet).where(answers.c.at < bindparam("before")).order_by(answers.c.at)
@@ -186,7 +188,7 @@ class Writer:
     ) -> None:
         self._connection = connection
         self._sealed_ahead = sealed_ahead or {}
-        self._sealer = sealer
+        self._any_sealer = sealer
         self._fingerprint_key = fingerprint_key
         self._audit_key = audit_key
         self._chain = chain
@@ -236,6 +238,12 @@ class Writer:
             c.Audit: self._entries.append,
             c.AuditFlood: self._entries.append,
         }
+
+    @cached_property
+    def _sealer(self) -> Sealer:
+        """Sealing with the key that this transaction finds: a rotation waits for it, and then finds what it sealed."""
+        key_id: str = self._connection.execute(_KEY_ID).scalar_one()
+        return self._any_sealer.under(bytes.fromhex(key_id))
 
     def apply(self, changes: Iterable[Change]) -> None:
         for kind, run in groupby(changes, type):
@@ -446,7 +454,9 @@ class Writer:
 
     def _token_columns(self, token: Token) -> dict[str, Any]:
         mark = fingerprint(self._fingerprint_key, canonical_key(token.key, token.algorithm))
-        return rows.token_columns(token, self._sealer, mark, self._sealed_ahead.get(place_of(token)))
+        ahead = self._sealed_ahead.get(place_of(token))
+        sealed = ahead if ahead is not None and key_id_of(ahead) == self._sealer.key_id else None
+        return rows.token_columns(token, self._sealer, mark, sealed)
 
     def _assign_token(self, change: c.AssignToken) -> None:
         token, owner = change.token, tokens.c.user_id

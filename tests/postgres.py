@@ -166,12 +166,12 @@ class Stores:
     def site(self, folder: Path, more: str = "") -> Site:
         """A site with a store of its own."""
         folder.mkdir()
-        shutil.copy(self._first.config.key_file, folder)
+        shutil.copy(self._first.key_file, folder)
         url = self.server.database(self._template)
         return Site(folder, CONFIG.format(url=url, chain="test") + more)
 
     def beside(self, site: Site, folder: Path, chain: str, more: str = "") -> Site:
         """Another host on the same store."""
         folder.mkdir()
-        shutil.copy(site.config.key_file, folder)
+        shutil.copy(site.key_file, folder)
         return Site(folder, CONFIG.format(url=site.config.url, chain=chain) + more)

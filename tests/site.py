@@ -124,6 +124,12 @@ class Site:
     def config(self) -> configuration.Config:
         return configuration.load(self.config_file)
 
+    @property
+    def key_file(self) -> Path:
+        file = self.config.key.file
+        assert file is not None
+        return file
+
     @cached_property
     def database(self) -> Database:
         return opening.open_store(self.config)

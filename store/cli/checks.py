@@ -56,7 +56,9 @@ def checks(
 
 def _folders(config: Config) -> Iterator[Finding]:
     """Who can write beside a file can put another in its place."""
-    for folder in sorted({config.file.absolute().parent, config.key_file.parent, config.owners_file.parent}):
+    for folder in sorted(
+        {path.absolute().parent for path in (config.file, config.key.file, config.owners_file) if path}
+    ):
         try:
             status = os.stat(folder)
         except OSError:

@@ -29,6 +29,7 @@ NOUNS: dict[str, tuple[str, str]] = {
     "ticket": ("store.cli.ticket:ticket", "One-time enrolment tickets: issue, redeem."),
     "audit": ("store.cli.audit:audit", "The audit trail: list, verify."),
     "db": ("store.cli.db:db", "The database: status, check, upgrade, copy, guard."),
+    "key": ("store.cli.key:key", "The master key: new, status, rotate."),
     "backup": ("store.cli.backup:backup", "The whole store into one file, while servers run."),
     "restore": ("store.cli.backup:restore", "A backup becomes the store; no PIN used since then works again."),
     "pam": ("pam_helper.command:pam", "Logins on this host through PAM: serve."),

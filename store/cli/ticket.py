@@ -74,7 +74,7 @@ def _may_open_store(ctx: click.Context) -> bool:
         if ctx.find_root().obj is not None:  # he named the file himself, so he wants to know
             raise
         return False
-    return os.access(config.key_file, os.R_OK)
+    return os.access(config.key.file or config.owners_file, os.R_OK)
 
 
 def _redeem_here(config: Config) -> None:

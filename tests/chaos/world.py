@@ -180,7 +180,7 @@ def _behind(database: Postgres, config: Config, folder: Path, name: str, fault: 
     proxy = Proxy(database.folder / f".s.PGSQL.{PORT}")
     there = folder / name
     there.mkdir()
-    shutil.copy(config.key_file, there)
+    shutil.copy(str(config.key.file), there)
     base, _, _ = config.url.partition("?")
     url = f"{base}?host=127.0.0.1&port={proxy.port}"
     host = Site(there, CONFIG.format(url=url, chain=name))

@@ -84,7 +84,7 @@ def test_two_hosts_one_after_the_other_and_a_login_at_both(tmp_path: Path, place
     use_server(second, place)
     refused, agreed = text_of(PAGE, "The second server").split("With the copy there is nothing to do")
     second.follow(place.here(refused))
-    shutil.copy(first.config.key_file, second.config.key_file)
+    shutil.copy(first.key_file, second.key_file)
     second.follow(place.here(agreed))
     for title in ("A new version", "Is it whole?"):
         first.follow(place.here(text_of(PAGE, title)))

@@ -143,7 +143,7 @@ def test_a_backup_under_load_has_every_login_that_was_answered_before_it(site: S
     assert not done.trouble
     other = tmp_path / "other"
     other.mkdir()
-    shutil.copy(site.config.key_file, other)
+    shutil.copy(site.key_file, other)
     (other / "twofold.toml").write_text('[store]\nchain = "other"\n')
     there = Site.__new__(Site)
     there.folder, there.config_file = other, other / "twofold.toml"

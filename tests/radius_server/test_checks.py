@@ -54,6 +54,6 @@ def test_keys_in_clear_are_named_but_on_loopback(site: Site) -> None:
 
 
 def test_a_store_that_cannot_be_read_is_found_elsewhere(site: Site) -> None:
-    site.config.key_file.unlink()
+    site.key_file.unlink()
     assert list(checks(site.config)) == []
     assert list(checks(None)) == []

@@ -20,7 +20,7 @@ def refusal(text: str) -> str:
 def test_an_empty_file_means_the_defaults() -> None:
     config = parse("", FILE)
     assert config.database == Path("/etc/twofold/twofold.db")
-    assert config.key_file == Path("/etc/twofold/master.key")
+    assert config.key.file == Path("/etc/twofold/master.key")
     assert config.listen == (Listen("0.0.0.0", 1812), Listen("::", 1812))
     assert (config.chain, config.issuer, config.status_server) == (socket.gethostname(), "Twofold", True)
 
@@ -50,7 +50,7 @@ def test_every_key_is_taken() -> None:
         FILE,
     )
     assert config.database == Path("/etc/twofold/a.db")
-    assert config.key_file == Path("/run/secret/a.key")
+    assert config.key.file == Path("/run/secret/a.key")
     assert config.listen == (Listen("192.0.2.1", 1645), Listen("2001:db8::1", 1812))
     assert (config.chain, config.issuer, config.status_server) == ("north", "Müller & Söhne", False)
     assert config.system_passwords == SystemSection("login", 3.0, 4)
@@ -65,7 +65,7 @@ def test_relative_paths_are_relative_to_the_file(tmp_path: Path, monkeypatch: py
     monkeypatch.chdir(tmp_path)
     config = load(Path("etc/twofold.toml"))
     assert config.database == tmp_path / "etc" / "../var/t.db"
-    assert config.key_file == tmp_path / "etc" / "master.key"
+    assert config.key.file == tmp_path / "etc" / "master.key"
 
 
 # --- Mistakes

@@ -167,7 +167,7 @@ def test_an_init_goes_on_where_a_killed_one_stopped(site: Site) -> None:
     """Config and key were there, the store empty: what a kill in the middle leaves."""
     site.config.database.unlink()
     create_file(site.config.database)
-    key = site.config.key_file.read_bytes()
+    key = site.key_file.read_bytes()
     assert site.command("init").returncode == 0
-    assert site.config.key_file.read_bytes() == key
+    assert site.key_file.read_bytes() == key
     assert site.command("audit", "verify").returncode == 0

@@ -80,7 +80,7 @@ def test_a_looser_mode_is_refused_with_what_to_do(tmp_path: Path, mode: int) -> 
 
 @pytest.mark.parametrize("mode", [0o600, 0o640, 0o400, 0o440])
 def test_a_mode_that_is_tight_enough_is_taken(site: Site, mode: int) -> None:
-    site.config.key_file.chmod(mode)
+    site.key_file.chmod(mode)
     site.config.database.chmod(0o640 if mode & 0o040 else 0o600)
     assert twofold(site.folder, "user", "list") == 0
 

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from store import migrations, opening
-from store.sealing import create_key_file, read_key_file
+from store.config import KeySource
+from store.key_sources import read
+from store.sealing import create_key_file
 from store.sqlite import create_file
 from tests.site import Site
 from tests.store import raw
@@ -68,17 +70,17 @@ def test_a_store_in_a_folder_that_is_missing_is_refused(site: Site, tmp_path: Pa
 
 @pytest.mark.statement("C-015")
 def test_a_missing_key_is_refused(site: Site) -> None:
-    site.config.key_file.unlink()
+    site.key_file.unlink()
     assert refusal(site) == (
-        f"the key file {site.config.key_file} is missing; without it the store cannot be read. Restore it"
+        f"the key file {site.key_file} is missing; without it the store cannot be read. Restore it"
     )
 
 
 @pytest.mark.statement("C-015")
 def test_a_wrong_key_is_refused_and_both_keys_are_named(site: Site) -> None:
-    right = read_key_file(site.config.key_file)
-    in_place_of(site.config.key_file, create_key_file)
-    wrong = read_key_file(site.config.key_file)
+    right = read(KeySource(site.key_file))
+    in_place_of(site.key_file, create_key_file)
+    wrong = read(KeySource(site.key_file))
     sentence = refusal(without_lock_files(site))
     assert f"it is key {wrong.id.hex()}, the store was sealed with {right.id.hex()}. Nothing was changed" in sentence
     assert right.octets.hex() not in sentence
@@ -88,8 +90,8 @@ def test_a_wrong_key_is_refused_and_both_keys_are_named(site: Site) -> None:
 @pytest.mark.statement("C-015", "O-048")
 def test_a_wrong_key_that_claims_to_be_the_right_one_opens_nothing(site: Site) -> None:
     """Whoever can write the database can write the name of his own key into it."""
-    in_place_of(site.config.key_file, create_key_file)
-    wrong = read_key_file(site.config.key_file).id.hex()
+    in_place_of(site.key_file, create_key_file)
+    wrong = read(KeySource(site.key_file)).id.hex()
     raw.tamper(site.config.database, ("UPDATE meta SET value = ? WHERE name = 'key_id'", (wrong,)))
     assert "is damaged" in refusal(site)
 
@@ -168,15 +170,15 @@ def test_somebody_elses_database_is_no_store(site: Site) -> None:
 
 
 def test_init_twice_changes_nothing(site: Site) -> None:
-    before = raw.contents(site.config.database), site.config.key_file.read_bytes()
+    before = raw.contents(site.config.database), site.key_file.read_bytes()
     assert opening.create(site.config, "test").made == ()
-    assert (raw.contents(site.config.database), site.config.key_file.read_bytes()) == before
+    assert (raw.contents(site.config.database), site.key_file.read_bytes()) == before
 
 
 @pytest.mark.statement("C-015")
 def test_a_key_is_never_made_for_a_store_that_has_one(site: Site) -> None:
     """A new key beside an old store would make every secret in it unreadable."""
-    site.config.key_file.unlink()
+    site.key_file.unlink()
     before = folder(site)
     with pytest.raises(StoreMismatch, match=r"exists, but its key .* is missing. Restore the key file"):
         opening.create(site.config, "test")
@@ -185,19 +187,19 @@ def test_a_key_is_never_made_for_a_store_that_has_one(site: Site) -> None:
 
 @pytest.mark.statement("C-015")
 def test_init_with_a_wrong_key_changes_nothing(site: Site) -> None:
-    in_place_of(site.config.key_file, create_key_file)
-    before = raw.contents(site.config.database), site.config.key_file.read_bytes()
+    in_place_of(site.key_file, create_key_file)
+    before = raw.contents(site.config.database), site.key_file.read_bytes()
     with pytest.raises(StoreMismatch, match="does not fit the store"):
         opening.create(site.config, "test")
-    assert (raw.contents(site.config.database), site.config.key_file.read_bytes()) == before
+    assert (raw.contents(site.config.database), site.key_file.read_bytes()) == before
 
 
 def test_a_new_store_may_use_a_key_that_is_there(site: Site) -> None:
-    key = site.config.key_file.read_bytes()
+    key = site.key_file.read_bytes()
     site.config.database.unlink()
     made = opening.create(site.config, "test").made
     assert [line.split()[0] for line in made] == ["store", "schema"]
-    assert site.config.key_file.read_bytes() == key
+    assert site.key_file.read_bytes() == key
     opening.open_store(site.config).close()
 
 
@@ -205,7 +207,7 @@ def test_two_stores_share_nothing(site: Site, tmp_path: Path) -> None:
     """Not even with one master key: ids, fingerprint and audit keys are each store's own."""
     other = Site(tmp_path / "other")
     other.config.database.unlink()
-    shutil.copy(site.config.key_file, other.config.key_file)
+    shutil.copy(site.key_file, other.key_file)
     opening.create(other.config, "test")
     other.database.close()
     assert site.database.keys.fingerprint != other.database.keys.fingerprint

@@ -41,7 +41,7 @@ def backup(site: Site, tmp_path: Path) -> Path:
 @pytest.fixture
 def fresh(site: Site, tmp_path: Path) -> Site:
     """Another machine, with a configuration and a copy of the key."""
-    return machine(tmp_path / "fresh", site.config.key_file)
+    return machine(tmp_path / "fresh", site.key_file)
 
 
 def machine(folder: Path, key: Path | None) -> Site:
@@ -88,7 +88,7 @@ def test_a_backup_is_for_its_owner_alone_and_never_takes_a_files_place(site: Sit
 def test_the_master_key_is_not_in_it_and_that_is_said(site: Site, tmp_path: Path) -> None:
     done = site.command("backup", str(tmp_path / "b.db"))
     assert "The master key is not in it. Keep a copy of the key somewhere else." in done.stdout
-    octets, key = (tmp_path / "b.db").read_bytes(), site.config.key_file.read_text().strip()
+    octets, key = (tmp_path / "b.db").read_bytes(), site.key_file.read_text().strip()
     assert key.encode() not in octets
     assert bytes.fromhex(key) not in octets
 
@@ -113,13 +113,13 @@ def test_s07_without_the_key_with_another_and_with_one_that_others_may_read(
     assert "the key file" in (said := refused(fresh, "restore", str(backup)))
     assert "is missing" in said
     other = Site(tmp_path / "other")
-    shutil.copy(other.config.key_file, fresh.folder)
+    shutil.copy(other.key_file, fresh.folder)
     said = refused(fresh, "restore", str(backup))
-    assert f"the key in {fresh.config.key_file} does not fit the store {backup}: it is key " in said
-    shutil.copy(site.config.key_file, fresh.folder)
-    fresh.config.key_file.chmod(0o644)
+    assert f"the key in {fresh.key_file} does not fit the store {backup}: it is key " in said
+    shutil.copy(site.key_file, fresh.folder)
+    fresh.key_file.chmod(0o644)
     assert "has mode 0644, so others can get at it; run: chmod 600" in refused(fresh, "restore", str(backup))
-    fresh.config.key_file.chmod(0o600)
+    fresh.key_file.chmod(0o600)
     done = fresh.command("restore", str(backup))
     assert done.returncode == 0, done.stderr
     assert "no old store\ncould be read that would tell them" in done.stdout

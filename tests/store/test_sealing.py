@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from store.sealing import MasterKey, Sealer, create_key_file, fingerprint, read_key_file
+from store.config import KeySource
+from store.key_sources import read
+from store.sealing import MasterKey, Sealer, create_key_file, fingerprint
 from validation.errors import Damaged, StoreMismatch
 
 MASTER = MasterKey(bytes(range(32)))
@@ -135,7 +137,7 @@ def test_a_fingerprint_is_stable_and_keyed() -> None:
 
 def test_a_key_file_is_read_back(tmp_path: Path) -> None:
     made = create_key_file(tmp_path / "master.key")
-    assert read_key_file(tmp_path / "master.key") == made
+    assert read(KeySource(tmp_path / "master.key")) == made
     assert made != create_key_file(tmp_path / "other.key")
 
 
@@ -164,7 +166,7 @@ def test_what_is_no_key_is_refused(tmp_path: Path, text: bytes) -> None:
     path.touch(mode=0o600)
     path.write_bytes(text)
     with pytest.raises(StoreMismatch, match="no key file"):
-        read_key_file(path)
+        read(KeySource(path))
 
 
 def test_a_link_a_folder_or_a_pipe_is_no_key_file(tmp_path: Path) -> None:
@@ -174,4 +176,4 @@ def test_a_link_a_folder_or_a_pipe_is_no_key_file(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.key", 0o600)
     for name in ("link.key", "folder.key", "pipe.key"):
         with pytest.raises(StoreMismatch, match=name):
-            read_key_file(tmp_path / name)
+            read(KeySource(tmp_path / name))

@@ -42,9 +42,9 @@ def test_a_store_that_is_right_has_nothing_to_mend(site: Site) -> None:
 def test_a_store_that_cannot_be_used_is_serious(site: Site, damage: str) -> None:
     match damage:
         case "no key":
-            site.config.key_file.unlink()
+            site.key_file.unlink()
         case "loose key":
-            site.config.key_file.chmod(0o644)
+            site.key_file.chmod(0o644)
         case _:
             site.config.database.unlink()
     assert found(site) == [("!!", "store")]

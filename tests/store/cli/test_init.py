@@ -70,11 +70,11 @@ def test_a_configuration_that_is_there_is_followed_and_kept(tmp_path: Path) -> N
 
 
 def test_what_is_missing_of_three_is_made(site: Site, twofold: Twofold) -> None:
-    key = site.config.key_file.read_bytes()
+    key = site.key_file.read_bytes()
     site.config.database.unlink()
     lines = twofold.done("init").out.splitlines()
     assert [line.split()[0] for line in lines] == ["store", "schema", "ready"]
-    assert site.config.key_file.read_bytes() == key
+    assert site.key_file.read_bytes() == key
 
 
 def test_the_creation_is_written_down_with_who_did_it(tmp_path: Path) -> None:
@@ -119,13 +119,13 @@ def test_a_broken_configuration_is_not_written_over(site: Site, twofold: Twofold
 
 
 def test_a_lost_key_is_not_replaced(site: Site, twofold: Twofold) -> None:
-    site.config.key_file.unlink()
+    site.key_file.unlink()
     before = site.config.database.read_bytes()
     result = twofold("init")
     assert result.status == 3
     assert "exists, but its key" in result.sentence
     assert site.config.database.read_bytes() == before
-    assert not site.config.key_file.exists()
+    assert not site.key_file.exists()
 
 
 @pytest.mark.parametrize("octets", [0, 40, 700, 100_000])

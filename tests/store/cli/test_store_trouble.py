@@ -56,12 +56,12 @@ def missing_store(site: Site) -> None:
 
 
 def missing_key(site: Site) -> None:
-    site.config.key_file.unlink()
+    site.key_file.unlink()
 
 
 def wrong_key(site: Site) -> None:
-    site.config.key_file.unlink()
-    create_key_file(site.config.key_file)
+    site.key_file.unlink()
+    create_key_file(site.key_file)
 
 
 def newer_schema(site: Site) -> None:
