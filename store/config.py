@@ -220,8 +220,8 @@ class Config:
 
     @property
     def owners_file(self) -> Path:
-        """The file whose owner is the one the server runs as: the store, or the key where the store is elsewhere, or this
-        configuration where both are."""
+        """The file whose owner is the one the server runs as: the store, or the key where the store is elsewhere, or
+        this configuration where both are."""
         return (self.key.file or self.file) if self.url else self.database
 
 

@@ -4,6 +4,7 @@ Rules: what a source says is 64 hex characters, or nothing is read. A program is
 answer, and takes what it started with it when it must be ended. No message repeats what a source said.
 """
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -74,9 +75,8 @@ def _output(command: Sequence[str]) -> bytes:
     try:
         out, complaint = program.communicate(timeout=TIME_LIMIT)
     except subprocess.TimeoutExpired:
-        raise StoreMismatch(f"{name} did not end within {TIME_LIMIT:.0f} s") from None
-    finally:
         _end(program)
+        raise StoreMismatch(f"{name} did not end within {TIME_LIMIT:.0f} s") from None
     if program.returncode != 0:
         words = printable(complaint.decode("utf-8", "replace").strip().partition("\n")[0][:200])
         raise StoreMismatch(f"{name} ended with status {program.returncode}{': ' if words else ''}{words}")
@@ -85,9 +85,9 @@ def _output(command: Sequence[str]) -> bytes:
 
 def _end(program: "subprocess.Popen[bytes]") -> None:
     """With whatever it has started, which would hold the pipes open."""
-    if program.poll() is None:
+    with contextlib.suppress(ProcessLookupError):
         os.killpg(program.pid, signal.SIGKILL)
-        program.wait()
+    program.wait()
     for pipe in (program.stdout, program.stderr):
         if pipe is not None:
             pipe.close()

@@ -140,8 +140,8 @@ class _Work:
         names = self._unreadable
         more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
         return (
-            f"{len(names)} values cannot be opened: {'; '.join(names[:_SHOWN])}{more}. Everything else is sealed with key "
-            f"{rotation.new}. Revoke such a token, set such a secret anew, or restore a backup; then run this again"
+            f"{len(names)} values cannot be opened: {', '.join(names[:_SHOWN])}{more}. Everything else is sealed with "
+            f"key {rotation.new}. Revoke such a token, set such a secret anew, or restore a backup; then run this again"
         )
 
     def _pass(self, rotation: Rotation) -> Iterator[None]:
@@ -161,7 +161,7 @@ class _Work:
             keys = self._still(connection, rotation)
             found = connection.execute(column.under(bytes.fromhex(rotation.old), after, _AT_ONCE)).mappings().all()
             made = []
-            for row in found:
+            for row in map(dict, found):
                 try:
                     made.append(column.anew(row, keys.sealer))
                 except Damaged:

@@ -76,9 +76,7 @@ def counts(connection: Connection) -> dict[bytes, int]:
     for column in SEALED:
         here = column.table.c[column.name]
         key_id = _key_id(here)
-        for id_, count in connection.execute(
-            select(key_id, func.count()).where(here.is_not(None)).group_by(key_id)
-        ).tuples():
+        for id_, count in connection.execute(select(key_id, func.count()).where(here.is_not(None)).group_by(key_id)):
             found[bytes(id_)] = found.get(bytes(id_), 0) + count
     return found
 

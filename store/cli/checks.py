@@ -56,9 +56,8 @@ def checks(
 
 def _folders(config: Config) -> Iterator[Finding]:
     """Who can write beside a file can put another in its place."""
-    for folder in sorted(
-        {path.absolute().parent for path in (config.file, config.key.file, config.owners_file) if path}
-    ):
+    files = [path for path in (config.file, config.key.file, config.owners_file) if path is not None]
+    for folder in sorted({path.absolute().parent for path in files}):
         try:
             status = os.stat(folder)
         except OSError:

@@ -1,0 +1,501 @@
+"""`twofold key rotate`: another master key, while servers serve, whatever is killed, and nothing is lost.
+
+The store holds a value of every kind that is sealed. Both databases.
+"""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from store import checking, opening, rotating
+from store.cli.main import run
+from store.config import KeySource
+from store.key_sources import read
+from store.sealing import create_key_file
+from tests import builders
+from tests.flows.crowd import replies
+from tests.postgres import on_both
+from tests.site import SECRET, Site, eventually, pin
+from tests.store import raw
+from tests.wire import ACCEPT, access_request
+from validation.changes import OpenChallenge, RecordAnswer
+from validation.errors import Refused, StoreMismatch
+from validation.model import Answered, Mode, Stage, Token
+from validation.requests import Wanted
+
+PACKET = b"p" * 32
+STATE = "cd" * 16
+DAY = 86400.0
+
+
+@pytest.fixture
+def tokens(site: Site) -> list[Token]:
+    """Of 30 users, and besides them: a candidate, a client with two secrets, and a recorded answer."""
+    site.add_client(mode=Mode.PASSCODE_ONLY)
+    assert site.command("client", "set", "vpn", "--secret-stdin", "--overlap", "1d", stdin=SECRET).returncode == 0
+    for n in range(30):
+        site.add_user(f"user{n}", password=None)
+    made = [site.enroll(f"user{n}", kind="hotp") for n in range(30)]
+    candidate = builders.totp_token(id=0, key=b"a-candidate-of-20-oc")
+    challenge = builders.challenge(
+        state=STATE, stage=Stage.FIRST_PIN, user_id=1, candidate=candidate, expires_at=time.time() + DAY
+    )
+    answer = Answered(PACKET, 1, time.time(), 1, b"an answer")
+    with site.database.transaction() as transaction:
+        transaction.apply([OpenChallenge(challenge, time.time()), RecordAnswer(answer)])
+    return made
+
+
+def key_id(path: Path) -> str:
+    return read(KeySource(path)).id.hex()
+
+
+def name_keys(site: Site, text: str) -> None:
+    """[key] of its configuration, which is the last section."""
+    bare = site.config_file.read_text().partition("[key]\n")[0]
+    site.config_file.write_text(f"{bare}[key]\n{text}\n")
+
+
+@pytest.fixture
+def ids(site: Site, tokens: list[Token]) -> tuple[str, str]:
+    """The key in use and a new one, both named."""
+    create_key_file(site.folder / "new.key")
+    name_keys(site, 'file = "new.key"\nold_file = "master.key"')
+    return key_id(site.folder / "master.key"), key_id(site.folder / "new.key")
+
+
+def counts(site: Site) -> dict[str, int]:
+    return rotating.standing(site.config).counts
+
+
+def check_whole(site: Site, tokens: list[Token]) -> None:
+    """With whatever keys are named now, every value of every kind opens and is what it was."""
+    store = opening.open_store(site.config)
+    try:
+        assert list(checking.problems(store)) == []
+        (client,) = store.clients()
+        assert (client.secret, client.old_secret) == (SECRET, SECRET)
+        (by_state,) = store.look([Wanted(state=STATE)])
+        assert by_state.challenge is not None
+        assert by_state.challenge.candidate is not None
+        assert by_state.challenge.candidate.key == b"a-candidate-of-20-oc"
+        (by_packet,) = store.look([Wanted(packet=PACKET)])
+        assert by_packet.answered is not None
+        assert by_packet.answered.decision == b"an answer"
+        found = store.look([Wanted(user=f"user{n}") for n in range(30)])
+        assert [snapshot.tokens[0].key for snapshot in found] == [token.key for token in tokens]
+    finally:
+        store.close()
+
+
+# --- The rotation itself
+
+
+@on_both
+@pytest.mark.statement("C-014")
+def test_after_a_rotation_the_old_key_can_be_destroyed(site: Site, tokens: list[Token], ids: tuple[str, str]) -> None:
+    """And before it, it cannot: the host says which key it needs."""
+    old, new = ids
+    before = counts(site)
+    assert before == {old: sum(before.values())}
+    done = rotating.rotate(site.config, "test")
+    assert done == rotating.Rotation(old, new, sum(before.values()))
+    assert counts(site) == {new: sum(before.values())}
+    (site.folder / "master.key").unlink()
+    check_whole(site, tokens)
+    name_keys(site, 'file = "new.key"')
+    check_whole(site, tokens)
+    assert rotating.rotate(site.config, "test") is None
+    assert site.command("audit", "verify").returncode == 0
+    told = [(row["event"], row["reason"], row["detail"]) for row in site.audit() if row["event"] == "key-rotate"]
+    assert [(event, reason) for event, reason, _ in told] == [("key-rotate", "begun"), ("key-rotate", "finished")]
+
+
+def test_a_key_that_the_store_has_outlived_can_be_destroyed_and_a_backup_from_then_says_what_it_needs(
+    site: Site, tokens: list[Token], ids: tuple[str, str], tmp_path: Path
+) -> None:
+    backup = tmp_path / "before.db"
+    assert site.command("backup", str(backup)).returncode == 0
+    rotating.rotate(site.config, "test")
+    site.database.close()
+    both = site.config_file.read_text()
+    name_keys(site, 'file = "new.key"')
+    done = site.command("restore", str(backup), "--replace")
+    assert done.returncode == 3
+    assert f"it is key {ids[1]}, the store was sealed with {ids[0]}. Nothing was changed" in done.stderr
+    site.config_file.write_text(both)
+    assert site.command("restore", str(backup), "--replace").returncode == 0
+    assert rotating.standing(site.config).key_id == ids[0]
+    assert site.command("key", "rotate").returncode == 0
+    assert set(counts(site)) == {ids[1]}
+
+
+def test_a_backup_made_in_the_middle_needs_both_keys(
+    site: Site, tokens: list[Token], ids: tuple[str, str], tmp_path: Path
+) -> None:
+    half_rotated(site)
+    backup = tmp_path / "between.db"
+    assert site.command("backup", str(backup)).returncode == 0
+    site.database.close()
+    both = site.config_file.read_text()
+    name_keys(site, 'file = "new.key"')
+    assert f"was sealed with {ids[0]}" in site.command("restore", str(backup), "--replace").stderr
+    site.config_file.write_text(both)
+    assert site.command("restore", str(backup), "--replace").returncode == 0
+    assert site.command("key", "rotate").returncode == 0
+    assert set(counts(site)) == {ids[1]}
+    assert site.command("db", "check").returncode == 0
+
+
+class Stopped(Exception):
+    """Instead of a kill, where what is left is looked at from the same process."""
+
+
+def half_rotated(site: Site) -> None:
+    """Begun, and the keys of the store sealed anew, but nothing else."""
+    seen = []
+
+    def stop(rows: int) -> "rotating.Watch":
+        def watched(values: object) -> object:
+            for value in values:  # type: ignore[attr-defined]
+                seen.append(value)
+                if len(seen) == 2:
+                    raise Stopped
+                yield value
+
+        return watched  # type: ignore[return-value]
+
+    with pytest.raises(Stopped):
+        rotating.rotate(site.config, "test", watch=stop)  # type: ignore[arg-type]
+    assert rotating.standing(site.config).old_key_id
+
+
+# --- Killed
+
+
+# Prints how the process ended that was to die before statement 0, 1, 2, ... or before COMMIT, one for each line read.
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
+from store import config, rotating
+wanted = config.load(Path(sys.argv[1]))
+for line in sys.stdin:
+    child = os.fork()
+    if not child:
+        left = int(line)
+        def die(*_):
+            global left
+            left -= 1
+            if left < 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+        event.listen(Engine, "before_cursor_execute", die)
+        event.listen(Engine, "commit", die)
+        rotating._AT_ONCE = 7
+        rotating.rotate(wanted, "test")
+        os._exit(0)
+    print(os.waitpid(child, 0)[1], flush=True)
+"""
+
+
+class Killer:
+    def __init__(self, site: Site) -> None:
+        command = [sys.executable, "-c", KILLED, str(site.config_file)]
+        self._program = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def rotate(self, statements: int) -> int:
+        """How a rotation ended that was to be killed after so many statements."""
+        assert self._program.stdin is not None
+        assert self._program.stdout is not None
+        self._program.stdin.write(f"{statements}\n")
+        self._program.stdin.flush()
+        return int(self._program.stdout.readline())
+
+    def end(self) -> None:
+        self._program.communicate(timeout=60)
+
+
+@pytest.mark.statement("C-014")
+def test_a_rotation_killed_after_any_statement_loses_nothing_and_the_next_run_finishes(
+    site: Site, tokens: list[Token], ids: tuple[str, str]
+) -> None:
+    """Each time from the start; what is left opens with both keys, and after the next run with the new one alone."""
+    site.database.close()
+    database = site.config.database
+    kept = database.read_bytes()
+    assert not database.with_name("twofold.db-wal").exists()
+    both, killer = site.config_file.read_text(), Killer(site)
+    statement, between = 0, 0
+    try:
+        while killer.rotate(statement) == signal.SIGKILL:
+            check_whole(site, tokens)
+            between += bool(rotating.standing(site.config).old_key_id)
+            rotating.rotate(site.config, "test")
+            assert set(counts(site)) == {ids[1]}, f"after statement {statement}"
+            name_keys(site, 'file = "new.key"')
+            check_whole(site, tokens)
+            site.config_file.write_text(both)
+            for end in ("-wal", "-shm"):
+                database.with_name(database.name + end).unlink(missing_ok=True)
+            database.write_bytes(kept)
+            statement += 1
+    finally:
+        killer.end()
+    assert statement > 60
+    assert between > 40, "killed before it had begun, or after it was done"
+
+
+@pytest.mark.peer("postgres", "psql")
+@pytest.mark.parametrize("site", ["postgresql"], indirect=True)
+@pytest.mark.statement("C-014")
+def test_a_rotation_killed_again_and_again_goes_on_where_it_was(
+    site: Site, tokens: list[Token], ids: tuple[str, str]
+) -> None:
+    """Each run gets a few statements further than the one before."""
+    killer = Killer(site)
+    killed, statements = 0, 0
+    try:
+        while killer.rotate(statements) == signal.SIGKILL:
+            killed += 1
+            statements += 1
+            if killed % 5 == 0:
+                check_whole(site, tokens)
+    finally:
+        killer.end()
+    assert killed > 20
+    assert set(counts(site)) == {ids[1]}
+    name_keys(site, 'file = "new.key"')
+    check_whole(site, tokens)
+    assert site.command("audit", "verify").returncode == 0
+
+
+# --- While others work
+
+
+@on_both
+def test_a_writer_that_began_before_the_rotation_leaves_nothing_under_the_old_key(
+    site: Site, tokens: list[Token], ids: tuple[str, str]
+) -> None:
+    """It has sealed with the old key and not committed. On SQLite the rotation cannot begin before it has."""
+    candidate = builders.totp_token(id=0)
+    late = builders.challenge(
+        state="ef" * 16, stage=Stage.FIRST_PIN, user_id=2, candidate=candidate, expires_at=time.time() + DAY
+    )
+    rotation = threading.Thread(target=rotating.rotate, args=(site.config, "test"))
+    with site.database.transaction() as transaction:
+        transaction.apply([OpenChallenge(late, time.time())])
+        rotation.start()
+        eventually(lambda: not site.config.url or rotating.standing(site.config).old_key_id, what="a rotation begun")
+        assert rotation.is_alive()
+    rotation.join(60)
+    assert not rotation.is_alive()
+    assert set(counts(site)) == {ids[1]}
+    check_whole(site, tokens)
+
+
+def test_what_was_sealed_ahead_of_a_transaction_is_sealed_again_if_the_key_has_changed(
+    site: Site, tokens: list[Token], ids: tuple[str, str]
+) -> None:
+    """As by an import of 100,000 tokens that has begun before."""
+    from validation.changes import InsertToken
+
+    token = builders.totp_token(id=0, serial="BOX-1", user_id=None, key=b"one-of-a-box-of-20-o")
+    site.database.seal_ahead([token])
+    rotating.rotate(site.config, "test")
+    with site.database.transaction() as transaction:
+        transaction.apply([InsertToken(token)])
+    assert set(counts(site)) == {ids[1]}
+
+
+@on_both
+def test_a_running_server_takes_the_new_key_and_nobody_is_refused(site: Site, tokens: list[Token]) -> None:
+    """It was started when the configuration named the old key alone; logins go on all the time."""
+    with site.server() as server, server.nas() as nas:
+        assert nas.ask(access_request(SECRET, "user0", pin(tokens[0]))).code == ACCEPT
+        create_key_file(site.folder / "new.key")
+        name_keys(site, 'file = "new.key"\nold_file = "master.key"')
+        done = threading.Event()
+
+        def rotate() -> None:
+            rotating.rotate(site.config, "test")
+            done.set()
+
+        rotation = threading.Thread(target=rotate)
+        rotation.start()
+        asked = 1  # users
+        while asked < 20 or not done.is_set():
+            assert nas.ask(access_request(SECRET, f"user{asked}", pin(tokens[asked]))).code == ACCEPT, server.log
+            asked += 1
+        rotation.join(60)
+        assert set(counts(site)) == {key_id(site.folder / "new.key")}
+        (site.folder / "master.key").unlink()
+        assert nas.ask(access_request(SECRET, "user29", pin(tokens[29]))).code == ACCEPT
+    assert "store-unavailable" not in server.log
+
+
+# --- Several hosts
+
+
+@pytest.mark.peer("postgres", "psql")
+@pytest.mark.parametrize("site", ["postgresql"], indirect=True)
+def test_a_host_without_the_new_key_keeps_silent_and_is_back_as_soon_as_it_has_it(
+    site: Site, tokens: list[Token], ids: tuple[str, str], tmp_path: Path
+) -> None:
+    """Nobody is refused and nothing counts: the gateway asks the other server."""
+    other = beside(site, tmp_path / "other")
+    with other.server() as server, server.nas() as nas:
+        assert nas.ask(access_request(SECRET, "user0", pin(tokens[0]))).code == ACCEPT
+        refused = site.command("key", "rotate")
+        assert refused.returncode == 1
+        assert "other hosts use this store, too: other." in refused.stderr
+        assert site.command("key", "rotate", "--on-every-host").returncode == 0
+        asked = access_request(SECRET, "user1", pin(tokens[1]))
+        nas.send(asked.data)
+        assert nas.receive(2.0) is None
+        eventually(lambda: f"sealed with key {ids[1]}, which this host does not hold" in server.log, what="the reason")
+        shutil.copy(site.folder / "new.key", other.folder)
+        name_keys(other, 'file = "new.key"')
+
+        def answered() -> bool:
+            nas.send(asked.data)
+            (reply,) = replies(nas, [asked], 1.5)
+            return reply is not None and reply.code == ACCEPT
+
+        eventually(answered, what="an answer")
+    assert site.failures("user1") == {}
+    assert other.command("key", "status").returncode == 0
+
+
+def beside(site: Site, folder: Path) -> Site:
+    """Another host on the same store, with the old key alone."""
+    folder.mkdir()
+    shutil.copy(site.folder / "master.key", folder)
+    bare = site.config_file.read_text().partition("[key]\n")[0]
+    return Site(folder, bare.replace('chain = "test"', 'chain = "other"'))
+
+
+# --- Refused
+
+
+def refusal(site: Site, kind: type[Exception] = Refused) -> str:
+    before = raw.contents(site.config.database)
+    with pytest.raises(kind) as caught:
+        rotating.rotate(site.config, "test")
+    assert raw.contents(site.config.database) == before
+    return str(caught.value)
+
+
+@pytest.mark.statement("C-015")
+def test_without_the_old_key_nothing_begins(site: Site, tokens: list[Token], ids: tuple[str, str]) -> None:
+    name_keys(site, 'file = "new.key"')
+    assert f"it is key {ids[1]}, the store was sealed with {ids[0]}. Nothing was changed" in refusal(
+        site, StoreMismatch
+    )
+
+
+def test_a_third_key_waits_until_the_second_is_everywhere(
+    site: Site, tokens: list[Token], ids: tuple[str, str]
+) -> None:
+    half_rotated(site)
+    create_key_file(site.folder / "third.key")
+    name_keys(site, 'file = "third.key"\nold_file = "new.key"')
+    assert "was sealed with" in refusal(site, StoreMismatch)
+    name_keys(site, 'file = "master.key"\nold_file = "new.key"')
+    assert f"the rotation to key {ids[1]} is unfinished, and [key] names another, {ids[0]}" in refusal(site)
+
+
+def test_a_value_under_a_key_that_nobody_has_stops_it_before_it_begins(
+    site: Site, tokens: list[Token], ids: tuple[str, str]
+) -> None:
+    raw.tamper(
+        site.config.database,
+        (
+            "UPDATE tokens SET sealed_key = ? WHERE serial = ?",
+            (b"\x01" + b"strange!" + os.urandom(60), tokens[0].serial),
+        ),
+    )
+    assert b"strange!".hex() in refusal(site)
+
+
+def test_a_value_that_does_not_open_is_named_and_all_others_are_sealed_anew(
+    site: Site, tokens: list[Token], ids: tuple[str, str]
+) -> None:
+    """A damaged row must not keep everybody's keys under a stolen master key."""
+    old, new = ids
+    damaged = bytes.fromhex(f"01{old}") + os.urandom(60)
+    raw.tamper(
+        site.config.database,
+        ("UPDATE tokens SET sealed_key = ? WHERE serial = ?", (damaged, tokens[3].serial)),
+    )
+    with pytest.raises(Refused) as caught:
+        rotating.rotate(site.config, "test")
+    assert f"1 values cannot be opened: tokens.sealed_key of {tokens[3].serial}." in str(caught.value)
+    assert counts(site)[old] == 1
+    assert site.command("token", "revoke", tokens[3].serial, "--reason", "lost").returncode == 0
+    done = rotating.rotate(site.config, "test")
+    assert done is not None
+    assert set(counts(site)) == {new}
+
+
+def test_a_store_that_is_being_moved_is_not_sealed_anew(site: Site, tokens: list[Token], ids: tuple[str, str]) -> None:
+    raw.tamper(site.config.database, "INSERT INTO meta VALUES ('frozen', 'the store has moved')")
+    assert refusal(site, StoreMismatch) == "the store has moved"
+
+
+# --- The command
+
+
+def test_what_the_command_says(site: Site, tokens: list[Token], ids: tuple[str, str]) -> None:
+    old, new = ids
+    values = sum(counts(site).values())
+    status = site.command("key", "status").stdout.splitlines()
+    assert status == [
+        f"store     sealed with key {old}",
+        f"values    {values} under key {old}",
+        f"held      key {new}: {site.folder / 'new.key'}",
+        f"held      key {old}: {site.folder / 'master.key'}",
+    ]
+    said = site.command("key", "rotate").stdout
+    assert said.startswith(f"sealed {values} values with key {new}; none is under key {old} any more\n")
+    assert site.command("key", "rotate").stdout.startswith("nothing to do")
+
+
+def test_status_tells_what_is_missing_and_how_far_a_rotation_is(
+    site: Site, tokens: list[Token], ids: tuple[str, str]
+) -> None:
+    half_rotated(site)
+    name_keys(site, 'file = "new.key"\nold_file = "gone.key"')
+    done = site.command("key", "status")
+    assert done.returncode == 1
+    assert f"values are under key {ids[0]}. Run: twofold key rotate" in done.stdout
+    assert f"missing   key {ids[0]}: nobody is let in by this host" in done.stdout
+    assert "gone.key is missing" in done.stdout
+    assert json.loads(site.command("key", "status", "--json").stdout)["missing"] == [ids[0]]
+
+
+def test_a_new_key_is_never_written_over_anything_nor_shown(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.key"
+    done = site.command("key", "new", str(path))
+    assert done.stdout == f"{path}: key {key_id(path)}\n"
+    assert path.stat().st_mode & 0o777 == 0o600
+    before = path.read_bytes()
+    assert site.command("key", "new", str(path)).returncode == 1
+    assert path.read_bytes() == before
+    piped = site.command("key", "new", "-")
+    (tmp_path / "b.key").touch(0o600)
+    (tmp_path / "b.key").write_text(piped.stdout)
+    assert piped.stderr == f"key {key_id(tmp_path / 'b.key')}\n"
+    assert site.command("key", "new", str(tmp_path / "nowhere" / "a.key")).returncode == 1
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    assert run(["key", "new", "-"]) == 1
