@@ -83,7 +83,7 @@ def rotate(config: Config, actor: str, everywhere: bool = False, watch: Watch = 
         with connections.reading(hurried=True) as connection:
             check_schema(connection, config)
         work = _Work(config, connections, KeyRing(config), actor)
-        rotation = work.begin(everywhere)
+        rotation = work.announce(everywhere)
         return work.seal_all(rotation, watch) if rotation is not None else None
 
 
@@ -95,7 +95,7 @@ class _Work:
         self._actor = actor
         self._unreadable: list[str] = []
 
-    def begin(self, everywhere: bool) -> Rotation | None:
+    def announce(self, everywhere: bool) -> Rotation | None:
         new = self._ring.newest.key.id.hex()
         with self._connections.writing(hurried=False) as connection:
             keys = read_keys(connection, self._ring, self._config)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
-from store import listings, opening
+from store import listings, opening, rotating
 from store.config import Config
 from store.migrations import HEAD
 from validation.errors import TwofoldError
@@ -49,6 +49,7 @@ def checks(
     yield _room(config, len(users)) if not config.url else _on_a_server(config, len(users))
     yield from _clock(newest, in_step)
     yield from _apart(ahead)
+    yield from _keys(config)
     yield from _policies(book, users, clients)
     yield from _not_served(clients, served)
     yield from _bypasses(users, time.time())
@@ -93,6 +94,13 @@ def _apart(ahead: float) -> Iterator[Finding]:
         word = "behind" if ahead > 0 else "ahead of"
         text = f"this host is {abs(ahead):,.0f} seconds {word} the database's, by which all logins go."
         yield serious("clock", text, "Keep both right: apt install chrony")
+
+
+def _keys(config: Config) -> Iterator[Finding]:
+    found = rotating.standing(config)
+    if found.old_key_id:
+        left = found.counts.get(found.old_key_id, 0)
+        yield advice("key", f"{left:,} values are still sealed with the old master key.", "twofold key rotate")
 
 
 def _counted(users: int) -> str:

@@ -63,8 +63,10 @@ def status(ctx: click.Context, as_json: bool) -> int:
         print_line(f"values    {count:,} under key {id_}")
     for one in found.held:
         print_line(f"held      key {one.key.id.hex()}: {one.source}")
-    if found.trouble:
+    if found.trouble and found.missing:
         print_line(f"not held  {found.trouble}")
+    elif found.trouble:
+        print_line("old key   not here any more, and not needed: take it out of [key] of the configuration")
     for id_ in found.missing:
         print_line(f"missing   key {id_}: nobody is let in by this host. Name it in [key] of the configuration")
     return 1 if found.missing else 0

@@ -1,20 +1,28 @@
-"""docs/operations.md is followed to the letter: backup, restore, a lost database, and what a failover needs.
+"""docs/operations.md is followed to the letter: keys, backup, restore, a failover, an upgrade, and what goes wrong.
 
 Stood in for: systemctl, and the folders /var and /etc. The button of the page has the key of RFC 4226.
 """
 
 import re
+import time
 from pathlib import Path
 
 import pytest
 
+from store.notices import NoNotices
+from store.opening import LoggedFaults, SystemMoments
 from tests.builders import RFC_KEY
-from tests.docs.pages import Host, text_of
+from tests.docs.pages import Host, same, steps, text_of
 from tests.postgres import postgres
 from tests.site import pin
-from validation.requests import EnrollToken
+from tests.store.test_upgrade import made_old
+from validation.decisions import Accept, Reason, Reject
+from validation.gate import Gate, Outcome
+from validation.model import Mode
+from validation.requests import Channel, EnrollToken, LoginRequest, Wanted, typed_alone
 
 PAGE = "operations.md"
+BLOCKS = re.MULTILINE | re.DOTALL
 
 
 def host(folder: Path) -> Host:
@@ -57,3 +65,91 @@ def test_a_lost_database_is_made_anew_and_guarded(tmp_path: Path) -> None:
         assert token.serial in made.type("twofold token report")
         assert "needs a resynchronisation" in made.type(f"twofold token test {token.serial} {pin(token)}", fails=True)
         made.database.close()
+
+
+def in_var(folder: Path) -> Host:
+    """As `make install` leaves it: key and store are in /var/lib/twofold."""
+    made = host(folder)
+    made.database.close()
+    del made.database, made.gate
+    there = made.inside("/var/lib/twofold")
+    there.mkdir(parents=True)
+    for name in ("master.key", "twofold.db"):
+        made.folder.joinpath(name).rename(there / name)
+    text = made.config_file.read_text()
+    for name in ("master.key", "twofold.db"):
+        text = text.replace(f'"{name}"', f'"{there}/{name}"')
+    made.config_file.write_text(text)
+    return made
+
+
+@pytest.mark.statement("C-014")
+def test_the_master_key_is_rotated(tmp_path: Path) -> None:
+    made = in_var(tmp_path / "host")
+    before, section, after = re.split(r"^```toml\n(.*?)^```$", text_of(PAGE, "Rotate the master key"), flags=BLOCKS)
+    made.follow(before)
+    name_keys(made, section)
+    made.follow(after)
+    made.inside("/var/lib/twofold/master.key").unlink()
+    name_keys(made, re.sub(r"^old_file.*\n", "", section, flags=re.MULTILINE))
+    assert made.type("twofold key status").count("held") == 1
+    assert "BUTTON" in made.type("twofold db check; twofold token list")
+
+
+def name_keys(made: Host, section: str) -> None:
+    """The section of the page, in place of the one that is there."""
+    there = re.sub(r"^\[key\]$.*?(?=^\[|\Z)", "", made.config_file.read_text(), flags=BLOCKS)
+    made.config_file.write_text(there + section.replace("/var/", f"{made.folder}/var/"))
+
+
+@pytest.mark.peer("sqlite3")
+@pytest.mark.statement("C-015")
+def test_a_lost_key(tmp_path: Path) -> None:
+    """Names and hashes of passwords come along."""
+    made = in_var(tmp_path / "host")
+    made.type("printf %s correct-horse-battery | twofold user set alice --password-stdin")
+    (before,) = made.database.look([Wanted(user="alice")])
+    made.database.close()
+    del made.database
+    made.inside("/var/lib/twofold/master.key").unlink()
+    made.follow(text_of(PAGE, "Key lost"))
+    (after,) = made.database.look([Wanted(user="alice")])
+    made.database.close()
+    assert before.user is not None
+    assert after.user is not None
+    assert after.user.password_hash == before.user.password_hash is not None
+    assert after.tokens == ()
+
+
+def test_a_clock_that_was_ahead(tmp_path: Path) -> None:
+    made = host(tmp_path / "host")
+    made.add_client(mode=Mode.PASSCODE_ONLY)
+    token = made.enroll("alice")
+    assert isinstance(login(made, pin(token, now=time.time() + 3600), ahead=3600), Accept)
+    refused = login(made, pin(token))
+    assert isinstance(refused, Reject)
+    assert refused.reason == Reason.PASSCODE_USED
+    made.follow(text_of(PAGE, "Clock wrong"))
+    assert "bypass" in made.type("twofold user show alice")
+    made.database.close()
+
+
+def login(made: Host, passcode: str, ahead: float = 0.0) -> Outcome:
+    """As it is decided where the clock is `ahead` by so many seconds."""
+    gate = Gate(made.database, SystemMoments(lambda: time.time() + ahead), LoggedFaults(), NoNotices())
+    (client,) = gate.clients()
+    channel = Channel.for_mode(Mode.PASSCODE_ONLY)
+    (outcome,) = gate.login([LoginRequest("alice", channel, "vpn", client.version, passcode=typed_alone(passcode))])
+    return outcome
+
+
+def test_an_upgrade(tmp_path: Path) -> None:
+    """`make install` itself is run by peers/test_install.py; here it does what it does to a store."""
+    made = host(tmp_path / "host")
+    made.stand_in("make", 'test "$1" = install && exec twofold init')
+    (backup, *others) = steps(text_of(PAGE, "Upgrade"))
+    made.type(backup.command)
+    made_old(made, "0004")
+    for step in others:
+        assert same(step.shown, made.type(step.command).splitlines())
+    assert made.inside("/var/backups/twofold-before.db").stat().st_mode & 0o777 == 0o600
