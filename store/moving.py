@@ -53,17 +53,18 @@ def _at(config: Config, place: str) -> Config:
 
 def move(wanted: Move, actor: str, said: Callable[[str, int], None]) -> bool:
     """Carry it out, or on. False: it was done already. Raises StoreMismatch, StoreUnavailable or Refused."""
-    with closing(connect(wanted.source)) as source, closing(_new(wanted)) as target:
-        store_id = _check_source(wanted, source)
-        if _is_done(target, store_id):
-            _check_frozen(wanted, source)
-            return False
-        _prepare(wanted, target, store_id)
-        _freeze(wanted, source)
-        with source.reading() as connection:
-            copying.copy_rows(connection, target, copying.TABLES, said)
-            _compare(connection, target)
-            _finish(wanted, connection, target, actor)
+    with closing(connect(wanted.source)) as source:
+        store_id = _check_source(wanted, source)  # before anything is made
+        with closing(_new(wanted)) as target:
+            if _is_done(target, store_id):
+                _check_frozen(wanted, source)
+                return False
+            _prepare(wanted, target, store_id)
+            _freeze(wanted, source)
+            with source.reading() as connection:
+                copying.copy_rows(connection, target, copying.TABLES, said)
+                _compare(connection, target)
+                _finish(wanted, connection, target, actor)
     return True
 
 

@@ -97,8 +97,10 @@ def test_nothing_serves_a_backup(fresh: Site, backup: Path) -> None:
     shutil.copy(backup, fresh.config.database)
     with pytest.raises(StoreMismatch, match=SAYS_IT):
         opening.open_store(fresh.config)
-    for command in (("init",), ("db", "check"), ("db", "guard"), ("db", "copy", str(backup), "x.db")):
+    target = fresh.folder / "target.db"
+    for command in (("init",), ("db", "check"), ("db", "guard"), ("db", "copy", str(backup), str(target))):
         assert "this is a backup of" in fresh.command(*command).stderr
+    assert not target.exists()
 
 
 # --- the key (S07)
