@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -162,22 +163,17 @@ class Stopped(Exception):
 
 
 def half_rotated(site: Site) -> None:
-    """Begun, and the keys of the store sealed anew, but nothing else."""
-    seen = []
-
-    def stop(rows: int) -> "rotating.Watch":
-        def watched(values: object) -> object:
-            for value in values:  # type: ignore[attr-defined]
-                seen.append(value)
-                if len(seen) == 2:
-                    raise Stopped
-                yield value
-
-        return watched  # type: ignore[return-value]
-
+    """Begun, and some values sealed anew."""
     with pytest.raises(Stopped):
-        rotating.rotate(site.config, "test", watch=stop)  # type: ignore[arg-type]
+        rotating.rotate(site.config, "test", watch=lambda rows: stopped)
     assert rotating.standing(site.config).old_key_id
+
+
+def stopped(values: Iterable[None]) -> Iterator[None]:
+    for number, value in enumerate(values):
+        if number == 2:
+            raise Stopped
+        yield value
 
 
 # --- Killed
