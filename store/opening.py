@@ -143,6 +143,8 @@ def read_keys(connection: Connection, ring: KeyRing, config: Config, frozen: boo
     sealed = {row.purpose: row.sealed for row in connection.execute(select(store_keys))}
     try:
         sealer = Sealer(masters[0], facts["store_id"], ring.find)
+        for master in masters:
+            sealer.holds(master.id)
         opened = {name: sealer.open("store-key", name, sealed[name]) for name in ("fingerprint", "audit")}
     except (KeyError, IndexError, Damaged) as error:
         what = f"{error} is missing" if isinstance(error, KeyError) else error

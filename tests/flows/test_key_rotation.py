@@ -451,6 +451,24 @@ def test_a_store_that_is_being_moved_is_not_sealed_anew(site: Site, tokens: list
     assert refusal(site, StoreMismatch) == "the store has moved"
 
 
+def test_a_row_that_names_another_key_does_not_make_anybody_look_for_it(site: Site, tokens: list[Token]) -> None:
+    """A login would wait for the program that has it, each time."""
+    strange = b"\x01" + b"strange!" + os.urandom(60)
+    serial = tokens[0].serial
+    raw.tamper(site.config.database, ("UPDATE tokens SET sealed_key = ? WHERE serial = ?", (strange, serial)))
+    path = site.folder / "program"
+    path.write_text(f"#!/bin/sh\necho run >> {site.folder}/runs\ncat {site.folder}/master.key\n")
+    path.chmod(0o700)
+    name_keys(site, f'command = ["{path}"]')
+    store = opening.open_store(site.config)
+    try:
+        (snapshot,) = store.look([Wanted(user="user0")])
+        assert snapshot.damage
+    finally:
+        store.close()
+    assert (site.folder / "runs").read_text() == "run\n"
+
+
 # --- The command
 
 
