@@ -13,7 +13,6 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 
-from store.ballast import Ballast
 from store.config import Config
 
 TEXT = "%(asctime)s %(levelname)s %(message)s"
@@ -67,4 +66,6 @@ def watchdog_seconds(environment: Mapping[str, str] = os.environ) -> float | Non
 
 def upkeep(config: Config) -> Callable[[], None]:
     """What a server does for its host every `UPKEEP_EVERY` seconds, off the road of a login. Never raises."""
+    from store.ballast import Ballast
+
     return (lambda: None) if config.url else Ballast(config.database).keep

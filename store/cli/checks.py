@@ -97,7 +97,7 @@ def _ballast(config: Config) -> Iterator[Finding]:
         )
     else:
         remedy = "A running server makes it, or: twofold init"
-    yield advice("store", text, remedy)
+    yield advice("ballast", text, remedy)
 
 
 def _on_a_server(config: Config, users: int) -> Finding:

@@ -3,13 +3,14 @@
 Each on a small disk of its own in a namespace of its own, which is filled and emptied while programs use the store.
 """
 
-import contextlib
 import errno
 import os
 import subprocess
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from io import FileIO
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,7 @@ pytestmark = pytest.mark.peer("mount", "unshare", "nsenter")
 
 BIG_ENOUGH = 64 << 20  # of a disk: several times what a ballast wants to see free
 LOGINS = 100  # on a full disk; each takes more than a page of SQLite's log
+COMMANDED = ["bob", "carol", "dave"]  # users whom commands lock
 GIVEN_UP = "twofold.db.ballast was given up"
 
 
@@ -62,9 +64,8 @@ class Small:
         self._fillers.append(self.here / f"filler{len(self._fillers)}")
         with open(self._fillers[-1], "wb", buffering=0) as file:
             for size in (1 << 20, 1 << 12, 1):
-                with contextlib.suppress(NoSpace), no_space():
-                    while True:
-                        file.write(bytes(size))
+                while room_for(file, size):
+                    pass
 
     def empty(self) -> None:
         while self._fillers:
@@ -82,17 +83,13 @@ class Small:
         return True
 
 
-class NoSpace(Exception):
-    pass
-
-
-@contextmanager
-def no_space() -> Iterator[None]:
+def room_for(file: FileIO, octets: int) -> bool:
     try:
-        yield
+        return file.write(bytes(octets)) == octets
     except OSError as error:
-        assert error.errno == errno.ENOSPC
-        raise NoSpace from None
+        if error.errno != errno.ENOSPC:
+            raise
+        return False
 
 
 @contextmanager
@@ -172,3 +169,58 @@ def check_exact(small: Small) -> None:
     assert listed.stdout.count(" login ") == listed.stdout.count("passcode-right") == small.counter, listed
     verified = small.run("audit", "verify")
     assert verified.returncode == 0, verified
+
+
+@pytest.mark.statement("C-011")
+def test_of_many_programs_that_meet_the_full_disk_one_gives_the_ballast_up_and_none_fails(
+    site: Site, tmp_path: Path
+) -> None:
+    """Two servers and commands, all at once."""
+    for name in COMMANDED:
+        site.add_user(name, password=None)
+    with small_disk(on_tmpfs, site, tmp_path) as small:
+        twofold = small.namespace.twofold
+        with site.server(program=twofold) as here, site.server(program=twofold) as there, here.nas() as nas:
+            small.fill()
+            with ThreadPoolExecutor(len(COMMANDED)) as pool:
+                commands = [pool.submit(small.run, "user", "lock", name) for name in COMMANDED]
+                for _ in range(LOGINS):
+                    assert small.log_in(nas), here.log
+                done = [command.result() for command in commands]
+            with there.nas() as other:
+                assert small.log_in(other)
+            said = [here.log, there.log, *(one.stderr for one in done)]
+            assert [one.returncode for one in done] == [0] * len(done), done
+            assert sum(text.count(GIVEN_UP) for text in said) == 1, said
+        check_exact(small)
+
+
+@pytest.mark.statement("C-011")
+def test_a_command_alone_on_a_full_disk_can_open_the_store(site: Site, tmp_path: Path) -> None:
+    """SQLite's `-shm`, which it needs even for reading, goes when the last program does."""
+    with small_disk(on_tmpfs, site, tmp_path) as small:
+        assert not small.here.joinpath("twofold.db-shm").exists()
+        small.fill()
+        locked = small.run("user", "lock", "alice")
+        assert locked.returncode == 0, locked
+        assert locked.stderr == (
+            f"the disk of {small.folder}/twofold.db is full: {small.folder}/{GIVEN_UP}, "
+            "so that some more logins can be recorded. Make room now\n"
+        )
+        small.fill()
+        assert small.run("user", "unlock", "alice").returncode == 3, "this test has not seen a full disk"
+
+
+@pytest.mark.statement("C-011")
+def test_a_boxful_of_tokens_does_not_use_the_ballast_up(site: Site, tmp_path: Path) -> None:
+    """It is for logins. What fills the disk by itself is refused, and changes nothing."""
+    box = tmp_path / "box.csv"
+    box.write_text("".join(f"S{number:05},{number:040x},hotp,6\n" for number in range(3000)))
+    with small_disk(on_tmpfs, site, tmp_path) as small, site.server(program=small.namespace.twofold) as server:
+        small.fill()
+        refused = small.run("token", "import", str(box), "--format", "oath-csv")
+        assert refused.returncode == 3, refused
+        assert "database or disk is full" in refused.stderr
+        assert small.ballast.exists()
+        with server.nas() as nas:
+            assert small.log_in(nas)
