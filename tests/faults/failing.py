@@ -25,6 +25,7 @@ from pathlib import Path
 
 from store import config as configuration
 from store import opening
+from store.ballast import Ballast
 from store.notices import NoNotices
 from tests.site import Site, pin
 from tests.store import raw
@@ -99,6 +100,7 @@ class Logins:
     gate: type[Gate]
     alice: Token
     wrong: dict[str, str]  # user -> a PIN that he never shows
+    ballast: Ballast
     counter: int = 0  # alice's, by what the trail says
     accepts: int = 0
     complaints: list[str] = field(default_factory=list)
@@ -116,6 +118,7 @@ class Logins:
     def _round(self, fault: Fault) -> bool:
         """False if there were not so many changes, so nothing failed."""
         passcode = pin(self.alice, ahead=self.counter)
+        self.ballast.make()  # each round with one: what is begun anew when it is given up meets the fault as well
         with self.switch.armed(self.site.folder, fault) as seen:
             told = self._log_in(passcode)
         self._judge(fault, told)
@@ -187,7 +190,7 @@ def logins(switch: Switch, folder: Path, gate: type[Gate]) -> Logins:
     near = {pin(tokens["bob"], ahead) for ahead in range(20)}
     wrong = next(text for text in (f"{n:06}" for n in range(21)) if text not in near)
     site.database.close()
-    return Logins(switch, site, gate, tokens["alice"], {"bob": wrong})
+    return Logins(switch, site, gate, tokens["alice"], {"bob": wrong}, Ballast(site.config.database))
 
 
 # --- init
