@@ -74,8 +74,8 @@ class Ballast:
 
     def _empty(self) -> None:
         """A file that somebody has open, such as a backup program, keeps its blocks when it is removed."""
-        with contextlib.suppress(PermissionError), self._opened() as descriptor:
-            os.ftruncate(descriptor, 0)
+        with contextlib.suppress(PermissionError), self._opened() as descriptor, contextlib.suppress(OSError):
+            os.ftruncate(descriptor, 0)  # a file system that copies on write may have no room even for that
 
     def _meets_a_full_disk(self) -> bool:
         """SQLite does not tell a quota, or a full disk where it grows `-shm`, from a broken disk.

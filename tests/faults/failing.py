@@ -14,6 +14,7 @@ import ctypes
 import errno
 import itertools
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -256,6 +257,7 @@ def main(arguments: list[str]) -> int:
     if "fail_arm" not in os.environ.get("TWOFOLD_FAULTS", ""):
         return _started_again(arguments)
     gate = HastyGate if given.hasty else Gate
+    logging.getLogger("twofold.store").setLevel(logging.CRITICAL)  # it tells of each ballast
     start = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="twofold-failing-") as folder:
         found = logins(Switch(), Path(folder) / "logins", gate)

@@ -3,13 +3,19 @@
 import errno
 import logging
 import os
+import resource
 import stat
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from store.ballast import LEAST_FREE, SIZE, Ballast
+from tests.site import Site, pin
+from validation.decisions import Accept
+from validation.model import Mode
+from validation.requests import Channel, LoginRequest
 
 Raising = Callable[..., None]
 
@@ -140,6 +146,34 @@ def test_for_an_error_that_may_be_another_the_disk_is_asked(
     monkeypatch.setattr(os, "posix_fallocate", failing(number))
     assert ballast.give_up(is_full=False) is given_up
     assert ballast.is_there is not given_up
+
+
+@pytest.mark.statement("C-011")
+def test_a_login_that_meets_a_quota_is_decided_anew(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SQLite says "disk I/O error", here because of a limit that ends when the ballast's blocks are free."""
+    site.add_client(mode=Mode.PASSCODE_ONLY)
+    site.add_user("alice", None)
+    passcode = pin(site.enroll("alice", kind="hotp"))
+    request = LoginRequest("alice", Channel.for_mode(Mode.PASSCODE_ONLY), "vpn", site.gate.clients()[0].version)
+    ballast = Ballast(site.config.database)
+    ballast.make()
+    limit, truncate = resource.getrlimit(resource.RLIMIT_FSIZE), os.ftruncate
+
+    def truncated(descriptor: int, size: int) -> None:
+        truncate(descriptor, size)
+        if size == 0:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+
+    monkeypatch.setattr(os, "posix_fallocate", failing(errno.EDQUOT))
+    monkeypatch.setattr(os, "ftruncate", truncated)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limit[1]))
+    try:
+        (outcome,) = site.gate.login([replace(request, passcode=passcode)])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    assert isinstance(outcome, Accept)
+    assert not ballast.path.exists()
+    assert site.logins() == [("accept", "passcode-right")]
 
 
 def test_asking_a_disk_that_is_not_full_changes_nothing(ballast: Ballast, caplog: pytest.LogCaptureFixture) -> None:
