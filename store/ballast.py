@@ -61,7 +61,7 @@ class Ballast:
         except FileNotFoundError:  # given up before
             return False
         except OSError as error:
-            self._complain(f"the disk of {self._database} is full, and {self.path} cannot be given up", error)
+            self._complain(f"the ballast {self.path} cannot be given up", error)
             return False
         with contextlib.suppress(OSError):
             sync_folder(self.path.parent)  # ext4 gives blocks out again when its journal has this

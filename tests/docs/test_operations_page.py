@@ -1,4 +1,4 @@
-"""docs/operations.md is followed to the letter: backup, restore, a lost database, and what a failover needs.
+"""docs/operations.md is followed to the letter: backup, restore, a full disk, a lost database, a failover.
 
 Stood in for: systemctl, and the folders /var and /etc. The button of the page has the key of RFC 4226.
 """
@@ -38,6 +38,14 @@ def test_a_backup_a_restore_and_what_comes_after(tmp_path: Path) -> None:
     assert re.search(r"BUTTON.*needs resync", said)
     assert "bob" not in made.type("twofold user list")
     assert "needs resync" not in made.type("twofold token report")
+
+
+def test_a_ballast_that_was_given_up_is_made_by_hand(tmp_path: Path) -> None:
+    made = host(tmp_path / "host")
+    (ballast := made.folder / "twofold.db.ballast").unlink()
+    made.follow(text_of(PAGE, "Disk full"))
+    assert ballast.exists()
+    made.database.close()
 
 
 @pytest.mark.peer("postgres", "psql")

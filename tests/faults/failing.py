@@ -231,7 +231,7 @@ class Inits:
         return seen.changes >= fault.nth
 
     def _make(self, file: Path) -> None:
-        """As `twofold init` does."""
+        """As `twofold init` does, but for the ballast, without which a store is whole."""
         opening.create_config(file, "test")
         opening.create(configuration.load(file), "test")
 
