@@ -23,6 +23,7 @@ _log = logging.getLogger("twofold.store")
 SIZE = 8 << 20
 LEAST_FREE = 4 * SIZE
 _A_LITTLE = 1 << 18  # what is free in less than that, SQLite may not get
+_PART = 1 << 16
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -63,6 +64,7 @@ class Ballast:
         except OSError as error:
             self._complain(f"the ballast {self.path} cannot be given up", error)
             return False
+        self._complaint = ""
         with contextlib.suppress(OSError):
             sync_folder(self.path.parent)  # ext4 gives blocks out again when its journal has this
         _log.warning(
@@ -114,16 +116,17 @@ class Ballast:
         descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
             with os.fdopen(descriptor, "wb") as file:
-                self._fill(file.fileno())
-                file.write(os.urandom(SIZE))  # a file system that compresses keeps no room for zeros
+                self._claim(file.fileno())
+                for _ in range(SIZE // _PART):
+                    file.write(os.urandom(_PART))  # a file system that compresses keeps no room for zeros
                 file.flush()
                 os.fsync(file.fileno())
         except BaseException:
             self.path.unlink(missing_ok=True)
             raise
-        return True
+        return self.is_there  # unless somebody has needed it meanwhile
 
-    def _fill(self, descriptor: int) -> None:
+    def _claim(self, descriptor: int) -> None:
         owner, here = os.stat(self._database), os.fstat(descriptor)
         if os.geteuid() == 0 and (here.st_uid, here.st_gid) != (owner.st_uid, owner.st_gid):
             os.fchown(descriptor, owner.st_uid, owner.st_gid)  # made just now, so nobody else's file

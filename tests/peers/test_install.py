@@ -37,6 +37,7 @@ KEPT = (
     "/var/lib/twofold",
     "/var/lib/twofold/master.key",
     "/var/lib/twofold/twofold.db",
+    "/var/lib/twofold/twofold.db.ballast",
 )
 NOBODY = ("setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", "--")
 
