@@ -1,15 +1,19 @@
 """`twofold pam serve`: run the helper in the foreground, until SIGTERM or SIGINT."""
 
+import contextlib
 import logging
 import os
+import select
 import signal
 import socket
+from collections.abc import Callable
 
 import click
 
 from store import config as configuration
 from store import serving
 from store.config import Config
+from validation.errors import StoreUnavailable
 
 _log = logging.getLogger("twofold.pam")
 _STOP_WITHIN = 1.5  # seconds that open conversations may still take
@@ -66,10 +70,20 @@ def _serve(config: Config, chosen: tuple[str, ...]) -> None:
     for listener in listeners:
         _log.info("listening on=%s store=%s", listener.getsockname(), config.store_name)
     serving.tell_systemd(serving.READY)
-    told.recv(1)
+    upkeep = serving.upkeep(config)
+    while not select.select([told], [], [], serving.UPKEEP_EVERY)[0]:
+        _with_rights_of_owner(config, upkeep)
     serving.tell_systemd(serving.STOPPING)
     helper.stop(_STOP_WITHIN)
     _log.info("stopped")
+
+
+def _with_rights_of_owner(config: Config, upkeep: Callable[[], None]) -> None:
+    """Where the store is gone there is nothing to do, and logins say so."""
+    from pam_helper.owner import rights_of_owner
+
+    with contextlib.suppress(StoreUnavailable), rights_of_owner(config.owners_file):
+        upkeep()
 
 
 def _signals(*numbers: signal.Signals) -> socket.socket:

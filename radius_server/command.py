@@ -122,7 +122,8 @@ async def _serve(config: Config, options: _Options) -> None:
     _warn_of_unsigned_clients(gate)
     _say_where(server, config)
     serving.tell_systemd(serving.READY)
-    beside = [asyncio.create_task(one) for one in (_reloads(server, config, options, again), _watchdog(server))]
+    tasks = (_reloads(server, config, options, again), _watchdog(server), _upkeep(config))
+    beside = [asyncio.create_task(task) for task in tasks]
     try:
         await server.run(stop, hurry)
     finally:
@@ -186,7 +187,7 @@ async def _reload(server: "RadiusServer", old: Config, options: _Options) -> Con
     return new
 
 
-# --- watchdog ---------------------------------------------------------------------------------------------------
+# --- watchdog, upkeep -------------------------------------------------------------------------------------------
 
 
 async def _watchdog(server: "RadiusServer") -> None:
@@ -196,6 +197,13 @@ async def _watchdog(server: "RadiusServer") -> None:
         if server.busy_for() < seconds / 2:
             serving.tell_systemd(serving.ALIVE)
         await asyncio.sleep(seconds / 4)
+
+
+async def _upkeep(config: Config) -> None:
+    upkeep = serving.upkeep(config)
+    while True:
+        await asyncio.sleep(serving.UPKEEP_EVERY)
+        await asyncio.get_running_loop().run_in_executor(None, upkeep)
 
 
 def _warn_of_keys_in_clear(gate: "Gate") -> None:

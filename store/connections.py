@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 
-from validation.errors import StoreUnavailable
+from validation.errors import RoomMade, StoreUnavailable
 from validation.ports import Conflict
 from validation.requests import Wanted
 
@@ -30,8 +30,8 @@ class Connections(ABC):
     @contextmanager
     def writing(self, hurried: bool = True) -> Iterator[Connection]:
         """One transaction that commits when the block ends well. `hurried`: somebody waits for a login. Raises
-        StoreUnavailable or Conflict."""
-        with self._turn(), self._translated(), self._begun(False, hurried) as connection:
+        StoreUnavailable or Conflict; RoomMade if it may be done anew at once."""
+        with self._turn(), self._translated(hurried), self._begun(False, hurried) as connection:
             yield connection
             self._commit(connection)
 
@@ -53,7 +53,12 @@ class Connections(ABC):
 
     def _in_transaction(self, reading: bool, hurried: bool, again: bool) -> Connection:
         """A connection may have broken while nobody needed it; that is found out before anything was asked of it."""
-        connection = self._open(reading, hurried)
+        try:
+            connection = self._open(reading, hurried)
+        except DBAPIError as error:
+            if not (again and hurried and self._makes_room(error)):
+                raise
+            return self._in_transaction(reading, hurried, again=False)
         try:
             connection.begin()
             self._greet(connection)
@@ -119,6 +124,10 @@ class Connections(ABC):
         """Somebody else was quicker, and the transaction was undone: it may be tried again."""
         return isinstance(error, IntegrityError)
 
+    def _makes_room(self, error: DBAPIError) -> bool:
+        """There was no room to write, and now there is some: it may be done anew."""
+        return False
+
     def _on_error(self, connection: Connection, error: DBAPIError) -> None:  # noqa: B027 - few have something to do
         """After the transaction was undone, or could not begin."""
 
@@ -138,12 +147,14 @@ class Connections(ABC):
             raise
 
     @contextmanager
-    def _translated(self) -> Iterator[None]:
+    def _translated(self, hurried: bool = False) -> Iterator[None]:
         try:
             yield
         except DBAPIError as error:
             if self._is_conflict(error):
                 raise Conflict(_words(error)) from error
+            if hurried and self._makes_room(error):
+                raise RoomMade(str(self._unavailable(error))) from error
             raise self._unavailable(error) from error
         except SQLAlchemyError as error:
             raise self._unavailable(error) from error

@@ -15,6 +15,7 @@ from pathlib import Path
 from sqlalchemy import Connection, insert, select
 
 from store import audit, listings, migrations
+from store.ballast import LEAST_FREE, Ballast
 from store.config import Config, template
 from store.connections import Connections
 from store.database import Database, Keys
@@ -26,7 +27,7 @@ from store.snapshots import BOOK_GENERATION, FROZEN, KEY_ID, OLD_KEY_ID
 from store.sqlite import SqliteFile, check_file, create_file
 from store.writing import CLIENTS_GENERATION, Writer
 from validation.changes import Audit
-from validation.errors import BadInput, Damaged, StoreMismatch
+from validation.errors import BadInput, Damaged, Refused, StoreMismatch
 from validation.gate import Gate
 from validation.messages import printable
 from validation.model import MOMENT_RANDOM_OCTETS, Moment, Site
@@ -194,6 +195,20 @@ class Created:
     """What `create` made; what is not named was there already."""
 
     made: tuple[str, ...] = field(default=())
+
+
+def create_ballast(config: Config) -> list[str]:
+    """Beside a store in a file, where there is none. What was made. Raises Refused if it cannot be."""
+    ballast = Ballast(config.database)
+    if config.url or ballast.is_there:
+        return []
+    try:
+        if ballast.make():
+            return [f"ballast  {ballast.path}"]
+        why = f"{ballast.room >> 20} MB are free, and {LEAST_FREE >> 20} MB must be"
+    except OSError as error:
+        why = str(error.strerror)
+    raise Refused(f"the ballast {ballast.path}, for a disk that is full, was not made: {why}")
 
 
 def create_config(path: Path, chain: str) -> bool:

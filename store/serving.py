@@ -11,13 +11,17 @@ import resource
 import socket
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+
+from store.config import Config
 
 TEXT = "%(asctime)s %(levelname)s %(message)s"
 
 READY = "READY=1"
 STOPPING = "STOPPING=1"
 ALIVE = "WATCHDOG=1"
+
+UPKEEP_EVERY = 10.0  # seconds
 
 
 def set_up_process(debug: bool = False, formatter: logging.Formatter | None = None) -> None:
@@ -58,3 +62,10 @@ def watchdog_seconds(environment: Mapping[str, str] = os.environ) -> float | Non
         return None
     microseconds = environment.get("WATCHDOG_USEC", "")
     return int(microseconds) / 1_000_000 if microseconds.isdigit() and int(microseconds) else None
+
+
+def upkeep(config: Config) -> Callable[[], None]:
+    """What a server does for its host every `UPKEEP_EVERY` seconds, off the road of a login. Never raises."""
+    from store.ballast import Ballast
+
+    return (lambda: None) if config.url else Ballast(config.database).keep

@@ -1,7 +1,8 @@
 """One SQLite file: how it is made, opened and written to.
 
 Rules: WAL and synchronous=FULL, so a committed login survives a power cut. A writer takes the write lock, then
-BEGIN IMMEDIATE, so what it reads stays true until it commits. Opening never makes a file.
+BEGIN IMMEDIATE, so what it reads stays true until it commits. Opening never makes a file. On a full disk whoever waits
+for a login gives up the ballast, and begins anew.
 """
 
 import contextlib
@@ -18,11 +19,14 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import Pool, QueuePool
 
+from store.ballast import Ballast
 from store.connections import DEADLINE, READING, Connections, let_sqlite_begin
 from store.locking import WriteLock, lock_files
 from store.sealing import check_mode
 from validation.errors import Refused, StoreMismatch, StoreUnavailable
 from validation.requests import Wanted
+
+_MAYBE_FULL = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN)
 
 
 class SqliteFile(Connections):
@@ -34,6 +38,7 @@ class SqliteFile(Connections):
         self._deadline = deadline
         self._engine = _engine(path, deadline)
         self._lock = WriteLock(path, deadline)
+        self._ballast = Ballast(path)
         self._file: tuple[int, int] | None = None  # device and inode
         self._pools_left: WeakSet[Pool] = WeakSet()
 
@@ -79,6 +84,10 @@ class SqliteFile(Connections):
         self._file = self._file or here
         if here != self._file:
             raise StoreUnavailable(f"the store {self.path} was replaced while in use; start this program anew")
+
+    def _makes_room(self, error: DBAPIError) -> bool:
+        code = _code(error)
+        return code in _MAYBE_FULL and self._ballast.give_up(is_full=code == sqlite3.SQLITE_FULL)
 
     def _on_error(self, connection: Connection, error: DBAPIError) -> None:
         """SQLite opens what it may not write for reading, and keeps it so as long as the process has a connection open.

@@ -4,7 +4,8 @@
     ├── Refused              the request is understood and not allowed, or not found     CLI exit 1
     ├── BadInput             what was typed, read or configured is not acceptable        CLI exit 2
     ├── StoreUnavailable     the store cannot be read or written now                     CLI exit 3
-    │   └── StoreMismatch    missing, of another version, or sealed with another key     CLI exit 3
+    │   ├── StoreMismatch    missing, of another version, or sealed with another key     CLI exit 3
+    │   └── RoomMade         its disk was full, and is not any more                      CLI exit 3
     └── Damaged              a stored row does not fit its seal or its own rules
 
 Rules: a refused *login* is a `Reject`, never an exception. A message says what is wrong, where, and what to
@@ -30,6 +31,10 @@ class StoreUnavailable(TwofoldError):
 
 class StoreMismatch(StoreUnavailable):
     """The store is there but cannot be used: not created, another schema, another key."""
+
+
+class RoomMade(StoreUnavailable):
+    """The disk was full, and what was begun was undone. Room has been made since, so it may be done anew."""
 
 
 class Damaged(TwofoldError):

@@ -2,9 +2,9 @@
 
 Rules: a decision leaves `login` only after the transaction that recorded it has been committed. Two requests of one
 user, or with one State, never share a transaction. A request whose decision raises is refused alone. A batch that
-conflicts is replayed one by one; a request that conflicts is decided anew a few times, then refused. When the store
-cannot answer there is no decision at all: the outcome is the StoreUnavailable itself, and the face stays silent or
-refuses.
+conflicts is replayed one by one; a request that conflicts is decided anew a few times, then refused. What met a full
+disk is decided anew if room has been made. When the store cannot answer there is no decision at all: the outcome is the
+StoreUnavailable itself, and the face stays silent or refuses.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,7 +15,7 @@ from validation import administer, decide, looking
 from validation.changes import Audit, Change, InsertToken, SetSourceScore
 from validation.decide import Verdict
 from validation.decisions import Decision, Done, Look, Reason, Reject
-from validation.errors import Damaged, StoreUnavailable
+from validation.errors import Damaged, RoomMade, StoreUnavailable
 from validation.explaining import Outlook, outlook
 from validation.model import Client, Site, Snapshot, SourceScore
 from validation.ports import Conflict, Faults, Moments, Notices, Store
@@ -57,6 +57,8 @@ class Gate:
         try:
             return self._transact(batch)
         except StoreUnavailable as error:
+            if isinstance(error, RoomMade) and tries > 1:
+                return self._decide_batch(batch, tries - 1)
             return [error] * len(batch)
         except Exception as error:
             if len(batch) > 1:
@@ -126,7 +128,7 @@ class Gate:
         for _ in range(_TRIES - 1):
             try:
                 return self._administer_once(command)
-            except Conflict:
+            except (Conflict, RoomMade):
                 continue
         try:
             return self._administer_once(command)
@@ -182,7 +184,10 @@ class Gate:
 
     def check(self) -> None:
         """Raises StoreUnavailable if no login could be recorded now."""
-        self._store.check()
+        try:
+            self._store.check()
+        except RoomMade:
+            self._store.check()
 
 
 _Indexed: TypeAlias = list[tuple[int, LoginRequest]]

@@ -11,6 +11,7 @@ from contextlib import closing
 from pathlib import Path
 
 from store import listings, opening, rotating
+from store.ballast import LEAST_FREE, Ballast
 from store.config import Config
 from store.migrations import HEAD
 from validation.errors import TwofoldError
@@ -46,7 +47,11 @@ def checks(
     except TwofoldError as error:
         yield serious("store", f"{error}.", "Nobody is let in until this is mended")
         return
-    yield _room(config, len(users)) if not config.url else _on_a_server(config, len(users))
+    if config.url:
+        yield _on_a_server(config, len(users))
+    else:
+        yield _room(config, len(users))
+        yield from _ballast(config)
     yield from _clock(newest, in_step)
     yield from _apart(ahead)
     yield from _keys(config)
@@ -79,6 +84,22 @@ def _room(config: Config, users: int) -> Finding:
     if free < _LEAST_FREE:
         return advice("store", f"{text}: on a full disk nobody gets in.", f"Make room on {config.database.parent}")
     return fine("store", text)
+
+
+def _ballast(config: Config) -> Iterator[Finding]:
+    ballast = Ballast(config.database)
+    if ballast.is_there:
+        return
+    text = (
+        f"there is no {ballast.path.name}, which keeps logins going on a full disk: {ballast.room >> 20} MB are free."
+    )
+    if ballast.room < LEAST_FREE:
+        remedy = (
+            f"Make room on {config.database.parent}: with {LEAST_FREE >> 20} MB free a running server makes it anew"
+        )
+    else:
+        remedy = "A running server makes it, or: twofold init"
+    yield advice("ballast", text, remedy)
 
 
 def _on_a_server(config: Config, users: int) -> Finding:

@@ -5,8 +5,10 @@ import socket
 import click
 
 from store import config as configuration
-from store.cli.shared import actor, owner_option
-from validation.errors import BadInput
+from store.cli.shared import actor, owner_option, warn
+from store.config import Config
+from validation.decisions import Done
+from validation.errors import BadInput, Refused
 
 
 @click.command()
@@ -16,7 +18,7 @@ def init(ctx: click.Context, owner_url: str) -> None:
     """Create configuration, key file and store. Safe to repeat.
 
     Key and store are put beside the configuration file, unless it says otherwise. An older store is brought to this
-    version.
+    version. A store in a file gets a ballast, a file that is given up when the disk is full.
     """
     from store import opening
 
@@ -26,9 +28,22 @@ def init(ctx: click.Context, owner_url: str) -> None:
     try:
         if opening.create_config(path, socket.gethostname()):
             click.echo(f"config   {path}")
-        created = opening.create(configuration.load(path), actor(), owner_url)
+        config = configuration.load(path)
+        made = opening.create(config, actor(), owner_url).made
     except OSError as error:
         raise BadInput(f"{error.filename} cannot be written: {error.strerror}") from None
-    for made in created.made:
-        click.echo(made)
-    click.echo("ready" if created.made else "nothing to do: everything is there already")
+    made += _ballast(config)
+    for line in made:
+        click.echo(line)
+    click.echo("ready" if made else "nothing to do: everything is there already")
+
+
+def _ballast(config: Config) -> tuple[str, ...]:
+    """A store is of use without one."""
+    from store import opening
+
+    try:
+        return tuple(opening.create_ballast(config))
+    except Refused as error:
+        warn(Done(warnings=(str(error),)))
+        return ()

@@ -48,6 +48,14 @@ def test_a_backup_a_restore_and_what_comes_after(tmp_path: Path) -> None:
     assert "needs resync" not in made.type("twofold token report")
 
 
+def test_a_ballast_that_was_given_up_is_made_by_hand(tmp_path: Path) -> None:
+    made = host(tmp_path / "host")
+    (ballast := made.folder / "twofold.db.ballast").unlink()
+    made.follow(text_of(PAGE, "Disk full"))
+    assert ballast.exists()
+    made.database.close()
+
+
 @pytest.mark.peer("postgres", "psql")
 @pytest.mark.statement("C-007")
 def test_a_lost_database_is_made_anew_and_guarded(tmp_path: Path) -> None:

@@ -26,13 +26,13 @@ SIZE = 24 << 20
 class Disk:
     """Mounted at `place` in `namespace`."""
 
-    def __init__(self, namespace: Namespace, image: Path, place: Path) -> None:
+    def __init__(self, namespace: Namespace, image: Path, place: Path, size: int) -> None:
         self.namespace = namespace
         self.place = place
         self._image = image
         with open(image, "wb") as file:
-            file.truncate(SIZE)
-        subprocess.run(["mkfs.ext4", "-q", "-F", str(image)], check=True, stdin=subprocess.DEVNULL)
+            file.truncate(size)
+        subprocess.run(["mkfs.ext4", "-q", "-F", "-m", "0", str(image)], check=True, stdin=subprocess.DEVNULL)
         self._mount()
 
     def _mount(self) -> None:
@@ -56,7 +56,7 @@ class Disk:
 
 
 @contextmanager
-def disk_holding(folder: Path, beside: Path) -> Iterator[Disk]:
+def disk_holding(folder: Path, beside: Path, size: int = SIZE) -> Iterator[Disk]:
     """In a namespace of its own `folder` is a disk with a copy of what is in it, all of it synced.
 
     Its file lies in `beside`. Skips where none may be mounted; where peers are required, that is a failure.
@@ -65,7 +65,7 @@ def disk_holding(folder: Path, beside: Path) -> Iterator[Disk]:
         source = beside / "source"
         namespace.run("cp", "-a", folder, source)
         try:
-            disk = Disk(namespace, beside / "disk.img", folder)
+            disk = Disk(namespace, beside / "disk.img", folder, size)
         except subprocess.CalledProcessError as error:
             complain = pytest.fail if os.environ.get("TWOFOLD_REQUIRE_PEERS") == "1" else pytest.skip
             complain(f"no ext4 file system can be mounted here: {error}")

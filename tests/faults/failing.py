@@ -14,6 +14,7 @@ import ctypes
 import errno
 import itertools
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -25,6 +26,7 @@ from pathlib import Path
 
 from store import config as configuration
 from store import opening
+from store.ballast import Ballast
 from store.notices import NoNotices
 from tests.site import Site, pin
 from tests.store import raw
@@ -99,6 +101,7 @@ class Logins:
     gate: type[Gate]
     alice: Token
     wrong: dict[str, str]  # user -> a PIN that he never shows
+    ballast: Ballast
     counter: int = 0  # alice's, by what the trail says
     accepts: int = 0
     complaints: list[str] = field(default_factory=list)
@@ -116,6 +119,7 @@ class Logins:
     def _round(self, fault: Fault) -> bool:
         """False if there were not so many changes, so nothing failed."""
         passcode = pin(self.alice, ahead=self.counter)
+        self.ballast.make()  # each round with one: what is begun anew when it is given up meets the fault as well
         with self.switch.armed(self.site.folder, fault) as seen:
             told = self._log_in(passcode)
         self._judge(fault, told)
@@ -187,7 +191,7 @@ def logins(switch: Switch, folder: Path, gate: type[Gate]) -> Logins:
     near = {pin(tokens["bob"], ahead) for ahead in range(20)}
     wrong = next(text for text in (f"{n:06}" for n in range(21)) if text not in near)
     site.database.close()
-    return Logins(switch, site, gate, tokens["alice"], {"bob": wrong})
+    return Logins(switch, site, gate, tokens["alice"], {"bob": wrong}, Ballast(site.config.database))
 
 
 # --- init
@@ -227,7 +231,7 @@ class Inits:
         return seen.changes >= fault.nth
 
     def _make(self, file: Path) -> None:
-        """As `twofold init` does."""
+        """As `twofold init` does, but for the ballast, without which a store is whole."""
         opening.create_config(file, "test")
         opening.create(configuration.load(file), "test")
 
@@ -253,6 +257,7 @@ def main(arguments: list[str]) -> int:
     if "fail_arm" not in os.environ.get("TWOFOLD_FAULTS", ""):
         return _started_again(arguments)
     gate = HastyGate if given.hasty else Gate
+    logging.getLogger("twofold.store").setLevel(logging.CRITICAL)  # it tells of each ballast
     start = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="twofold-failing-") as folder:
         found = logins(Switch(), Path(folder) / "logins", gate)

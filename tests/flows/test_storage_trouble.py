@@ -262,7 +262,10 @@ def test_on_a_read_only_store_nobody_is_answered_and_nothing_is_lost(site: Site,
 @pytest.mark.statement("C-011")
 @pytest.mark.peer("mount", "unshare")
 def test_on_a_full_disk_nobody_is_answered_and_nothing_is_lost(site: Site, tmp_path: Path) -> None:
-    """The disk is a small one of its own, in a namespace of its own; it is filled and emptied while the server runs."""
+    """The disk is a small one of its own, in a namespace of its own; it is filled and emptied while the server runs.
+
+    Too small for a ballast, with which logins would go on (test_full_disk.py).
+    """
     tokens = prepare(site)
     site.database.close()
     disk, after = tmp_path / "disk", tmp_path / "after"

@@ -36,6 +36,7 @@ KEPT = (
     "/etc/twofold/twofold.toml",
     "/var/lib/twofold",
     "/var/lib/twofold/master.key",
+    "/var/lib/twofold/twofold.db.ballast",
     "/var/lib/twofold/twofold.db",
 )
 NOBODY = ("setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", "--")

@@ -53,6 +53,7 @@ def test_every_file_is_made_for_the_owner_alone(tmp_path: Path) -> None:
         "twofold.db-shm": 0o600,
         "twofold.db.lock": 0o600,
         "twofold.db.queue": 0o600,
+        "twofold.db.ballast": 0o600,
         "qr.png": 0o600,
         "qr.svg": 0o600,
         "anchor": 0o600,

@@ -9,7 +9,7 @@ from tests.builders import NOW, rejected
 from tests.fakes import CollectedFaults, CollectedNotices, FakeMoments, FakeStore
 from tests.validation.engine import PORTAL, SSH, VPN, Engine
 from validation.decisions import Accept, Challenge, Look, Reason, Reject
-from validation.errors import Damaged, Refused, StoreMismatch, StoreUnavailable
+from validation.errors import Damaged, Refused, RoomMade, StoreMismatch, StoreUnavailable
 from validation.gate import Gate, Outcome
 from validation.model import MOMENT_RANDOM_OCTETS, Mode, Moment
 from validation.ports import Conflict
@@ -106,6 +106,25 @@ def test_a_login_that_conflicts_is_decided_anew_in_bounds_and_then_refused(
     assert getattr(outcome, "reason", "") == reason
     assert engine.store.journal == ["begin", "rollback"] * conflicts + ["begin", "commit"]
     assert [row.reason for row in engine.trail if row.event == "login"] == [reason]
+
+
+@pytest.mark.statement("C-011")
+def test_a_batch_that_met_a_full_disk_is_decided_anew_when_there_is_room(engine: Engine, crowd: dict[str, str]) -> None:
+    """As a whole: nothing of it is left."""
+    engine.store.commit_troubles = [RoomMade("full")]
+    engine.store.journal.clear()
+    assert accepted(engine.gate.login(all_right(engine, crowd))) == NAMES
+    assert engine.store.journal == ["begin", "rollback", "begin", "commit"]
+    assert len([row for row in engine.trail if row.event == "login"]) == len(NAMES)
+
+
+@pytest.mark.statement("C-011")
+def test_a_login_is_not_decided_anew_for_ever(engine: Engine, serial: str) -> None:
+    troubles: list[Exception] = [RoomMade(f"full {n}") for n in range(3)]
+    engine.store.commit_troubles = list(troubles)
+    engine.store.journal.clear()
+    assert engine.gate.login([engine.request("alice", SSH, engine.pin(serial))]) == [troubles[-1]]
+    assert engine.store.journal == ["begin", "rollback"] * 3
 
 
 def test_of_a_replayed_batch_the_one_that_still_conflicts_is_refused(engine: Engine, crowd: dict[str, str]) -> None:
@@ -371,9 +390,12 @@ def test_the_check_writes(engine: Engine) -> None:
 # --- administering
 
 
-@pytest.mark.parametrize("conflicts", [0, 1, 2])
-def test_a_command_that_conflicts_is_tried_again(engine: Engine, conflicts: int) -> None:
-    engine.store.commit_troubles = [Conflict("quicker")] * conflicts
+@pytest.mark.parametrize("trouble", [Conflict("quicker"), RoomMade("full")])
+@pytest.mark.parametrize("times", [0, 1, 2])
+def test_a_command_that_conflicts_or_met_a_full_disk_is_tried_again(
+    engine: Engine, trouble: Exception, times: int
+) -> None:
+    engine.store.commit_troubles = [trouble] * times
     engine.add_user("bob")
     assert engine.see(user="bob").user is not None
 

@@ -77,21 +77,23 @@ def furnished(folder: Path) -> tuple[Site, Person]:
     return site, Person("alice", done.serials[0], done.key or b"")
 
 
-def on_a_small_disk(world: World, folder: Path, disk: Path) -> None:
+def on_a_small_disk(world: World, folder: Path, disk: Path, megabytes: int = 2) -> None:
     """From here on `folder` is that disk, as the world sees it."""
     world.run("mkdir", "-p", disk)
-    world.run("mount", "-t", "tmpfs", "-o", "size=2m,mode=0700", "tmpfs", disk)
+    world.run("mount", "-t", "tmpfs", "-o", f"size={megabytes}m,mode=0700", "tmpfs", disk)
     world.run("cp", "-a", f"{folder}/.", disk)
     world.run("mount", "--bind", disk, folder)
 
 
 @pytest.fixture
-def small(house: House, tmp_path: Path) -> Iterator[Small]:
+def small(house: House, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Small]:
+    """Of 2 MB, where no ballast is made, or of as many as the test says; `init` is run once more there."""
     world, disk = house.world, house.world.path / "disk"
     site, alice = furnished(tmp_path / "small")
     socket = world.path / "small.sock"
     world.run("rm", "-f", socket)
-    on_a_small_disk(world, site.folder, disk)
+    on_a_small_disk(world, site.folder, disk, getattr(request, "param", 2))
+    world.run(*TWOFOLD, "--config", str(site.config_file), "init")
     serve = [*TWOFOLD, "--config", str(site.config_file), "pam", "serve", "--socket", str(socket)]
     helper = world.start(*serve, log="small.log")
     eventually(lambda: world.outside(socket).exists() or helper.process.poll() is not None, what="the helper")
@@ -139,6 +141,22 @@ def test_on_a_disk_that_is_full_already_nobody_is_asked_for_a_pin(small: Small) 
     assert small.logins() == []
     assert small.visit("sudo", small.alice.pin()).who == "root", small.said()
     small.check_nothing_lost(accepted=1)
+
+
+@pytest.mark.statement("P-026", "C-011")
+@pytest.mark.parametrize("small", [64], indirect=True)
+def test_with_a_ballast_people_get_in_on_a_full_disk_and_the_helper_makes_it_anew(small: Small) -> None:
+    """It is given up with the rights of the store's owner."""
+    ballast = small.house.world.outside(small.disk) / "twofold.db.ballast"
+    assert ballast.exists()
+    with filled(small.house.world.outside(small.disk)):
+        for n, way in enumerate(("login", "sudo") * 4, 1):
+            assert small.visit(way, small.alice.pin()).who == AS_WHOM[way], small.said()
+            small.check_nothing_lost(accepted=n)
+        assert not ballast.exists()
+        assert small.said().count("twofold.db.ballast was given up") == 1
+    eventually(lambda: "twofold.db.ballast was made" in small.said(), what="a ballast as before")
+    assert ballast.exists()
 
 
 # --- locked -------------------------------------------------------------------------------------------------------

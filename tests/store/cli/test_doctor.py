@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from store import opening
+from store.ballast import LEAST_FREE
 from store.cli import doctor
 from store.cli.checks import checks, synchronised
 from store.cli.main import NOUNS
@@ -19,6 +21,13 @@ from validation.requests import GiveBypass, SetRule
 from validation.settings import Scope
 
 usage = namedtuple("usage", ["total", "used", "free"])
+
+
+@pytest.fixture
+def site(site: Site) -> Site:
+    """As `init` makes it."""
+    opening.create_ballast(site.config)
+    return site
 
 
 def found(site: Site, in_step: bool = True) -> list[tuple[str, str]]:
@@ -64,6 +73,20 @@ def test_a_client_that_is_damaged_and_so_not_served_is_serious(site: Site) -> No
     connection.close()
     assert found(site) == [("!!", "client vpn")]
     assert of_topic(site, "client vpn").remedy == "twofold client set vpn --generate-secret"
+
+
+@pytest.mark.parametrize(
+    ("free", "remedy"), [(LEAST_FREE, "A running server makes it"), (LEAST_FREE - 1, "Make room on")]
+)
+def test_a_ballast_that_was_given_up_is_named_with_how_much_is_free(
+    site: Site, monkeypatch: pytest.MonkeyPatch, free: int, remedy: str
+) -> None:
+    (site.folder / "twofold.db.ballast").unlink()
+    monkeypatch.setattr("store.ballast.Ballast.room", free)
+    assert found(site) == [("!", "ballast")]
+    said = of_topic(site, "ballast")
+    assert f"{free >> 20} MB are free" in said.text
+    assert said.remedy.startswith(remedy)
 
 
 def test_a_file_system_that_tells_no_size_hides_nothing(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,6 +33,7 @@ def test_everything_is_made_beside_the_configuration(tmp_path: Path, capsys: pyt
         f"key      {tmp_path}/master.key",
         f"store    {tmp_path}/twofold.db",
         "schema   none -> 0005",
+        f"ballast  {tmp_path}/twofold.db.ballast",
         "ready",
     ]
     assert {path.name for path in tmp_path.iterdir()} >= {"twofold.toml", "master.key", "twofold.db"}
@@ -73,8 +74,20 @@ def test_what_is_missing_of_three_is_made(site: Site, twofold: Twofold) -> None:
     key = site.key_file.read_bytes()
     site.config.database.unlink()
     lines = twofold.done("init").out.splitlines()
-    assert [line.split()[0] for line in lines] == ["store", "schema", "ready"]
+    assert [line.split()[0] for line in lines] == ["store", "schema", "ballast", "ready"]
     assert site.key_file.read_bytes() == key
+
+
+def test_without_a_ballast_a_store_is_of_use(site: Site, twofold: Twofold, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("store.ballast.Ballast.room", 0)
+    result = twofold("init")
+    assert (result.status, result.out) == (0, "nothing to do: everything is there already\n")
+    assert result.err == (
+        f"note: the ballast {site.folder}/twofold.db.ballast, for a disk that is full, was not made: "
+        "0 MB are free, and 32 MB must be\n"
+    )
+    monkeypatch.undo()
+    assert twofold.done("init").out.splitlines() == [f"ballast  {site.folder}/twofold.db.ballast", "ready"]
 
 
 def test_the_creation_is_written_down_with_who_did_it(tmp_path: Path) -> None:
