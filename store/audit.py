@@ -33,6 +33,11 @@ COLUMNS = (
     "request_id",
     "detail",
 )
+_TOLD = tuple(name for name in COLUMNS if name not in ("chain", "seq", "detail"))  # as an Audit has them
+
+# Made once: `json.dumps` with options makes one for each call.
+_AS_DETAIL = json.JSONEncoder(sort_keys=True, ensure_ascii=True)
+_AS_ARRAY = json.JSONEncoder(ensure_ascii=True, separators=(",", ":"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +53,9 @@ def rows(key: bytes, head: Head, audits: Iterable[Audit]) -> tuple[list[dict[str
     """The rows that continue the chain after `head`, and the head after them."""
     made: list[dict[str, Any]] = []
     for audit in audits:
-        row = {name: _text(getattr(audit, name)) for name in COLUMNS if name not in ("chain", "seq", "detail")}
+        row = {name: _text(getattr(audit, name)) for name in _TOLD}
         row |= {"chain": head.chain, "seq": head.seq + 1}
-        row["detail"] = json.dumps(audit.detail, sort_keys=True, ensure_ascii=True)
+        row["detail"] = _AS_DETAIL.encode(audit.detail)
         row["mac"] = _mac(key, head.mac, row)
         made.append(row)
         head = Head(head.chain, row["seq"], row["mac"])
@@ -64,7 +69,7 @@ def _text(value: Any) -> Any:
 
 def _mac(key: bytes, previous: bytes, row: dict[str, Any]) -> bytes:
     """HMAC-SHA256 over the previous MAC and the row as a JSON array, in which every value is delimited."""
-    text = json.dumps([row[name] for name in COLUMNS], ensure_ascii=True, separators=(",", ":"))
+    text = _AS_ARRAY.encode([row[name] for name in COLUMNS])
     return hmac.digest(key, previous + text.encode(), hashlib.sha256)
 
 

@@ -13,11 +13,8 @@ from itertools import groupby, islice
 from typing import Any, TypeAlias
 
 from sqlalchemy import (
-    BigInteger,
-    ColumnElement,
     Connection,
     Integer,
-    Table,
     Text,
     bindparam,
     case,
@@ -25,13 +22,13 @@ from sqlalchemy import (
     delete,
     insert,
     select,
-    tuple_,
     update,
 )
 from sqlalchemy.sql.dml import Delete, Update
 
 from store import audit as trail
 from store import rows
+from store.gathering import GATHERED, Gathering, sweep
 from store.schema import (
     answers,
     audit,
@@ -47,9 +44,7 @@ from store.schema import (
     replies,
     reuse_windows,
     signed_sources,
-    source_scores,
     texts,
-    throttles,
     tickets,
     tokens,
     users,
@@ -59,97 +54,40 @@ from store.snapshots import BOOK_GENERATION, KEY_ID
 from store.upsert import Upsert, same
 from validation import changes as c
 from validation.changes import Audit, Change
-from validation.model import Answered, PendingChallenge, Stage, Token, TokenState, canonical_key
+from validation.model import Answered, Stage, Token, TokenState, canonical_key
 from validation.ports import Conflict
 from validation.repeating import LIFETIME
-from validation.settings import MINUTE, Scope
+from validation.settings import Scope
 
 CLIENTS_GENERATION = "clients_generation"
 _BEYOND = 1_000_000  # policies and clients are not changed as often between a backup and its restore
 _FORGET_FLOODS = 7 * 86_400.0  # seconds; anybody can make such rows
 
 
-def _sweep(table: Table, where: ColumnElement[bool]) -> Delete:
-    """Rows that belong to others and are of no use any more; one that somebody is just at work on stays for now, so
-    nobody waits for it."""
-    keys = list(table.primary_key.columns)
-    free = select(*keys).where(where).with_for_update(skip_locked=True)
-    return delete(table).where(tuple_(*keys).in_(free) if len(keys) > 1 else keys[0].in_(free))
-
-
 # The statements on the road of a login, built once: building them costs more than running them.
-_USE_TOKEN = (
-    update(tokens)
-    .where(
-        tokens.c.id == bindparam("id_"),
-        tokens.c.moving_factor == bindparam("from_"),
-        tokens.c.moving_factor < bindparam("to", type_=BigInteger),
-        tokens.c.state == TokenState.ACTIVE,
-    )
-    .values(
-        moving_factor=bindparam("to", type_=BigInteger),
-        drift=bindparam("drift_"),
-        failures=0,
-        last_used_at=bindparam("at"),
-    )
-)
-_COUNT_TOKEN_FAILURE = (
-    update(tokens)
-    .where(tokens.c.id == bindparam("id_"), tokens.c.state == TokenState.ACTIVE)
-    .values(failures=bindparam("count"), state=bindparam("new"))
-)
-_SET_THROTTLE = Upsert(throttles, ["user_id", "factor"], same("failures", "blocked_until", "last_guess"))
-_SWEEP_CHALLENGES = _sweep(challenges, challenges.c.expires_at <= bindparam("now"))
-_INSERT_CHALLENGE = insert(challenges)
-
-
-def _drop_old(whose: ColumnElement[bool]) -> Delete:
-    kept = select(challenges.c.state).where(whose).order_by(challenges.c.expires_at.desc())
-    return _sweep(challenges, challenges.c.state.in_(kept.offset(bindparam("keep"))))
-
-
-_DROP_OLD_OF_USER = _drop_old(challenges.c.user_id == bindparam("id_"))
-_DROP_OLD_OF_NOBODY = _drop_old(challenges.c.user_id.is_(None))
-_DROP_OLD_OF_CLIENT = _drop_old(challenges.c.client == bindparam("client_"))
-_CLOSE_CHALLENGE = delete(challenges).where(challenges.c.state == bindparam("state_"))
 _END_CHALLENGES = delete(challenges).where(challenges.c.user_id == bindparam("id_"))
 _END_PAIRINGS = _END_CHALLENGES.where(challenges.c.stage.not_in([Stage.PIN, Stage.ASKED, Stage.KEY]))
 _END_REUSE = delete(reuse_windows).where(reuse_windows.c.user_id == bindparam("id_"))
 _END_TICKETS = delete(tickets).where(tickets.c.user_id == bindparam("id_"))
-_SWEEP_REUSE = _sweep(reuse_windows, reuse_windows.c.expires_at <= bindparam("now"))
+_SWEEP_REUSE = sweep(reuse_windows, reuse_windows.c.expires_at <= bindparam("now"))
 _OPEN_REUSE = Upsert(reuse_windows, ["user_id", "client", "source"], same("expires_at", "length", "passcode_mark"))
-_SET_KNOWN_SOURCE = Upsert(known_sources, ["user_id", "source"], same("last_accepted_at", "failures", "blocked_until"))
 _OF_THIS_USER = known_sources.c.user_id == bindparam("id_")
-_DROP_OLD_SOURCES = delete(known_sources).where(
-    _OF_THIS_USER,
-    known_sources.c.source.not_in(
-        select(known_sources.c.source)
-        .where(_OF_THIS_USER)
-        .order_by(known_sources.c.last_accepted_at.desc(), known_sources.c.source)
-        .limit(bindparam("keep"))
-    ),
-)
 _CLEAR_KNOWN_SOURCES = update(known_sources).where(_OF_THIS_USER).values(failures=0, blocked_until=0.0)
 _FORGET_KNOWN_SOURCES = delete(known_sources).where(_OF_THIS_USER)
-_SET_SCORE = Upsert(source_scores, ["source"], same("score", "blocked_until", "at"))
-_SWEEP_SCORES = _sweep(source_scores, source_scores.c.at + source_scores.c.score * MINUTE <= bindparam("now"))
 _KEY_ID = select(meta.c.value).where(meta.c.name == KEY_ID)
 _RECORD_ANSWERS = Upsert(answers, ["packet"], same("user_id", "at", "generation", "sealed_decision"))
 _SWEPT_AT_LEAST = 16
 _oldest = select(answers.c.packet).where(answers.c.at < bindparam("before")).order_by(answers.c.at)
-_SWEEP_ANSWERS = _sweep(answers, answers.c.packet.in_(_oldest.limit(bindparam("most"))))
+_SWEEP_ANSWERS = sweep(answers, answers.c.packet.in_(_oldest.limit(bindparam("most"))))
 _FORGET_ANSWERS = delete(answers).where(answers.c.user_id == bindparam("id_"))
 _FORGET_ANSWERS_OF_OWNER = delete(answers).where(
     answers.c.user_id.in_(select(tokens.c.user_id).where(tokens.c.id == bindparam("token_id")))
 )
-_COUNT_GUESSES = Upsert(
-    guesses, ["user_id", "day"], lambda excluded: {"compared": guesses.c.compared + excluded.compared}
-)
-_SWEEP_TICKETS = _sweep(tickets, tickets.c.expires_at <= bindparam("now"))
+_SWEEP_TICKETS = sweep(tickets, tickets.c.expires_at <= bindparam("now"))
 _FLOOD = select(floods.c.since, floods.c.suppressed).where(floods.c.key == bindparam("key_"))
 _COUNT_FLOOD = update(floods).where(floods.c.key == bindparam("key_")).values(suppressed=floods.c.suppressed + 1)
 _BEGIN_FLOOD = Upsert(floods, ["key"], same("since", "suppressed"))
-_SWEEP_FLOODS = _sweep(floods, floods.c.since < bindparam("old"))
+_SWEEP_FLOODS = sweep(floods, floods.c.since < bindparam("old"))
 _REHASH = (
     update(users)
     .where(users.c.id == bindparam("id_"), users.c.password_version == bindparam("version"))
@@ -192,17 +130,12 @@ class Writer:
         self._fingerprint_key = fingerprint_key
         self._audit_key = audit_key
         self._chain = chain
+        self._gathering = Gathering(connection, lambda: self._sealer)
         self._answers: list[Answered] = []
         self._entries: list[Audit | c.AuditFlood] = []
         self._handlers: dict[type[Any], Callable[[Any], None]] = {
-            c.UseToken: self._use_token,
             c.UseSecurityKey: self._use_security_key,
-            c.CountTokenFailure: self._count_token_failure,
-            c.SetThrottle: self._set_throttle,
-            c.OpenChallenge: self._open_challenge,
-            c.CloseChallenge: self._close_challenge,
             c.EndLoginsOf: self._end_logins_of,
-            c.CountGuesses: self._count_guesses,
             c.ForgetGuesses: self._forget_guesses,
             c.Resynchronise: self._resynchronise,
             c.PassSteps: self._pass_steps,
@@ -211,11 +144,8 @@ class Writer:
             c.RevokeKind: self._revoke_kind,
             c.EndAllLogins: self._end_all_logins,
             c.OpenReuse: self._open_reuse,
-            c.SetKnownSource: self._set_known_source,
             c.ClearKnownSources: self._clear_known_sources,
             c.ForgetKnownSources: self._forget_known_sources,
-            c.SetSourceScore: self._set_source_score,
-            c.RecordAnswer: lambda change: self._answers.append(change.answered),
             c.InsertTicket: self._insert_ticket,
             c.UseTicket: self._use_ticket,
             c.SetPairing: self._set_pairing,
@@ -235,8 +165,6 @@ class Writer:
             c.ReplaceClient: self._replace_client,
             c.DeleteClient: self._delete_client,
             c.AddSignedSource: self._add_signed_source,
-            c.Audit: self._entries.append,
-            c.AuditFlood: self._entries.append,
         }
 
     @cached_property
@@ -247,9 +175,19 @@ class Writer:
 
     def apply(self, changes: Iterable[Change]) -> None:
         for kind, run in groupby(changes, type):
-            if kind is c.InsertToken:
-                self._insert_tokens(run)
-                continue
+            self._apply(kind, run)
+
+    def _apply(self, kind: type[Any], run: Iterable[Any]) -> None:
+        if kind in GATHERED:
+            self._gathering.add(kind, run)
+        elif kind in (Audit, c.AuditFlood):
+            self._entries += run
+        elif kind is c.RecordAnswer:
+            self._answers += (change.answered for change in run)
+        elif kind is c.InsertToken:
+            self._insert_tokens(run)
+        else:
+            self._gathering.write()
             for change in run:
                 self._handlers[kind](change)
 
@@ -273,11 +211,6 @@ class Writer:
 
     # --- logins ---------------------------------------------------------------------------------------------
 
-    def _use_token(self, change: c.UseToken) -> None:
-        moved = {"from_": change.from_, "to": change.to, "drift_": change.drift}
-        values = {"id_": change.token_id, "at": change.used_at, **moved}
-        self._one(_USE_TOKEN, values, "the passcode was used in the meantime")
-
     def _use_security_key(self, change: c.UseSecurityKey) -> None:
         if not (change.from_ < change.to or (change.stays and change.from_ == change.to)):
             raise Conflict("a sign count never goes back")
@@ -289,34 +222,6 @@ class Writer:
         values = {"moving_factor": change.to, "failures": 0, "last_used_at": change.used_at}
         self._one(update(tokens).where(here).values(values), {}, "the security key was used in the meantime")
 
-    def _count_token_failure(self, change: c.CountTokenFailure) -> None:
-        state = TokenState.DISABLED if change.disable else TokenState.ACTIVE
-        values = {"id_": change.token_id, "count": change.failures, "new": str(state)}
-        self._one(_COUNT_TOKEN_FAILURE, values, "the token's state changed")
-        if change.disable:
-            self._connection.execute(_FORGET_ANSWERS_OF_OWNER, {"token_id": change.token_id})
-
-    def _set_throttle(self, change: c.SetThrottle) -> None:
-        values = {"user_id": change.user_id, "factor": str(change.factor), **asdict(change.throttle)}
-        _SET_THROTTLE.run(self._connection, values)
-
-    def _open_challenge(self, change: c.OpenChallenge) -> None:
-        self._connection.execute(_SWEEP_CHALLENGES, {"now": change.now})
-        self._connection.execute(_INSERT_CHALLENGE, rows.challenge_columns(change.challenge, self._sealer))
-        self._keep_challenges_few(change.challenge)
-
-    def _keep_challenges_few(self, opened: PendingChallenge) -> None:
-        """The oldest make room: of one user, of all names that are nobody's, of one client (R-097). Where many are
-        counted it is done for one State in sixteen: they are random, so it cannot be avoided."""
-        if opened.user_id is not None:
-            self._connection.execute(_DROP_OLD_OF_USER, {"id_": opened.user_id, "keep": c.CHALLENGES_OF_USER})
-        if opened.state.startswith("0"):
-            self._connection.execute(_DROP_OLD_OF_NOBODY, {"keep": c.CHALLENGES_OF_NOBODY})
-            self._connection.execute(_DROP_OLD_OF_CLIENT, {"client_": opened.client, "keep": c.CHALLENGES_OF_CLIENT})
-
-    def _close_challenge(self, change: c.CloseChallenge) -> None:
-        self._one(_CLOSE_CHALLENGE, {"state_": change.state}, "the challenge was closed in the meantime")
-
     def _end_logins_of(self, change: c.EndLoginsOf) -> None:
         values = {"id_": change.user_id}
         self._connection.execute(_END_TICKETS, values)
@@ -326,12 +231,6 @@ class Writer:
             return
         self._connection.execute(_END_CHALLENGES, values)
         self._connection.execute(_END_REUSE, values)
-
-    def _count_guesses(self, change: c.CountGuesses) -> None:
-        here = (guesses.c.user_id == change.user_id) & (guesses.c.day < change.forget_before)
-        self._connection.execute(delete(guesses).where(here))
-        values = {"user_id": change.user_id, "day": change.day, "compared": change.compared}
-        _COUNT_GUESSES.run(self._connection, values)
 
     def _forget_guesses(self, change: c.ForgetGuesses) -> None:
         self._connection.execute(delete(guesses).where(guesses.c.user_id == change.user_id))
@@ -383,21 +282,11 @@ class Writer:
         self._connection.execute(_SWEEP_REUSE, {"now": change.now})
         _OPEN_REUSE.run(self._connection, values)
 
-    def _set_known_source(self, change: c.SetKnownSource) -> None:
-        _SET_KNOWN_SOURCE.run(self._connection, {"user_id": change.user_id, **asdict(change.known)})
-        self._connection.execute(_DROP_OLD_SOURCES, {"id_": change.user_id, "keep": change.keep})
-
     def _clear_known_sources(self, change: c.ClearKnownSources) -> None:
         self._connection.execute(_CLEAR_KNOWN_SOURCES, {"id_": change.user_id})
 
     def _forget_known_sources(self, change: c.ForgetKnownSources) -> None:
         self._connection.execute(_FORGET_KNOWN_SOURCES, {"id_": change.user_id})
-
-    def _set_source_score(self, change: c.SetSourceScore) -> None:
-        """A count that begins sweeps out those that have ended: nothing else makes rows."""
-        if change.score.score <= 1:
-            self._connection.execute(_SWEEP_SCORES, {"now": change.now})
-        _SET_SCORE.run(self._connection, {"source": change.source, **asdict(change.score)})
 
     def _insert_ticket(self, change: c.InsertTicket) -> None:
         """A user has one ticket of a login and one of an admin at a time: whoever knows the password could otherwise
@@ -544,6 +433,7 @@ class Writer:
     def finish(self) -> None:
         """Write the answers and the audit rows of this transaction, and move the head of the chain, which is locked
         last of all."""
+        self._gathering.write()
         self._write_answers()
         if not self._entries:
             return

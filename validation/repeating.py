@@ -15,7 +15,7 @@ A copy gets a row in the trail of an event of its own, so that there is still on
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from validation.changes import AuditFlood, RecordAnswer
@@ -92,9 +92,11 @@ def _is_kept(case: Case, decision: Decision) -> bool:
 
 
 def packed(decision: Decision) -> bytes:
-    facts = asdict(decision)
+    facts: dict[str, Any] = {one.name: getattr(decision, one.name) for one in fields(decision)}
     if isinstance(decision, Accept):
         facts["replies"] = [(kind, value.hex()) for kind, value in decision.replies]
+    if isinstance(decision, Challenge) and decision.provisioning is not None:
+        facts["provisioning"] = asdict(decision.provisioning)
     return json.dumps([type(decision).__name__, facts]).encode()
 
 

@@ -35,6 +35,8 @@ def attributes_for(case: Case, user: User) -> tuple[tuple[int, bytes], ...]:
 def _chosen(case: Case, user: User) -> dict[str, tuple[str, ...]]:
     """The values of each attribute, as they are typed."""
     chosen: dict[str, tuple[str, ...]] = dict(user.replies)
+    if not case.snapshot.book.replies:
+        return chosen
     for replies in _by_rank(case):
         for name, values in _merged(replies).items():
             chosen.setdefault(name, values)

@@ -8,6 +8,7 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from functools import lru_cache
 from ipaddress import ip_address, ip_network
 from typing import TypeAlias
 
@@ -108,6 +109,7 @@ class Wanted:
     alone: bool = False  # nobody else may write until it is done: it concerns all tokens
 
 
+@lru_cache(maxsize=4096)
 def neighbourhood(source: str) -> str:
     """What guesses are counted together: an IPv4 address, but all of an IPv6 /64, which one subscriber has whole
     (RFC 6177)."""

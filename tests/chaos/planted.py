@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import BigInteger, Connection, bindparam, update
 from sqlalchemy.exc import SQLAlchemyError
 
+import store.gathering
 import store.writing
 import validation.decide
 from store.connections import Connections
@@ -64,7 +65,7 @@ def _unconditional() -> None:
 
     PostgresqlServer.lock = nothing  # type: ignore[method-assign]
     to = bindparam("to", type_=BigInteger)
-    store.writing._USE_TOKEN = (
+    store.gathering._USE_TOKEN = (
         update(tokens)
         .where(tokens.c.id == bindparam("id_"), tokens.c.moving_factor <= to, bindparam("from_", type_=BigInteger) >= 0)
         .values(moving_factor=to, drift=bindparam("drift_"), failures=0, last_used_at=bindparam("at"))
@@ -136,10 +137,7 @@ def _deaf() -> None:
 def _states_stay() -> None:
     """A State that was answered is not closed."""
 
-    def nothing(self: store.writing.Writer, change: c.CloseChallenge) -> None:
-        pass
-
-    store.writing.Writer._close_challenge = nothing  # type: ignore[method-assign]
+    store.gathering._WRITERS[c.CloseChallenge] = lambda gathering, changes: None
 
 
 def _lying_row() -> None:
@@ -160,10 +158,7 @@ def _lying_row() -> None:
 def _uncounted() -> None:
     """Wrong PINs are written down and not counted."""
 
-    def nothing(self: store.writing.Writer, change: c.SetThrottle) -> None:
-        pass
-
-    store.writing.Writer._set_throttle = nothing  # type: ignore[method-assign]
+    store.gathering._WRITERS[c.SetThrottle] = lambda gathering, changes: None
 
 
 FAULTS: dict[str, Callable[[], None]] = {

@@ -19,6 +19,7 @@ from validation.tokens.kind import (
     check_common,
     consecutive,
     first_equal,
+    likely_or_first,
     well_formed,
 )
 from validation.tokens.uri import otpauth
@@ -65,7 +66,7 @@ class Hotp:
         counter = token.moving_factor
         look_ahead = window.look_ahead if token.look_ahead is None else token.look_ahead
         ahead = range(counter, min(counter + look_ahead + 1, MAX_COUNTER))
-        found = first_equal(passcode, ahead, value)
+        found = likely_or_first(passcode, counter, ahead, value)
         if found is not None:
             return Comparison(Match(found + 1, token.drift), against=ahead)
         behind = range(max(0, counter - look_ahead - 1), counter)

@@ -80,6 +80,16 @@ def first_equal(passcode: str, moving_factors: Iterable[int], value: Callable[[i
     return found
 
 
+def likely_or_first(passcode: str, likely: int, moving_factors: range, value: Callable[[int], str]) -> int | None:
+    """`likely` if it is one of `moving_factors` and its value is `passcode`, else as `first_equal`.
+
+    Most right passcodes cost one HMAC. Of a wrong one all are computed.
+    """
+    if likely in moving_factors and hmac.compare_digest(value(likely), passcode):
+        return likely
+    return first_equal(passcode, moving_factors, value)
+
+
 def consecutive(first: str, second: str, moving_factors: range, value: Callable[[int], str]) -> int | None:
     """The first of `moving_factors` that shows `first` and is followed by one that shows `second`."""
     found: int | None = None

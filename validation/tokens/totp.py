@@ -16,6 +16,7 @@ from validation.tokens.kind import (
     check_common,
     consecutive,
     first_equal,
+    likely_or_first,
     well_formed,
 )
 from validation.tokens.uri import otpauth
@@ -42,13 +43,14 @@ class Totp:
         if not well_formed(passcode, token.digits):
             return NOTHING
         step_now = step_at(now, token.period)
-        steps = _steps(step_now + _bounded(token.drift, window.drift_limit), window.totp_window)
+        drift = _bounded(token.drift, window.drift_limit)
+        steps = _steps(step_now + drift, window.totp_window)
 
         def value(step: int) -> str:
             return hotp.value_at(token, step)
 
         unused = range(max(steps.start, token.moving_factor), max(steps.stop, token.moving_factor))
-        found = first_equal(passcode, unused, value)
+        found = likely_or_first(passcode, step_now + drift, unused, value)
         if found is not None:
             return Comparison(Match(found + 1, _bounded(found - step_now, window.drift_limit)), against=unused)
         used = range(steps.start, min(steps.stop, token.moving_factor))

@@ -1,0 +1,232 @@
+"""What logins write, each kind of change in one go: for a batch a statement costs little more than for one login.
+
+Rules: gathered are changes whose rows belong to one user, one challenge or one source, so those of several logins may
+change places, and within a kind they keep their order. Whoever writes anything else, or ends the transaction, writes
+these first. A conditional change that does not find what it expects is a Conflict, which undoes all of them; the gate
+then decides each login by itself.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Delete,
+    Table,
+    Update,
+    bindparam,
+    delete,
+    insert,
+    select,
+    tuple_,
+    update,
+)
+
+from store import rows
+from store.schema import answers, challenges, guesses, known_sources, source_scores, throttles, tokens
+from store.sealing import Sealer
+from store.upsert import Upsert, same
+from validation import changes as c
+from validation.model import TokenState
+from validation.ports import Conflict
+from validation.settings import MINUTE
+
+
+def sweep(table: Table, where: ColumnElement[bool]) -> Delete:
+    """Rows that belong to others and are of no use any more; one that somebody is just at work on stays for now, so
+    nobody waits for it."""
+    keys = list(table.primary_key.columns)
+    free = select(*keys).where(where).with_for_update(skip_locked=True)
+    return delete(table).where(tuple_(*keys).in_(free) if len(keys) > 1 else keys[0].in_(free))
+
+
+# Built once: building a statement costs more than running it.
+_USE_TOKEN = (
+    update(tokens)
+    .where(
+        tokens.c.id == bindparam("id_"),
+        tokens.c.moving_factor == bindparam("from_"),
+        tokens.c.moving_factor < bindparam("to", type_=BigInteger),
+        tokens.c.state == TokenState.ACTIVE,
+    )
+    .values(
+        moving_factor=bindparam("to", type_=BigInteger),
+        drift=bindparam("drift_"),
+        failures=0,
+        last_used_at=bindparam("at"),
+    )
+)
+_COUNT_TOKEN_FAILURE = (
+    update(tokens)
+    .where(tokens.c.id == bindparam("id_"), tokens.c.state == TokenState.ACTIVE)
+    .values(failures=bindparam("count"), state=bindparam("new"))
+)
+_FORGET_ANSWERS_OF_OWNER = delete(answers).where(
+    answers.c.user_id.in_(select(tokens.c.user_id).where(tokens.c.id == bindparam("token_id")))
+)
+_SET_THROTTLE = Upsert(throttles, ["user_id", "factor"], same("failures", "blocked_until", "last_guess"))
+_FORGET_OLD_GUESSES = delete(guesses).where(guesses.c.user_id == bindparam("id_"), guesses.c.day < bindparam("before"))
+_COUNT_GUESSES = Upsert(
+    guesses, ["user_id", "day"], lambda excluded: {"compared": guesses.c.compared + excluded.compared}
+)
+_SET_KNOWN_SOURCE = Upsert(known_sources, ["user_id", "source"], same("last_accepted_at", "failures", "blocked_until"))
+_OF_THIS_USER = known_sources.c.user_id == bindparam("id_")
+_DROP_OLD_SOURCES = delete(known_sources).where(
+    _OF_THIS_USER,
+    known_sources.c.source.not_in(
+        select(known_sources.c.source)
+        .where(_OF_THIS_USER)
+        .order_by(known_sources.c.last_accepted_at.desc(), known_sources.c.source)
+        .limit(bindparam("keep"))
+    ),
+)
+_SET_SCORE = Upsert(source_scores, ["source"], same("score", "blocked_until", "at"))
+_SWEEP_SCORES = sweep(source_scores, source_scores.c.at + source_scores.c.score * MINUTE <= bindparam("now"))
+_CLOSE_CHALLENGE = delete(challenges).where(challenges.c.state == bindparam("state_"))
+_SWEEP_CHALLENGES = sweep(challenges, challenges.c.expires_at <= bindparam("now"))
+_INSERT_CHALLENGE = insert(challenges)
+
+
+def _drop_old(whose: ColumnElement[bool]) -> Delete:
+    kept = select(challenges.c.state).where(whose).order_by(challenges.c.expires_at.desc())
+    return sweep(challenges, challenges.c.state.in_(kept.offset(bindparam("keep"))))
+
+
+_DROP_OLD_OF_USER = _drop_old(challenges.c.user_id == bindparam("id_"))
+_DROP_OLD_OF_NOBODY = _drop_old(challenges.c.user_id.is_(None))
+_DROP_OLD_OF_CLIENT = _drop_old(challenges.c.client == bindparam("client_"))
+
+
+class Gathering:
+    """Of one transaction. `sealer` is asked for when something is to be sealed."""
+
+    def __init__(self, connection: Connection, sealer: Callable[[], Sealer]) -> None:
+        self._connection = connection
+        self._sealer = sealer
+        self._gathered: dict[type[Any], list[Any]] = {}
+
+    def add(self, kind: type[Any], changes: Iterable[Any]) -> None:
+        self._gathered.setdefault(kind, []).extend(changes)
+
+    def write(self) -> None:
+        """In one order of kinds, whoever comes first: servers must not wait for each other in a circle."""
+        if not self._gathered:
+            return
+        gathered, self._gathered = self._gathered, {}
+        for kind, write in _WRITERS.items():
+            if kind in gathered:
+                write(self, gathered[kind])
+
+    def _all(self, statement: Update | Delete, values: Sequence[dict[str, Any]], otherwise: str) -> None:
+        if self._connection.execute(statement, values).rowcount != len(values):
+            raise Conflict(otherwise)
+
+    # --- tokens, failures -----------------------------------------------------------------------------------
+
+    def _use_tokens(self, changes: Sequence[c.UseToken]) -> None:
+        values = [
+            {"id_": one.token_id, "from_": one.from_, "to": one.to, "drift_": one.drift, "at": one.used_at}
+            for one in changes
+        ]
+        self._all(_USE_TOKEN, values, "the passcode was used in the meantime")
+
+    def _count_token_failures(self, changes: Sequence[c.CountTokenFailure]) -> None:
+        values = [
+            {
+                "id_": one.token_id,
+                "count": one.failures,
+                "new": str(TokenState.DISABLED if one.disable else TokenState.ACTIVE),
+            }
+            for one in changes
+        ]
+        self._all(_COUNT_TOKEN_FAILURE, values, "the token's state changed")
+        if disabled := [{"token_id": one.token_id} for one in changes if one.disable]:
+            self._connection.execute(_FORGET_ANSWERS_OF_OWNER, disabled)
+
+    def _set_throttles(self, changes: Sequence[c.SetThrottle]) -> None:
+        values = [
+            {
+                "user_id": one.user_id,
+                "factor": str(one.factor),
+                "failures": one.throttle.failures,
+                "blocked_until": one.throttle.blocked_until,
+                "last_guess": one.throttle.last_guess,
+            }
+            for one in changes
+        ]
+        _SET_THROTTLE.run(self._connection, values)
+
+    def _count_guesses(self, changes: Sequence[c.CountGuesses]) -> None:
+        old = [{"id_": one.user_id, "before": one.forget_before} for one in changes]
+        self._connection.execute(_FORGET_OLD_GUESSES, old)
+        values = [{"user_id": one.user_id, "day": one.day, "compared": one.compared} for one in changes]
+        _COUNT_GUESSES.run(self._connection, values)
+
+    # --- sources --------------------------------------------------------------------------------------------
+
+    def _set_known_sources(self, changes: Sequence[c.SetKnownSource]) -> None:
+        values = [
+            {
+                "user_id": one.user_id,
+                "source": one.known.source,
+                "last_accepted_at": one.known.last_accepted_at,
+                "failures": one.known.failures,
+                "blocked_until": one.known.blocked_until,
+            }
+            for one in changes
+        ]
+        _SET_KNOWN_SOURCE.run(self._connection, values)
+        self._connection.execute(_DROP_OLD_SOURCES, [{"id_": one.user_id, "keep": one.keep} for one in changes])
+
+    def _set_source_scores(self, changes: Sequence[c.SetSourceScore]) -> None:
+        """A count that begins sweeps out those that have ended: nothing else makes rows."""
+        if begun := [one.now for one in changes if one.score.score <= 1]:
+            self._connection.execute(_SWEEP_SCORES, {"now": max(begun)})
+        values = [
+            {
+                "source": one.source,
+                "score": one.score.score,
+                "blocked_until": one.score.blocked_until,
+                "at": one.score.at,
+            }
+            for one in changes
+        ]
+        _SET_SCORE.run(self._connection, values)
+
+    # --- challenges -----------------------------------------------------------------------------------------
+
+    def _close_challenges(self, changes: Sequence[c.CloseChallenge]) -> None:
+        values = [{"state_": one.state} for one in changes]
+        self._all(_CLOSE_CHALLENGE, values, "the challenge was closed in the meantime")
+
+    def _open_challenges(self, changes: Sequence[c.OpenChallenge]) -> None:
+        """The oldest make room: of one user, of all names that are nobody's, of one client (R-097). Where many are
+        counted it is done for one State in sixteen: they are random, so it cannot be avoided."""
+        self._connection.execute(_SWEEP_CHALLENGES, {"now": max(one.now for one in changes)})
+        opened = [one.challenge for one in changes]
+        self._connection.execute(_INSERT_CHALLENGE, [rows.challenge_columns(one, self._sealer()) for one in opened])
+        users = sorted({one.user_id for one in opened if one.user_id is not None})
+        if users:
+            of_users = [{"id_": id_, "keep": c.CHALLENGES_OF_USER} for id_ in users]
+            self._connection.execute(_DROP_OLD_OF_USER, of_users)
+        counted = sorted({one.client for one in opened if one.state.startswith("0")})
+        if counted:
+            self._connection.execute(_DROP_OLD_OF_NOBODY, {"keep": c.CHALLENGES_OF_NOBODY})
+            of_clients = [{"client_": client, "keep": c.CHALLENGES_OF_CLIENT} for client in counted]
+            self._connection.execute(_DROP_OLD_OF_CLIENT, of_clients)
+
+
+_WRITERS: dict[type[Any], Callable[[Gathering, Sequence[Any]], None]] = {
+    c.UseToken: Gathering._use_tokens,
+    c.CountTokenFailure: Gathering._count_token_failures,
+    c.SetThrottle: Gathering._set_throttles,
+    c.CountGuesses: Gathering._count_guesses,
+    c.SetKnownSource: Gathering._set_known_sources,
+    c.SetSourceScore: Gathering._set_source_scores,
+    c.CloseChallenge: Gathering._close_challenges,
+    c.OpenChallenge: Gathering._open_challenges,
+}
+
+GATHERED = frozenset(_WRITERS)
