@@ -6,8 +6,9 @@ signature, a password that nobody can have typed is told apart from a wrong one:
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from ipaddress import ip_address
+from typing import Any
 
 from radius_server.attributes import (
     AUTHORIZE_ONLY,
@@ -63,20 +64,21 @@ class Entry:
 
 def read(packet: Packet, client: Client, signature: Signature, names: Spelling = EXACT) -> Entry:
     """Read a well-formed Access-Request. Never raises for what a client sends."""
-    nas = _nas(packet)
-    entry = Entry("", eap_identifier=_eap_identifier(packet), nas=nas, nas_shown=_shown(nas), secret=signature.secret)
+    nas, named, user = _nas(packet), "", ""
+    who: dict[str, Any] = {"eap_identifier": _eap_identifier(packet), "nas": nas, "nas_shown": _shown(nas)}
     try:
         named = _named(packet)
         # What cannot be a name stays as it came: it is nobody, and refused like nobody.
-        entry = replace(entry, named=named, user=names.canonical(named) or named)
+        user = names.canonical(named) or named
         state = _state(packet)
         _check_nas_address(packet)
         _check_service(packet, state)
         source = _source(packet) if signature.signed else None
         clear, secret = _password(packet, client, signature, state is not None)
-        return take_apart(replace(entry, state=state, source=source, secret=secret), clear, client.mode)
+        typed = take_apart(clear, state, client.mode)
+        return Entry(user, typed.text, typed.state, source, passcode=typed.passcode, secret=secret, named=named, **who)
     except Unsupported as why:
-        return replace(entry, unsupported=str(why))
+        return Entry(user, unsupported=str(why), secret=signature.secret, named=named, **who)
 
 
 def _named(packet: Packet) -> str:

@@ -10,13 +10,9 @@ the log for others.
 
 import base64
 import binascii
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
 from validation.model import Client, Encoding, Mode
-
-if TYPE_CHECKING:
-    from radius_server.conversation import Entry
 
 _STATIC, _DYNAMIC = "SCRV1:", "CRV1::"
 
@@ -45,18 +41,26 @@ def _decoded(octets: bytes, encoding: Encoding, doubt: str) -> str:
         raise Unsupported(f"the password is not UTF-8 (--encoding latin-1 takes ISO 8859-1){doubt}") from None
 
 
-def take_apart(entry: "Entry", text: str, mode: Mode) -> "Entry":
-    """`entry` with what was typed in it. Raises Unsupported."""
+class Typed(NamedTuple):
+    """What came out of the field: a password, or all that was typed, the State that it answers, and a PIN."""
+
+    text: str
+    state: str | None
+    passcode: str | None = None
+
+
+def take_apart(text: str, state: str | None, mode: Mode) -> Typed:
+    """`state` is that of the State attribute. Raises Unsupported."""
     if mode is Mode.OPENVPN and text.startswith(_DYNAMIC):
-        return _dynamic(entry, text)
-    if entry.state is not None or not text.startswith(_STATIC):
-        return replace(entry, typed=text)
+        return _dynamic(text, state)
+    if state is not None or not text.startswith(_STATIC):
+        return Typed(text, state)
     if mode is not Mode.OPENVPN:
         raise Unsupported("SCRV1, OpenVPN's static challenge; --mode openvpn takes it")
-    return _static(entry, text)
+    return _static(text)
 
 
-def _static(entry: "Entry", text: str) -> "Entry":
+def _static(text: str) -> Typed:
     """An empty PIN is none: it is then asked for."""
     parts = text.split(":")
     if len(parts) != 3:
@@ -64,7 +68,7 @@ def _static(entry: "Entry", text: str) -> "Entry":
     password, pin = _base64(parts[1]), _base64(parts[2])
     if not password:
         raise Unsupported("SCRV1 with an empty password")
-    return replace(entry, typed=password, passcode=pin or None)
+    return Typed(password, None, pin or None)
 
 
 def _base64(text: str) -> str:
@@ -74,8 +78,8 @@ def _base64(text: str) -> str:
         raise Unsupported("SCRV1 that is no Base64 of UTF-8") from None
 
 
-def _dynamic(entry: "Entry", text: str) -> "Entry":
+def _dynamic(text: str, sent: str | None) -> Typed:
     state, sign, answer = text.removeprefix(_DYNAMIC).partition("::")
-    if not sign or not state or entry.state not in (None, state):
+    if not sign or not state or sent not in (None, state):
         raise Unsupported("CRV1 without its State, or with another one")
-    return replace(entry, state=state, typed=answer)
+    return Typed(answer, state)

@@ -41,7 +41,7 @@ def line(word: str, **values: object) -> Line:
 
 def _value(value: object) -> str:
     text = printable(str(value))
-    if any(char in ' "=' for char in text):
+    if " " in text or '"' in text or "=" in text:
         return '"' + text.replace('"', '\\"') + '"'
     return text
 

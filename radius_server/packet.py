@@ -61,7 +61,7 @@ def unhide(hidden: bytes, secret: bytes, authenticator: bytes) -> bytes:
     for at in range(0, len(hidden), 16):
         block = hidden[at : at + 16]
         pad = hashlib.md5(secret + previous, usedforsecurity=False).digest()
-        clear += bytes(a ^ b for a, b in zip(block, pad, strict=True))
+        clear += (int.from_bytes(block, "big") ^ int.from_bytes(pad, "big")).to_bytes(16, "big")
         previous = block
     return bytes(clear).rstrip(b"\0")
 

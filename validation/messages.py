@@ -299,6 +299,8 @@ def printable(text: str, limit: int = 256) -> str:
 
     A backslash is doubled, so that the result can be read back without doubt. The cut is marked with `…`.
     """
+    if len(text) <= limit and text.isascii() and text.isprintable() and "\\" not in text:
+        return text  # nearly all
     shown: list[str] = []
     length = 0
     for char in text:

@@ -44,6 +44,8 @@ class Spelling:
         return bare if bare and not bare.startswith("-") and len(bare.encode()) <= MAX_OCTETS else None
 
     def _without_realm(self, name: str) -> str:
+        if not self.realms:
+            return name
         known = {realm.casefold() for realm in self.realms}
         for separator in ("\\", "/"):
             realm, found, user = name.partition(separator)
@@ -57,6 +59,11 @@ EXACT = Spelling()
 
 
 def _enforced(name: str, case_insensitive: bool) -> str:
-    """Each part between single blanks is enforced by itself (RFC 8265 3.1: userparts)."""
+    """Each part between single blanks is enforced by itself (RFC 8265 3.1: userparts).
+
+    Of printable ASCII (RFC 8264 9.11: ASCII7) the profiles change the case at most, and take their time.
+    """
+    if name.isascii() and name.isprintable() and name and " " not in name:
+        return name.lower() if case_insensitive else name
     profile = _MAPPED if case_insensitive else _KEPT
     return " ".join(profile.enforce(part) for part in name.split(" "))

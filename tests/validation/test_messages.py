@@ -243,3 +243,12 @@ def test_nothing_that_steers_a_terminal_is_left(text: str) -> None:
     shown = without_controls(text)
     assert not {unicodedata.category(char) for char in shown} & {"Cc", "Cs", "Zl", "Zp"}
     assert without_controls(shown) == shown
+
+
+@given(st.text(max_size=40) | st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), max_size=300))
+def test_what_is_plain_is_shown_as_it_is_and_nothing_else(text: str) -> None:
+    """Most texts are handed back without a look at each character."""
+    plain = len(text) <= 256 and all(" " <= char <= "~" and char != "\\" for char in text)
+    assert (printable(text) == text) >= plain
+    if not plain and text.isascii():
+        assert printable(text) != text

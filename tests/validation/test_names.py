@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from precis_i18n import get_profile
 
 from validation.names import EXACT, MAX_OCTETS, Spelling
 
@@ -241,3 +242,21 @@ def test_an_alias_leads_to_its_user_however_it_is_written() -> None:
     assert {spelling.canonical(typed) for typed in ("al", "AL", "EXAMPLE\\Al", "alice", "al@example")} == {"alice"}
     assert all(spelling.is_alias(typed) for typed in ("Al", "al@EXAMPLE"))
     assert not any(spelling.is_alias(typed) for typed in ("alice", "alan", ""))
+
+
+# --- What is short cut
+
+
+@given(st.text(st.characters(min_codepoint=1, max_codepoint=0x7F), max_size=40))
+def test_ascii_names_are_what_the_profiles_make_of_them(name: str) -> None:
+    """They are not asked for most names; here they are."""
+    for profile, spelling in (
+        ("UsernameCasePreserved", EXACT),
+        ("UsernameCaseMapped", Spelling(case_insensitive=True)),
+    ):
+        try:
+            made: str | None = " ".join(get_profile(profile).enforce(part) for part in name.split(" "))
+        except UnicodeError:
+            made = None
+        expected = made if made and not made.startswith("-") else None
+        assert spelling.canonical(name) == expected

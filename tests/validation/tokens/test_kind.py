@@ -9,7 +9,7 @@ from tests.builders import NOW, hotp_token, totp_token
 from tests.vectors import reference
 from validation.errors import BadInput, Damaged
 from validation.model import Token
-from validation.tokens.kind import NOTHING, Window, first_equal, well_formed
+from validation.tokens.kind import NOTHING, Window, first_equal, likely_or_first, well_formed
 from validation.tokens.registry import KINDS, kind_of
 
 WINDOW = Window(totp_window=1, drift_limit=10, look_ahead=10)
@@ -136,3 +136,28 @@ def test_every_kind_is_registered_under_its_own_name() -> None:
 def test_a_stored_kind_that_is_not_known_is_damage() -> None:
     with pytest.raises(Damaged, match="token kind 'ocra' is not known"):
         kind_of("ocra")
+
+
+@pytest.mark.parametrize(
+    ("likely", "found", "asked"),
+    [
+        (4, 4, [4]),  # the right one first: no other is computed
+        (5, 3, [5, 2, 3, 4, 5]),  # another one is right: the first of them, and all are computed
+        (9, 3, [2, 3, 4, 5]),  # it is none of those that count now, so it is not tried
+    ],
+)
+def test_the_likely_one_is_tried_first(likely: int, found: int, asked: list[int]) -> None:
+    values, tried = {2: "000000", 3: "123456", 4: "123456", 5: "999999"}, []
+
+    def value(moving_factor: int) -> str:
+        tried.append(moving_factor)
+        return values[moving_factor]
+
+    assert likely_or_first("123456", likely, range(2, 6), value) == found
+    assert tried == asked
+
+
+def test_of_a_wrong_passcode_all_are_computed() -> None:
+    tried: list[int] = []
+    assert likely_or_first("123456", 3, range(2, 6), lambda n: tried.append(n) or "000000") is None  # type: ignore[func-returns-value]
+    assert tried == [3, 2, 3, 4, 5]
