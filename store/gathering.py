@@ -15,7 +15,6 @@ from sqlalchemy import (
     Connection,
     Delete,
     Table,
-    Update,
     bindparam,
     delete,
     insert,
@@ -25,6 +24,7 @@ from sqlalchemy import (
 )
 
 from store import rows
+from store.prepared import Prepared
 from store.schema import answers, challenges, guesses, known_sources, source_scores, throttles, tokens
 from store.sealing import Sealer
 from store.upsert import Upsert, same
@@ -43,7 +43,7 @@ def sweep(table: Table, where: ColumnElement[bool]) -> Delete:
 
 
 # Built once: building a statement costs more than running it.
-_USE_TOKEN = (
+_USE_TOKEN = Prepared(
     update(tokens)
     .where(
         tokens.c.id == bindparam("id_"),
@@ -58,40 +58,44 @@ _USE_TOKEN = (
         last_used_at=bindparam("at"),
     )
 )
-_COUNT_TOKEN_FAILURE = (
+_COUNT_TOKEN_FAILURE = Prepared(
     update(tokens)
     .where(tokens.c.id == bindparam("id_"), tokens.c.state == TokenState.ACTIVE)
     .values(failures=bindparam("count"), state=bindparam("new"))
 )
-_FORGET_ANSWERS_OF_OWNER = delete(answers).where(
-    answers.c.user_id.in_(select(tokens.c.user_id).where(tokens.c.id == bindparam("token_id")))
+_FORGET_ANSWERS_OF_OWNER = Prepared(
+    delete(answers).where(answers.c.user_id.in_(select(tokens.c.user_id).where(tokens.c.id == bindparam("token_id"))))
 )
 _SET_THROTTLE = Upsert(throttles, ["user_id", "factor"], same("failures", "blocked_until", "last_guess"))
-_FORGET_OLD_GUESSES = delete(guesses).where(guesses.c.user_id == bindparam("id_"), guesses.c.day < bindparam("before"))
+_FORGET_OLD_GUESSES = Prepared(
+    delete(guesses).where(guesses.c.user_id == bindparam("id_"), guesses.c.day < bindparam("before"))
+)
 _COUNT_GUESSES = Upsert(
     guesses, ["user_id", "day"], lambda excluded: {"compared": guesses.c.compared + excluded.compared}
 )
 _SET_KNOWN_SOURCE = Upsert(known_sources, ["user_id", "source"], same("last_accepted_at", "failures", "blocked_until"))
 _OF_THIS_USER = known_sources.c.user_id == bindparam("id_")
-_DROP_OLD_SOURCES = delete(known_sources).where(
-    _OF_THIS_USER,
-    known_sources.c.source.not_in(
-        select(known_sources.c.source)
-        .where(_OF_THIS_USER)
-        .order_by(known_sources.c.last_accepted_at.desc(), known_sources.c.source)
-        .limit(bindparam("keep"))
-    ),
+_DROP_OLD_SOURCES = Prepared(
+    delete(known_sources).where(
+        _OF_THIS_USER,
+        known_sources.c.source.not_in(
+            select(known_sources.c.source)
+            .where(_OF_THIS_USER)
+            .order_by(known_sources.c.last_accepted_at.desc(), known_sources.c.source)
+            .limit(bindparam("keep"))
+        ),
+    )
 )
 _SET_SCORE = Upsert(source_scores, ["source"], same("score", "blocked_until", "at"))
-_SWEEP_SCORES = sweep(source_scores, source_scores.c.at + source_scores.c.score * MINUTE <= bindparam("now"))
-_CLOSE_CHALLENGE = delete(challenges).where(challenges.c.state == bindparam("state_"))
-_SWEEP_CHALLENGES = sweep(challenges, challenges.c.expires_at <= bindparam("now"))
-_INSERT_CHALLENGE = insert(challenges)
+_SWEEP_SCORES = Prepared(sweep(source_scores, source_scores.c.at + source_scores.c.score * MINUTE <= bindparam("now")))
+_CLOSE_CHALLENGE = Prepared(delete(challenges).where(challenges.c.state == bindparam("state_")))
+_SWEEP_CHALLENGES = Prepared(sweep(challenges, challenges.c.expires_at <= bindparam("now")))
+_INSERT_CHALLENGE = Prepared(insert(challenges))
 
 
-def _drop_old(whose: ColumnElement[bool]) -> Delete:
+def _drop_old(whose: ColumnElement[bool]) -> Prepared:
     kept = select(challenges.c.state).where(whose).order_by(challenges.c.expires_at.desc())
-    return sweep(challenges, challenges.c.state.in_(kept.offset(bindparam("keep"))))
+    return Prepared(sweep(challenges, challenges.c.state.in_(kept.offset(bindparam("keep")))))
 
 
 _DROP_OLD_OF_USER = _drop_old(challenges.c.user_id == bindparam("id_"))
@@ -119,8 +123,8 @@ class Gathering:
             if kind in gathered:
                 write(self, gathered[kind])
 
-    def _all(self, statement: Update | Delete, values: Sequence[dict[str, Any]], otherwise: str) -> None:
-        if self._connection.execute(statement, values).rowcount != len(values):
+    def _all(self, statement: Prepared, values: Sequence[dict[str, Any]], otherwise: str) -> None:
+        if statement.run(self._connection, values) != len(values):
             raise Conflict(otherwise)
 
     # --- tokens, failures -----------------------------------------------------------------------------------
@@ -143,7 +147,7 @@ class Gathering:
         ]
         self._all(_COUNT_TOKEN_FAILURE, values, "the token's state changed")
         if disabled := [{"token_id": one.token_id} for one in changes if one.disable]:
-            self._connection.execute(_FORGET_ANSWERS_OF_OWNER, disabled)
+            _FORGET_ANSWERS_OF_OWNER.run(self._connection, disabled)
 
     def _set_throttles(self, changes: Sequence[c.SetThrottle]) -> None:
         values = [
@@ -160,7 +164,7 @@ class Gathering:
 
     def _count_guesses(self, changes: Sequence[c.CountGuesses]) -> None:
         old = [{"id_": one.user_id, "before": one.forget_before} for one in changes]
-        self._connection.execute(_FORGET_OLD_GUESSES, old)
+        _FORGET_OLD_GUESSES.run(self._connection, old)
         values = [{"user_id": one.user_id, "day": one.day, "compared": one.compared} for one in changes]
         _COUNT_GUESSES.run(self._connection, values)
 
@@ -178,12 +182,12 @@ class Gathering:
             for one in changes
         ]
         _SET_KNOWN_SOURCE.run(self._connection, values)
-        self._connection.execute(_DROP_OLD_SOURCES, [{"id_": one.user_id, "keep": one.keep} for one in changes])
+        _DROP_OLD_SOURCES.run(self._connection, [{"id_": one.user_id, "keep": one.keep} for one in changes])
 
     def _set_source_scores(self, changes: Sequence[c.SetSourceScore]) -> None:
         """A count that begins sweeps out those that have ended: nothing else makes rows."""
         if begun := [one.now for one in changes if one.score.score <= 1]:
-            self._connection.execute(_SWEEP_SCORES, {"now": max(begun)})
+            _SWEEP_SCORES.run(self._connection, [{"now": max(begun)}])
         values = [
             {
                 "source": one.source,
@@ -204,18 +208,18 @@ class Gathering:
     def _open_challenges(self, changes: Sequence[c.OpenChallenge]) -> None:
         """The oldest make room: of one user, of all names that are nobody's, of one client (R-097). Where many are
         counted it is done for one State in sixteen: they are random, so it cannot be avoided."""
-        self._connection.execute(_SWEEP_CHALLENGES, {"now": max(one.now for one in changes)})
+        _SWEEP_CHALLENGES.run(self._connection, [{"now": max(one.now for one in changes)}])
         opened = [one.challenge for one in changes]
-        self._connection.execute(_INSERT_CHALLENGE, [rows.challenge_columns(one, self._sealer()) for one in opened])
+        _INSERT_CHALLENGE.run(self._connection, [rows.challenge_columns(one, self._sealer()) for one in opened])
         users = sorted({one.user_id for one in opened if one.user_id is not None})
         if users:
             of_users = [{"id_": id_, "keep": c.CHALLENGES_OF_USER} for id_ in users]
-            self._connection.execute(_DROP_OLD_OF_USER, of_users)
+            _DROP_OLD_OF_USER.run(self._connection, of_users)
         counted = sorted({one.client for one in opened if one.state.startswith("0")})
         if counted:
-            self._connection.execute(_DROP_OLD_OF_NOBODY, {"keep": c.CHALLENGES_OF_NOBODY})
+            _DROP_OLD_OF_NOBODY.run(self._connection, [{"keep": c.CHALLENGES_OF_NOBODY}])
             of_clients = [{"client_": client, "keep": c.CHALLENGES_OF_CLIENT} for client in counted]
-            self._connection.execute(_DROP_OLD_OF_CLIENT, of_clients)
+            _DROP_OLD_OF_CLIENT.run(self._connection, of_clients)
 
 
 _WRITERS: dict[type[Any], Callable[[Gathering, Sequence[Any]], None]] = {

@@ -4,7 +4,9 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
-from sqlalchemy import Connection, Executable, Table
+from sqlalchemy import Connection, Insert, Table
+
+from store.prepared import Prepared
 
 # From the row that could not be inserted (`excluded`) to what is set instead.
 Setting = Callable[[Any], Mapping[str, Any]]
@@ -17,18 +19,18 @@ class Upsert:
         self._table = table
         self._keys = keys
         self._setting = setting
-        self._built: dict[str, Executable] = {}
+        self._built: dict[str, Prepared] = {}
 
     def run(self, connection: Connection, values: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> None:
         """For one row or for several."""
         dialect = connection.dialect.name
         if dialect not in self._built:
-            self._built[dialect] = self._statement(dialect)
-        connection.execute(self._built[dialect], values)
+            self._built[dialect] = Prepared(self._statement(dialect))
+        self._built[dialect].run(connection, [values] if isinstance(values, Mapping) else values)
 
-    def _statement(self, dialect: str) -> Executable:
+    def _statement(self, dialect: str) -> Insert:
         insert = import_module(f"sqlalchemy.dialects.{dialect}").insert(self._table)
-        statement: Executable = insert.on_conflict_do_update(
+        statement: Insert = insert.on_conflict_do_update(
             index_elements=self._keys, set_=dict(self._setting(insert.excluded))
         )
         return statement

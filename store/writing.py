@@ -29,6 +29,7 @@ from sqlalchemy.sql.dml import Delete, Update
 from store import audit as trail
 from store import rows
 from store.gathering import GATHERED, Gathering, sweep
+from store.prepared import Prepared
 from store.schema import (
     answers,
     audit,
@@ -96,7 +97,7 @@ _REHASH = (
 _INSERT_TOKENS = insert(tokens)
 _INSERT_KNOWN_KEYS = insert(known_keys)
 _CHUNK = 1000  # rows of one statement
-_INSERT_AUDIT = insert(audit)
+_INSERT_AUDIT = Prepared(insert(audit))
 _MOVE_HEAD = (
     update(audit_heads)
     .where(audit_heads.c.chain == bindparam("chain_"), audit_heads.c.seq == bindparam("seq_"))
@@ -442,7 +443,7 @@ class Writer:
         told = [audit for entry in self._entries for audit in self._told(entry, before)]
         made, new = trail.rows(self._audit_key, before, told)
         if made:
-            self._connection.execute(_INSERT_AUDIT, made)
+            _INSERT_AUDIT.run(self._connection, made)
         if head is None:
             self._connection.execute(insert(audit_heads).values(chain=new.chain, seq=new.seq, mac=new.mac))
             return

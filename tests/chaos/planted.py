@@ -17,6 +17,7 @@ import store.gathering
 import store.writing
 import validation.decide
 from store.connections import Connections
+from store.prepared import Prepared
 from store.schema import tokens
 from validation import changes as c
 from validation import policy
@@ -65,7 +66,7 @@ def _unconditional() -> None:
 
     PostgresqlServer.lock = nothing  # type: ignore[method-assign]
     to = bindparam("to", type_=BigInteger)
-    store.gathering._USE_TOKEN = (
+    store.gathering._USE_TOKEN = Prepared(
         update(tokens)
         .where(tokens.c.id == bindparam("id_"), tokens.c.moving_factor <= to, bindparam("from_", type_=BigInteger) >= 0)
         .values(moving_factor=to, drift=bindparam("drift_"), failures=0, last_used_at=bindparam("at"))
