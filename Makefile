@@ -61,8 +61,8 @@ check: $(VENV)/dev-installed ## lint, format, types and import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(VENV)/product-installed $(BUILD)/pam_twofold.so ## what a login through PAM costs beside other modules; as root
-	@$(BIN)/python benchmarks/pam_latency.py $(ARGS)
+bench: $(VENV)/dev-installed $(BUILD)/load $(BUILD)/pam_twofold.so ## what logins cost beside other servers and modules, as root; ARGS="logins --only passcodes" chooses
+	@$(BIN)/python -m benchmarks $(ARGS)
 
 load: $(BUILD)/load ## the load generator of the benchmarks, with cc alone: build/load
 

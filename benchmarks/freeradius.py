@@ -1,9 +1,9 @@
 """FreeRADIUS with the modules that people would take instead.
 
-Rules: each gets the form that suits it best. rlm_totp looks keys up in a hash; pam_oath has a file for each of few
-people, since it writes the whole file anew at each login, and counters, since few people have few time steps;
-pam_google_authenticator has a file for each of its people. Nothing is logged. What PAM reads lies in a mount namespace
-that ends with the server.
+Rules: each gets a form that suits it. rlm_totp looks keys up in a hash. pam_oath writes its whole file anew at each
+login, so its people are few, and have counters, since few people have few time steps; they are in one file, as its
+manual says, and in another server in a file each. pam_google_authenticator has a file for each of its people. Nothing
+is logged. What PAM reads lies in a mount namespace that ends with the server.
 """
 
 import os
@@ -99,38 +99,50 @@ class Peer:
         return lacking + (["root"] if self.uses_pam and os.geteuid() != 0 else [])
 
 
-_PAM = {
-    "modules": "pam { pam_auth = bench }",
-    "authorize": "update control { Auth-Type := chosen }",
-    "authenticate": "pam",
-}
+_CHOSEN = "update control { Auth-Type := chosen }"
+_PAM = "pam { pam_auth = bench }"
 TOTP = Peer(
     name="FreeRADIUS, rlm_totp",
     guarantee="remembers nothing",
     remembers=False,
     needs=(),
     modules="files { filename = @folder@/users }\ntotp { }",
-    authorize="files\nupdate control { Auth-Type := chosen }\nupdate request { TOTP-Password := &User-Password }",
+    authorize=f"files\n{_CHOSEN}\n" + "update request { TOTP-Password := &User-Password }",
     authenticate="totp",
 )
 OATH = Peer(
     name="FreeRADIUS, pam_oath",
+    guarantee="writes its file anew and syncs it before the answer; no trail",
+    needs=("pam_oath.so",),
+    kind="hotp",
+    most=256,
+    modules=_PAM,
+    authorize=_CHOSEN,
+    authenticate="pam",
+    stack="auth required pam_oath.so usersfile=@folder@/users.oath window=10 digits=6",
+)
+OATH_EACH = Peer(
+    name="FreeRADIUS, pam_oath-each",
     guarantee="writes the user's file anew and syncs it before the answer; no trail",
     needs=("pam_oath.so",),
     kind="hotp",
     most=256,
+    modules=_PAM,
+    authorize=_CHOSEN,
+    authenticate="pam",
     stack="auth required pam_oath.so usersfile=@folder@/of/${USER} window=10 digits=6",
-    **_PAM,
 )
 GOOGLE = Peer(
-    name="FreeRADIUS, pam_google_auth.",
+    name="FreeRADIUS, pam_google",
     guarantee="writes the user's file anew and syncs it before the answer; no trail",
     needs=("pam_google_authenticator.so",),
     most=4_000,
+    modules=_PAM,
+    authorize=_CHOSEN,
+    authenticate="pam",
     stack="auth required pam_google_authenticator.so secret=@folder@/of/${USER} user=root",
-    **_PAM,
 )
-PEERS = (TOTP, OATH, GOOGLE)
+PEERS = (TOTP, OATH, OATH_EACH, GOOGLE)
 
 
 @contextmanager
@@ -176,9 +188,13 @@ def _write_people(peer: Peer, folder: Path, people: list[Person]) -> None:
     if not peer.uses_pam:
         (folder / "users").write_text("".join(f'{p.name} TOTP-Secret := "{p.base32}"\n' for p in people))
         return
+    if peer is OATH:
+        (folder / "users.oath").write_text("".join(f"HOTP {p.name} - {p.key.hex()}\n" for p in people))
+        (folder / "users.oath").chmod(0o600)
+        return
     for person in people:
         path = folder / "of" / person.name
-        if peer is OATH:
+        if peer is OATH_EACH:
             path.write_text(f"HOTP {person.name} - {person.key.hex()}\n")
         else:
             path.write_text(f'{person.base32}\n" DISALLOW_REUSE\n" TOTP_AUTH\n')
@@ -186,14 +202,14 @@ def _write_people(peer: Peer, folder: Path, people: list[Person]) -> None:
 
 
 def _namespace(peer: Peer, folder: Path) -> list[str]:
-    """pam_oath wants its people to have accounts; those of root, so that no thread changes its rights."""
+    """With a file each pam_oath wants its people to have accounts: those of root, so that no thread changes rights."""
     if not peer.uses_pam:
         return []
     (folder / "pam.d").mkdir()
     stack = peer.stack.replace("@folder@", str(folder))
     (folder / "pam.d" / "bench").write_text(f"{stack}\naccount required pam_permit.so\n")
     mounts = f"mount --bind {folder}/pam.d /etc/pam.d"
-    if peer is OATH:
+    if peer is OATH_EACH:
         shutil.copy("/etc/passwd", folder / "passwd")
         with (folder / "passwd").open("a") as file:
             file.writelines(f"{path.name}:x:0:0::/:/bin/false\n" for path in sorted((folder / "of").iterdir()))

@@ -89,7 +89,8 @@ class Bench:
 
     def run(self, name: str) -> None:
         scenario = ALL[name]
-        print(f"{name}: {scenario.title}", flush=True)
+        held = "; beside what the peers do with a passcode alone" if name in OURS_ALONE and self._alone else ""
+        print(f"{name}: {scenario.title}{held}", flush=True)
         syncs: list[float] = []
         results = measured(
             scenario,
@@ -101,7 +102,7 @@ class Bench:
         if name == "passcodes":
             self._alone = peers
         print(shown(results, self._alone if name in OURS_ALONE else peers))
-        print(f"  fsync of this disk between the rounds: p50 {statistics.median(syncs):.2f} ms")
+        _hold_against_machine(scenario, results, statistics.median(syncs))
         if name == "append":
             _hold_against_argon2(results)
         print(flush=True)
@@ -118,6 +119,16 @@ class Bench:
             (entry,) = subject.crowd.right(1)
             seen = load(subject.address, subject.secret, [entry] * AGAIN, {"window": 1}, source=PASSCODES)
             print(f"  {subject.name:28} accepted {seen.accepts:2} times; {subject.guarantee}", flush=True)
+
+
+def _hold_against_machine(scenario: Scenario, results: Sequence[Result], fsync: float) -> None:
+    print(f"  fsync of this disk between the rounds: p50 {fsync:.2f} ms", end="")
+    if scenario.window == 1:
+        waits = ((r.subject.name, r.median(lambda r: r.load.p50_ms) - fsync) for r in results if r.subject.ours)
+        print("".join(f"; {name} {wait:+.2f} ms" for name, wait in waits), end="")
+    quickest = max(results, key=lambda r: r.per_second)
+    own = quickest.median(lambda r: r.load.own_cpu / max(1, r.load.sent) * 1e6)
+    print(f"; the load generator used at most {own:.0f} us of CPU a login")
 
 
 def _hold_against_argon2(results: Sequence[Result]) -> None:

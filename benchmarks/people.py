@@ -39,7 +39,7 @@ def fresh_step() -> int:
     return step_now()
 
 
-@dataclass
+@dataclass(slots=True)
 class Person:
     name: str
     key: bytes
@@ -59,35 +59,57 @@ class Crowd:
     once: bool = True  # False: for a server that remembers nothing, so that nothing is gained by waiting
     people: list[Person] = field(init=False)
     _next: int = 0
+    _given: list[Person] = field(default_factory=list)  # by the last call
 
     def __post_init__(self) -> None:
         self.people = [Person(f"p{number:07}", _key(number)) for number in range(self.count)]
 
-    def right(self, count: int) -> list[tuple[str, str]]:
+    @property
+    def most(self) -> int:
+        """Of one round. With TOTP half of them: two rounds find somebody who has not logged in yet."""
+        if self.kind == "hotp":
+            return 1_000_000
+        return self.count // 2 if self.once else self.count
+
+    def right(self, count: int) -> Entries:
         """Names and PINs that were not used."""
-        step = fresh_step() if self.kind == "totp" else 0
-        chosen = self._turn(count)
-        if self.kind == "totp" and self.once and any(person.counter > step for person in chosen):
-            time.sleep(PERIOD - time.time() % PERIOD + 0.01)
-            step = step_now()
+        self._given = self._turn(min(count, self.most))
+        return self._counters() if self.kind == "hotp" else self._steps()
+
+    def _counters(self) -> Entries:
         made = []
-        for person in chosen:
-            used = step if self.kind == "totp" else person.counter
-            made.append((person.name, hotp(person.key, used)))
-            person.counter = used + 1
+        for person in self._given:
+            made.append((person.name, hotp(person.key, person.counter)))
+            person.counter += 1
         return made
 
-    def wrong(self, count: int) -> list[tuple[str, str]]:
-        """Names and PINs that are wrong for a while. Some of the people then wait a little after too many of them."""
+    def _steps(self) -> Entries:
         step = fresh_step()
-        return [(p.name, _wrong(p.key, step if self.kind == "totp" else p.counter)) for p in self._turn(count)]
+        if self.once and any(person.counter > step for person in self._given):
+            time.sleep(PERIOD - time.time() % PERIOD + 0.01)
+            step = step_now()
+        for person in self._given:
+            person.counter = step + 1
+        return [(person.name, hotp(person.key, step)) for person in self._given]
+
+    def give_back(self, count: int) -> None:
+        """So many of the last right PINs were not sent: they are the next again."""
+        back = self._given[len(self._given) - count :]
+        for person in back:
+            person.counter -= 1
+        self._next = (self._next - len(back)) % self.count
+        self._given = []
+
+    def wrong(self, count: int) -> Entries:
+        """Names and PINs that are wrong for a while."""
+        step = fresh_step()
+        turned, self._given = self._turn(min(count, self.most)), []
+        return [(p.name, _wrong(p.key, p.counter if self.kind == "hotp" else step)) for p in turned]
 
     def _turn(self, count: int) -> list[Person]:
-        """The next of them; at most everybody."""
-        count = min(count, self.count)
-        turned = self.people[self._next :] + self.people[: self._next]
+        turned = [self.people[(self._next + n) % self.count] for n in range(count)]
         self._next = (self._next + count) % self.count
-        return turned[:count]
+        return turned
 
 
 def _key(number: int) -> bytes:

@@ -81,7 +81,7 @@ class Result:
 
 
 def measured(
-    scenario: Scenario, subjects: Sequence[Subject], repeats: int, before_each: Callable[[], object]
+    scenario: Scenario, subjects: Sequence[Subject], repeats: int, before_each: Callable[[], object] = int
 ) -> list[Result]:
     results = [Result(subject, scenario) for subject in subjects]
     pace = {}
@@ -90,7 +90,7 @@ def measured(
     for _ in range(repeats):
         before_each()
         for result in results:
-            done = one_round(result, needed(scenario, pace[result.subject.name], result.subject.crowd.count))
+            done = one_round(result, needed(scenario, pace[result.subject.name]))
             pace[result.subject.name] = max(done.load.per_second, 1.0)
             result.rounds.append(done)
             print(".", end="", file=sys.stderr, flush=True)
@@ -98,24 +98,23 @@ def measured(
     return results
 
 
-def needed(scenario: Scenario, pace: float, most: int) -> int:
-    """As many people as keep it busy for its time; what is warm is quicker. A crowd is enough for two rounds in a time
-    step, then the next one is waited for."""
-    if scenario.rate:
-        return min(most // 2, int(scenario.rate * scenario.seconds))
-    return min(most // 2, max(_WARM_UP, int(pace * scenario.seconds * 1.5)))
+def needed(scenario: Scenario, pace: float) -> int:
+    """As many people as keep it busy for its time; what is warm is quicker."""
+    return int((scenario.rate or max(_WARM_UP, pace * 1.5)) * scenario.seconds)
 
 
 def one_round(result: Result, count: int) -> Round:
     """At most `count` people."""
     subject, scenario = result.subject, result.scenario
-    before: list[float] = []
+    people, before = scenario.people(subject, count), list[float]()
     seen = load(
         subject.address,
         subject.secret,
-        scenario.people(subject, count),
+        people,
         scenario.options,
         source=scenario.source,
         at_start=lambda _: before.append(subject.cpu()),
     )
-    return Round(seen, subject.cpu() - before[0])
+    after = subject.cpu()
+    subject.crowd.give_back(len(people) - seen.sent)
+    return Round(seen, after - before[0])

@@ -9,7 +9,7 @@ HEAD = " " * 30 + " logins/s   p50 ms   p99 ms   max ms  CPU us  errors  again  
 
 def shown(results: Sequence[Result], peers: Sequence[Result]) -> str:
     """A line for each server; the last columns are how many times as much it does as each peer in `peers`."""
-    titles = [f"/ {peer.subject.name.rpartition(' ')[2]}" for peer in peers]
+    titles = [f"/ {peer.subject.name.rpartition(' ')[2].removeprefix('pam_')}" for peer in peers]
     widths = [max(9, len(title) + 2) for title in titles]
     text = [HEAD + "".join(f"{title:>{width}}" for title, width in zip(titles, widths, strict=True))]
     for result in results:
