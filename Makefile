@@ -13,12 +13,16 @@ MODULE_CFLAGS := -std=c11 -D_GNU_SOURCE -O2 -g -fPIC -fvisibility=hidden -Wall -
 	-fstack-protector-strong -D_FORTIFY_SOURCE=2
 MODULE_LDFLAGS := -shared -Wl,-z,relro,-z,now
 
+# The load generator of the benchmarks.
+LOAD := benchmarks/load
+LOAD_CFLAGS := -std=c11 -D_GNU_SOURCE -O2 -g -Wall -Wextra -Werror
+
 # make install and make uninstall, as root: contrib/install.sh says what each of these does.
 PAM_MODULE ?= $(BUILD)/pam_twofold.so
 INSTALL_SETTINGS = PYTHON='$(PYTHON)' PAM_MODULE='$(PAM_MODULE)' PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' PURGE='$(PURGE)' WITH='$(WITH)'
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo-serve test check bench gateways module install uninstall clean
+.PHONY: help run demo-serve test check bench load gateways module install uninstall clean
 .DELETE_ON_ERROR:
 
 help: ## this text
@@ -57,8 +61,10 @@ check: $(VENV)/dev-installed ## lint, format, types and import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(VENV)/product-installed $(BUILD)/pam_twofold.so ## what a login through PAM costs beside other modules; as root
-	@$(BIN)/python benchmarks/pam_latency.py $(ARGS)
+bench: $(VENV)/dev-installed $(BUILD)/load $(BUILD)/pam_twofold.so ## what logins cost beside other servers and modules, as root; ARGS="logins --only passcodes" chooses
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+load: $(BUILD)/load ## the load generator of the benchmarks, with cc alone: build/load
 
 module: $(BUILD)/pam_twofold.so ## the PAM module, with cc and libpam0g-dev alone
 
@@ -77,6 +83,11 @@ $(BUILD)/pam_twofold.so: $(wildcard $(MODULE)/*.c $(MODULE)/*.h)
 	@echo '#include <security/pam_modules.h>' | $(CC) -E -x c - >/dev/null 2>&1 || { echo "make: the headers of PAM are missing: apt install libpam0g-dev" >&2; exit 1; }
 	@mkdir -p $(@D)
 	$(CC) $(MODULE_CFLAGS) $(CPPFLAGS) $(CFLAGS) -o $@ $(filter %.c,$^) $(MODULE_LDFLAGS) $(LDFLAGS) -lpam
+
+$(BUILD)/load: $(wildcard $(LOAD)/*.c $(LOAD)/*.h)
+	@command -v $(firstword $(CC)) >/dev/null || { echo "make: $(CC) is missing: apt install gcc" >&2; exit 1; }
+	@mkdir -p $(@D)
+	$(CC) $(LOAD_CFLAGS) $(CPPFLAGS) $(CFLAGS) -o $@ $(filter %.c,$^) $(LDFLAGS) -lm
 
 # ensurepip is what Debian ships in python3-venv alone; without it `python3 -m venv` leaves a broken directory.
 $(BIN)/python:

@@ -14,6 +14,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from benchmarks import machine
+
 TWOFOLD = [sys.executable, "-c", "from store.cli.main import main; main()"]
 _MEASURED = """
 import resource, subprocess, sys
@@ -37,7 +39,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--rows", type=int, default=100_000)
     rows = parser.parse_args().rows
-    with tempfile.TemporaryDirectory() as name:
+    machine.refuse_memory(machine.USUAL_FOLDER)
+    with tempfile.TemporaryDirectory(dir=machine.USUAL_FOLDER) as name:
         folder = Path(name)
         first, second, key = folder / "first", folder / "second", folder / "key"
         for site in (first, second):

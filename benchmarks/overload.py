@@ -1,6 +1,6 @@
 """What becomes of logins when five times as much is asked of the RADIUS server as it can do.
 
-    .venv/bin/python benchmarks/overload.py [--seconds 30] [--people 600]
+    .venv/bin/python -m benchmarks.overload [--seconds 30] [--people 600]
 
 Two scenes, each on a server of its own with a real store, over loopback:
 
@@ -19,8 +19,6 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from tests.flows.storm import PATIENCE, TRIES, Storm, crowd, people, percentiles
 from tests.site import SECRET, ServerProcess, Site

@@ -59,7 +59,9 @@ PACKAGE_OF = {
     "openconnect": "openconnect",
     "openssl": "openssl",
     "openvpn": "openvpn",
+    "pam_google_authenticator.so": "libpam-google-authenticator",
     "pam_modules.h": "libpam0g-dev",
+    "pam_oath.so": "libpam-oath",
     "pam_radius_auth.so": "libpam-radius-auth",
     "pamtester": "pamtester",
     "ping": "iputils-ping",
@@ -96,13 +98,18 @@ def packages() -> list[str]:
     return sorted(set(PACKAGE_OF.values()))
 
 
+def find(program: str) -> str | None:
+    """The path of a program or file."""
+    folders = os.pathsep.join((*DAEMONS, HEADERS, DICTIONARIES, *(path for one in MODULES for path in glob(one))))
+    return shutil.which(program) or shutil.which(program, os.F_OK, folders)
+
+
 def require(program: str) -> str:
     """The path of a program or file in the table. Without it the running test is skipped, or fails if required."""
     import pytest
 
     package = PACKAGE_OF[program]
-    folders = os.pathsep.join((*DAEMONS, HEADERS, DICTIONARIES, *(path for one in MODULES for path in glob(one))))
-    path = shutil.which(program) or shutil.which(program, os.F_OK, folders)
+    path = find(program)
     if path is not None:
         return path
     reason = f"{program} is not on the PATH (Debian package {package})"
