@@ -77,9 +77,18 @@ class Packet:
     data: bytes = field(repr=False)  # cut to its Length field
     attributes: tuple[tuple[int, int, bytes], ...] = field(repr=False)  # type, offset of the value, value
 
+    _by_type: dict[int, list[bytes]] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        found: dict[int, list[bytes]] = {}
+        for kind, _, value in self.attributes:
+            if value:
+                found.setdefault(kind, []).append(value)
+        object.__setattr__(self, "_by_type", found)
+
     def values(self, attribute: int) -> list[bytes]:
         """All non-empty values of an attribute, in order. An empty one counts as absent (RFC 2865 5, R-013)."""
-        return [value for kind, _, value in self.attributes if kind == attribute and value]
+        return self._by_type.get(attribute, [])
 
     def vendor_types(self, vendor: int) -> set[int]:
         """The vendor's sub-attribute types that occur; a VSA whose inner lengths do not add up has none."""

@@ -64,8 +64,13 @@ class Entry:
 
 def read(packet: Packet, client: Client, signature: Signature, names: Spelling = EXACT) -> Entry:
     """Read a well-formed Access-Request. Never raises for what a client sends."""
-    nas, named, user = _nas(packet), "", ""
-    who: dict[str, Any] = {"eap_identifier": _eap_identifier(packet), "nas": nas, "nas_shown": _shown(nas)}
+    said, named, user = {name: _said(packet, name) for name in NAS_ATTRIBUTES}, "", ""
+    who: dict[str, Any] = {
+        "eap_identifier": _eap_identifier(packet),
+        # What is missing is said so, since rules may be bound to that.
+        "nas": frozenset([f"{name}={value}" for name, value in said.items()]),
+        "nas_shown": said["NAS-Identifier"] or said["NAS-IP-Address"],
+    }
     try:
         named = _named(packet)
         # What cannot be a name stays as it came: it is nobody, and refused like nobody.
@@ -184,12 +189,8 @@ def _check_service(packet: Packet, state: str | None) -> None:
         raise Unsupported("Service-Type Authorize-Only without State")
 
 
-def _nas(packet: Packet) -> frozenset[str]:
-    """What the client says of itself; what is missing is said so, since rules may be bound to that."""
-    return frozenset(f"{name}={_said(packet, name)}" for name in NAS_ATTRIBUTES)
-
-
 def _said(packet: Packet, name: str) -> str:
+    """What the client says of itself."""
     values = packet.values(_NAS_TYPES[name])
     if not values:
         return ""
@@ -203,12 +204,6 @@ _NAS_TYPES = {
     "NAS-IP-Address": Attribute.NAS_IP_ADDRESS,
     "Called-Station-Id": Attribute.CALLED_STATION_ID,
 }
-
-
-def _shown(nas: frozenset[str]) -> str:
-    """The name the client gives itself, else the address."""
-    said = dict(one.partition("=")[::2] for one in nas)
-    return said["NAS-Identifier"] or said["NAS-IP-Address"]
 
 
 # --- to the engine ----------------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """One request on its way through the server."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from radius_server.attributes import Attribute
@@ -38,12 +38,12 @@ class Job:
     look: Look | None = None
     result: FirstFactorResult = NOT_CHECKED
     decided: bool = False
+    load: Load = field(init=False)  # what it takes up from when it enters until it leaves
 
-    @property
-    def load(self) -> Load:
+    def __post_init__(self) -> None:
         octets = len(self.packet.data) + OCTETS_OF_AN_ATTRIBUTE * len(self.packet.attributes)
         of_a_user = self.lane in (Lane.PASSWORD, Lane.LOGIN, Lane.ANSWER)
-        return Load(self.lane, self.client.name, self.entry.user if of_a_user else None, octets)
+        self.load = Load(self.lane, self.client.name, self.entry.user if of_a_user else None, octets)
 
     @property
     def place(self) -> Place:
@@ -59,4 +59,4 @@ class Job:
 def what_a_reply_needs(packet: Packet) -> Packet:
     """`packet` without what has been read already: a request in work may be kept for seconds."""
     proxy_states = tuple(one for one in packet.attributes if one[0] == Attribute.PROXY_STATE)
-    return replace(packet, data=b"", attributes=proxy_states)
+    return Packet(packet.code, packet.identifier, packet.authenticator, b"", proxy_states)

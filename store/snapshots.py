@@ -331,11 +331,11 @@ class _Batch:
         return found
 
     def _read_reuse(self, user_ids: set[int]) -> dict[tuple[int, str, str], ReuseWindow]:
-        asked = {user_id for user_id in user_ids if any(w.source for w in self._wanted)}
+        asked = user_ids if any(w.source for w in self._wanted) else set()
         return {(r["user_id"], r["client"], r["source"]): rows.reuse_from(r) for r in self._rows(_reuse_of, asked)}
 
     def _read_known_sources(self, user_ids: set[int]) -> dict[tuple[int, str], KnownSource]:
-        asked = {user_id for user_id in user_ids if any(w.source for w in self._wanted)}
+        asked = user_ids if any(w.source for w in self._wanted) else set()
         return {(r["user_id"], r["source"]): rows.known_source_from(r) for r in self._rows(_known_sources_of, asked)}
 
     def _read_scores(self) -> dict[str, SourceScore]:

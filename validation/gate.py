@@ -79,8 +79,10 @@ class Gate:
         """Each request sees what those before it did to their common source: else a batch would count as one."""
         scores: dict[str | None, SourceScore | None] = {}
         for snapshot, request in zip(snapshots, batch, strict=True):
-            score = scores.get(neighbourhood(request.source or ""), snapshot.source_score)
-            verdict = self._verdict(replace(snapshot, source_score=score), request)
+            source = neighbourhood(request.source or "")
+            if source in scores:
+                snapshot = replace(snapshot, source_score=scores[source])
+            verdict = self._verdict(snapshot, request)
             scores.update((c.source, c.score) for c in verdict.changes if isinstance(c, SetSourceScore))
             yield verdict
 

@@ -326,5 +326,7 @@ def _shown(char: str) -> str:
 
 def without_controls(text: str) -> str:
     """`text` for a person's screen: line breaks become blanks, other control characters vanish (R-074)."""
+    if text.isascii() and text.isprintable():
+        return text
     spaced = text.replace("\r\n", " ").replace("\n", " ").replace("\t", " ")
     return "".join(c for c in spaced if unicodedata.category(c) not in ("Cc", "Cs", "Zl", "Zp"))

@@ -56,6 +56,8 @@ class Channel:
         """A client that has checked the password itself may want to ask for the PIN, too: of everybody alike."""
         channel = cls.for_mode(client.mode)
         asks = channel.can_challenge or client.always_challenge
+        if (channel.can_challenge, channel.asks_everybody) == (asks, client.always_challenge):
+            return channel
         return replace(channel, can_challenge=asks, asks_everybody=client.always_challenge)
 
     @classmethod
