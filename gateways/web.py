@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument("--listen", metavar="SOCKET", help="path of a Unix socket; default: the one of systemd")
     chosen = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    _end_when_told()
     try:
         door = door_of(chosen.settings)
         listener = bound(chosen.listen) if chosen.listen else handed_over(os.environ, os.getpid())
@@ -48,6 +48,18 @@ def main() -> None:
         sys.exit(f"twofold-web: {error}")
     _log.info("listening on=%s", listener.getsockname())
     serve(listener, door)
+
+
+def _end_when_told() -> None:
+    """A signal that comes when Python is about to wait for a connection is not looked at before somebody connects. So a
+    thread waits for it, and nobody else gets it."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    threading.Thread(target=_wait_for_the_end, daemon=True).start()
+
+
+def _wait_for_the_end() -> None:
+    signal.sigwait({signal.SIGTERM})
+    os._exit(0)  # there is nothing to tidy up
 
 
 def door_of(path: Path) -> Door:

@@ -61,6 +61,7 @@ def fall_back(stores: Stores, people: People) -> Callable[[], None]:
     behind = stores.server.database(name).partition("?")[0].rpartition("/")[2]
 
     def take_over() -> None:
+        stores.server.sql(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")  # servers would be back at once
         stores.server.sql(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")
         stores.server.sql(f"ALTER DATABASE {name} RENAME TO {name}_lost")
         stores.server.sql(f"ALTER DATABASE {behind} RENAME TO {name}")

@@ -100,6 +100,48 @@ def test_a_request_that_cannot_be_read_gets_a_page_and_the_next_is_served(progra
         assert answered(path).startswith(b"HTTP/1.1 401 ")
 
 
+# Before the second connection is waited for, when Python has looked for signals already.
+TOLD_JUST_BEFORE = """
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+int accept4(int fd, struct sockaddr *address, socklen_t *length, int flags)
+{
+    static int calls;
+    int (*real)(int, struct sockaddr *, socklen_t *, int) = dlsym(RTLD_NEXT, "accept4");
+    if (++calls == 2)
+        kill(getpid(), SIGTERM);
+    return real(fd, address, length, flags);
+}
+"""
+
+
+@pytest.mark.peer("cc")
+def test_it_ends_when_it_is_told_to_just_before_it_waits(program: Path, tmp_path: Path) -> None:
+    """Else systemd would wait for 90 seconds, and kill it."""
+    (tmp_path / "told.c").write_text(TOLD_JUST_BEFORE)
+    library = tmp_path / "told.so"
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", library, tmp_path / "told.c", "-ldl"], check=True)
+    path, file = tmp_path / "socket", settings(tmp_path)
+    command = [sys.executable, "-I", str(program), "--settings", str(file), "--listen", str(path)]
+    environment = os.environ | {"LD_PRELOAD": str(library)}
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL, env=environment) as process:
+        try:
+            eventually(lambda: connected(path), what="a first connection")
+            eventually(lambda: process.poll() is not None, what="its end")
+        finally:
+            process.kill()
+    assert process.returncode == 0
+
+
+def connected(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+        return sock.connect_ex(str(path)) == 0
+
+
 def test_a_socket_that_somebody_serves_is_not_taken_away(program: Path, tmp_path: Path) -> None:
     path = tmp_path / "socket"
     with running(program, settings(tmp_path), path):
