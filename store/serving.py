@@ -27,9 +27,17 @@ UPKEEP_EVERY = 10.0  # seconds
 def set_up_process(debug: bool = False, formatter: logging.Formatter | None = None) -> None:
     """Log to standard error, as text unless told otherwise, and never leave a core file."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    _log_only_what_is_shown()
     logging.basicConfig(stream=sys.stderr, level=logging.DEBUG if debug else logging.INFO, format=TEXT)
     logging.getLogger("asyncio").setLevel(logging.WARNING)
     set_log_format(formatter)
+
+
+def _log_only_what_is_shown() -> None:
+    """Thread, process and place in the source are found out for each line otherwise (Python's Logging HOWTO,
+    "Optimization")."""
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    setattr(logging, "_srcfile", None)  # noqa: B010 - the name is that of the HOWTO, and no type knows it
 
 
 def set_log_format(formatter: logging.Formatter | None) -> None:
