@@ -98,6 +98,8 @@ _INSERT_TOKENS = insert(tokens)
 _INSERT_KNOWN_KEYS = insert(known_keys)
 _CHUNK = 1000  # rows of one statement
 _INSERT_AUDIT = Prepared(insert(audit))
+_HEAD = select(audit_heads).where(audit_heads.c.chain == bindparam("chain_"))
+_HEAD_TO_MOVE = _HEAD.with_for_update()
 _MOVE_HEAD = (
     update(audit_heads)
     .where(audit_heads.c.chain == bindparam("chain_"), audit_heads.c.seq == bindparam("seq_"))
@@ -470,6 +472,5 @@ class Writer:
 
 
 def read_head(connection: Connection, chain: str, locked: bool = False) -> trail.Head | None:
-    statement = select(audit_heads).where(audit_heads.c.chain == chain)
-    found = connection.execute(statement.with_for_update() if locked else statement).one_or_none()
+    found = connection.execute(_HEAD_TO_MOVE if locked else _HEAD, {"chain_": chain}).one_or_none()
     return trail.Head(found.chain, found.seq, found.mac) if found is not None else None
