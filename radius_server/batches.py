@@ -1,12 +1,14 @@
 """Threads that take what is waiting and work on it together.
 
 Rules: a batch shares one transaction, so the busier the server, the larger the batches and the cheaper each login.
+What is read from a socket at once is submitted at once (`gathering`), or the first would always go alone.
 Who is next says `queues`. A thread never ends by an error: it serves every login.
 """
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Generic, TypeVar
 
 from radius_server.log import line, log
@@ -28,6 +30,7 @@ class Batches(Generic[T]):
         self.patience = Patience()
         self._wake = threading.Condition()
         self._closed = False
+        self._gathering = False
         self._busy_since: dict[threading.Thread, float] = {}
         self._threads = [threading.Thread(target=self._run, name=name, daemon=True) for _ in range(threads)]
         for thread in self._threads:
@@ -37,7 +40,20 @@ class Batches(Generic[T]):
         with self._wake:
             self.patience.note(len(self._waiting), time.monotonic())
             self._waiting.put(item, place)
-            self._wake.notify()
+            if self._is_due():
+                self._wake.notify()
+
+    @contextmanager
+    def gathering(self) -> Iterator[None]:
+        """For who submits several in a row: they are worked on together, not the first of them alone. A full batch does
+        not wait."""
+        self._gathering = True
+        try:
+            yield
+        finally:
+            with self._wake:
+                self._gathering = False
+                self._wake.notify_all()
 
     def take_while(self, condition: Callable[[T], bool]) -> list[T]:
         """Out of the queue again: the oldest of each line as long as `condition` holds."""
@@ -80,11 +96,14 @@ class Batches(Generic[T]):
     def _next(self) -> list[T]:
         """Waits for the next batch; none when there is nothing left to do."""
         with self._wake:
-            while not self._waiting and not self._closed:
+            while not (self._closed or self._is_due()):
                 self._wake.wait()
             batch = self._waiting.take(self._most)
             self.patience.note(len(self._waiting), time.monotonic())
             return batch
+
+    def _is_due(self) -> bool:
+        return len(self._waiting) >= (self._most if self._gathering else 1)
 
     def is_tried(self) -> bool:
         """Whether more comes in than can be done, for longer than a rush."""

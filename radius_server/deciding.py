@@ -6,6 +6,7 @@ be written.
 """
 
 import time
+from contextlib import AbstractContextManager
 
 from radius_server.batches import Batches
 from radius_server.conversation import login_request
@@ -26,6 +27,9 @@ class Deciding:
 
     def submit(self, job: Job) -> None:
         self._logins.submit(job, job.place)
+
+    def gathering(self) -> AbstractContextManager[None]:
+        return self._logins.gathering()
 
     def _decide(self, jobs: list[Job]) -> None:
         jobs = self._in_time(jobs)

@@ -14,6 +14,7 @@ import hashlib
 import secrets
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -60,29 +61,42 @@ class House:
 
 
 class Reception:
-    def __init__(self, clients: ClientRows, replies: Replies, house: House, submit: Callable[[Job], None]) -> None:
+    def __init__(
+        self,
+        clients: ClientRows,
+        replies: Replies,
+        house: House,
+        submit: Callable[[Job], None],
+        gathering: Callable[[], AbstractContextManager[None]],
+    ) -> None:
         self.house = house
         self._clients = clients
         self._replies = replies
         self._submit = submit
+        self._gathering = gathering
         self._probes = Allowance(PROBES_A_SECOND, PROBES_AT_ONCE)
         self._nameless = RateLimit(every=NAMELESS_EVERY)
 
     def drain(self, door: Door) -> None:
         """Read until the socket is empty, so that what came together is decided together."""
-        for _ in range(DRAIN_MOST):
+        with self._gathering():
+            for _ in range(DRAIN_MOST):
+                if not self._take(door):
+                    return
+
+    def _take(self, door: Door) -> bool:
+        """What is there now. False if nothing was."""
+        try:
+            received = door.receive()
+        except OSError as error:
+            log.error(line("receive-failed", error=error.strerror))
+            return False
+        for data, way in received:
             try:
-                received = door.receive()
-            except OSError as error:
-                log.error(line("receive-failed", error=error.strerror))
-                return
-            for data, way in received:
-                try:
-                    self._receive(data, way)
-                except Exception as error:  # one packet must never keep others from being read
-                    self._replies.failed("receive", error)
-            if not received:
-                return
+                self._receive(data, way)
+            except Exception as error:  # one packet must never keep others from being read
+                self._replies.failed("receive", error)
+        return bool(received)
 
     def _receive(self, data: bytes, way: Way) -> None:
         now = time.monotonic()

@@ -92,7 +92,9 @@ class RadiusServer:
         self._deciding = Deciding(self._gate, self._replies, post)
         self._passwords = Passwords(self._gate, self._checker, self._deciding, self._replies, post)
         self._recording = Recording(self._fittings.records, self._replies, post)
-        self._reception = Reception(self._clients, self._replies, _house(self._settings), self._submit)
+        self._reception = Reception(
+            self._clients, self._replies, _house(self._settings), self._submit, self._deciding.gathering
+        )
         for door in self._fittings.doors:
             self._open(door)
         self._start_metrics()

@@ -36,6 +36,27 @@ def test_what_comes_while_a_batch_is_worked_on_is_taken_together_up_to_the_limit
     assert worker.threads == {"worker"}
 
 
+def test_what_is_submitted_in_a_row_is_worked_on_together() -> None:
+    worker = Worker(most=64)
+    worker.go.set()
+    with worker.batches.gathering():
+        for number in range(40):
+            worker.batches.submit(number)
+    worker.batches.close()
+    assert worker.seen == [list(range(40))]
+
+
+def test_a_full_batch_does_not_wait_for_more() -> None:
+    worker = Worker(most=4)
+    worker.go.set()
+    with worker.batches.gathering():
+        for number in range(4):
+            worker.batches.submit(number)
+        assert worker.started.wait(60)
+    worker.batches.close()
+    assert worker.seen == [[0, 1, 2, 3]]
+
+
 def test_nothing_is_lost_between_threads() -> None:
     worker = Worker(most=64)
     worker.go.set()
