@@ -133,12 +133,14 @@ def _booleans(statement: Select[Any]) -> tuple[str, ...]:
 
 def _executed(connection: Connection, text: str, values: Any, many: bool = False) -> Any:
     """The driver's cursor after it. Raises DBAPIError."""
-    cursor = connection.connection.cursor()
-    for listener in connection.dispatch.before_cursor_execute:  # as SQLAlchemy does
+    cursor, dialect = connection.connection.cursor(), connection.dialect
+    for listener in connection.dispatch.before_cursor_execute:  # who listens hears of it, as of all other statements
         listener(connection, cursor, text, values, None, many)
     try:
+        for listener in dialect.dispatch.do_executemany if many else dialect.dispatch.do_execute:
+            listener(cursor, text, values, None)
         (cursor.executemany if many else cursor.execute)(text, values)
-    except connection.dialect.loaded_dbapi.Error as error:
+    except dialect.loaded_dbapi.Error as error:
         raise _told(connection, text, error) from error
     return cursor
 
