@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, func, select
 
 from store import rows
+from store.prepared import Query
 from store.schema import (
     answers,
     challenges,
@@ -51,39 +52,28 @@ from validation.requests import Wanted, neighbourhood
 from validation.settings import Book
 from validation.tokens.registry import KINDS
 
-_users_by_name = select(users).where(users.c.name.in_(bindparam("wanted", expanding=True)))
-_users_by_id = select(users).where(users.c.id.in_(bindparam("wanted", expanding=True)))
-_tokens_of = select(tokens).where(
-    tokens.c.user_id.in_(bindparam("wanted", expanding=True)), tokens.c.state != TokenState.REVOKED
-)
-_tokens_by_serial = select(tokens).where(tokens.c.serial.in_(bindparam("wanted", expanding=True)))
-_throttles_of = select(throttles).where(throttles.c.user_id.in_(bindparam("wanted", expanding=True)))
-_challenges_by_state = select(challenges).where(challenges.c.state.in_(bindparam("wanted", expanding=True)))
-_clients_by_name = select(clients).where(clients.c.name.in_(bindparam("wanted", expanding=True)))
-_tickets_by_digest = select(tickets).where(tickets.c.digest.in_(bindparam("wanted", expanding=True)))
-_reuse_of = select(reuse_windows).where(reuse_windows.c.user_id.in_(bindparam("wanted", expanding=True)))
-_known_sources_of = select(known_sources).where(known_sources.c.user_id.in_(bindparam("wanted", expanding=True)))
-_scores_of = select(source_scores).where(source_scores.c.source.in_(bindparam("wanted", expanding=True)))
-_answers_to = select(answers).where(answers.c.packet.in_(bindparam("wanted", expanding=True)))
-_guesses_of = select(guesses).where(guesses.c.user_id.in_(bindparam("wanted", expanding=True)))
-_known_keys = select(known_keys).where(known_keys.c.fingerprint.in_(bindparam("wanted", expanding=True)))
+_users_by_name = Query(users.c.name, select(users).where)
+_users_by_id = Query(users.c.id, select(users).where)
+_tokens_of = Query(tokens.c.user_id, select(tokens).where(tokens.c.state != TokenState.REVOKED.value).where)
+_tokens_by_serial = Query(tokens.c.serial, select(tokens).where)
+_throttles_of = Query(throttles.c.user_id, select(throttles).where)
+_challenges_by_state = Query(challenges.c.state, select(challenges).where)
+_clients_by_name = Query(clients.c.name, select(clients).where)
+_tickets_by_digest = Query(tickets.c.digest, select(tickets).where)
+_reuse_of = Query(reuse_windows.c.user_id, select(reuse_windows).where)
+_known_sources_of = Query(known_sources.c.user_id, select(known_sources).where)
+_scores_of = Query(source_scores.c.source, select(source_scores).where)
+_answers_to = Query(answers.c.packet, select(answers).where)
+_guesses_of = Query(guesses.c.user_id, select(guesses).where)
+_known_keys = Query(known_keys.c.fingerprint, select(known_keys).where)
 
-
-_registrations_of = (
-    select(tokens.c.user_id, func.count().label("count"))
-    .where(
-        tokens.c.user_id.in_(bindparam("wanted", expanding=True)),
-        tokens.c.state == TokenState.ACTIVE,
-        tokens.c.kind.in_([kind.name for kind in KINDS.values() if kind.is_registration]),
-    )
-    .group_by(tokens.c.user_id)
+_registrations = select(tokens.c.user_id, func.count().label("count")).where(
+    tokens.c.state == TokenState.ACTIVE.value,
+    tokens.c.kind.in_([bindparam(None, kind.name) for kind in KINDS.values() if kind.is_registration]),
 )
-_sheets_of = select(tokens.c.user_id).where(
-    tokens.c.user_id.in_(bindparam("wanted", expanding=True)),
-    tokens.c.state != TokenState.REVOKED,
-    tokens.c.kind == "recovery_code",
-)
-_AT_ONCE = 5000
+_registrations_of = Query(tokens.c.user_id, _registrations.group_by(tokens.c.user_id).where)
+_sheets = select(tokens.c.user_id).where(tokens.c.state != TokenState.REVOKED.value, tokens.c.kind == "recovery_code")
+_sheets_of = Query(tokens.c.user_id, _sheets.where)
 
 _NOBODY = -1  # an id that the store gives to no user
 
@@ -92,7 +82,7 @@ FROZEN = "frozen"
 KEY_ID = "key_id"  # of the master key that the store is sealed with
 OLD_KEY_ID = "old_key_id"  # of the one before, while some values are still sealed with it
 _NAMES = [BOOK_GENERATION, FROZEN, KEY_ID, OLD_KEY_ID]
-_standing = select(meta.c.name, meta.c.value).where(meta.c.name.in_(_NAMES))
+FACTS = Query(meta.c.name, select(meta).where)  # what the store says of itself
 
 
 class SnapshotReader:
@@ -127,7 +117,7 @@ class SnapshotReader:
     def standing(self, connection: Connection) -> dict[str, str]:
         """Raises StoreUnavailable in a store that has moved elsewhere: what is written there would be lost; and if this
         host lacks a key that it is sealed with: what cannot be opened here is not damaged."""
-        standing = {row.name: row.value for row in connection.execute(_standing)}
+        standing = {fact["name"]: fact["value"] for fact in FACTS.rows(connection, _NAMES)}
         if FROZEN in standing:
             raise StoreUnavailable(standing[FROZEN])
         for name in (KEY_ID, OLD_KEY_ID):
@@ -235,30 +225,20 @@ class _Batch:
         if not (wanted.serials or wanted.keys or wanted.users):
             return Holdings()
         whole = bool(wanted.serials) and not wanted.keys
-        tokens_ = {row["serial"]: self._held(row, whole) for row in self._many(_tokens_by_serial, wanted.serials)}
+        tokens_ = {row["serial"]: self._held(row, whole) for row in self._rows(_tokens_by_serial, wanted.serials)}
         marks = {self._fingerprint(key): key for key in wanted.keys}
-        known = {marks[row["fingerprint"]]: row["serial"] for row in self._many(_known_keys, marks)}
-        named = self._many(_users_by_name, wanted.users)
+        known = {marks[row["fingerprint"]]: row["serial"] for row in self._rows(_known_keys, marks)}
+        named = self._rows(_users_by_name, wanted.users)
         owners = {token.user_id for token in tokens_.values() if token.user_id is not None}
-        users_ = [rows.user_from(row) for row in (*named, *self._many(_users_by_id, owners))]
+        users_ = [rows.user_from(row) for row in (*named, *self._rows(_users_by_id, owners))]
         ids = [user.id for user in users_]
-        counts = dict(self._many_rows(_registrations_of, ids))
-        sheets = frozenset(row["user_id"] for row in self._many(_sheets_of, ids))
+        counts = {row["user_id"]: row["count"] for row in self._rows(_registrations_of, ids)}
+        sheets = frozenset(row["user_id"] for row in self._rows(_sheets_of, ids))
         return Holdings(tokens_, known, {user.name: user for user in users_}, counts, sheets)
 
     def _held(self, row: Any, whole: bool) -> Token:
         """Raises Damaged if the seal of a token that is to be moved does not open."""
         return rows.token_from(row if whole else {**row, "sealed_key": None}, self._sealer)
-
-    def _many(self, statement: Any, wanted: Iterable[Any]) -> Iterator[Any]:
-        """As many as a statement takes at a time."""
-        values = [value for value in wanted if rows.can_stand_in_a_row(value)]
-        for at in range(0, len(values), _AT_ONCE):
-            yield from self._connection.execute(statement, {"wanted": values[at : at + _AT_ONCE]}).mappings()
-
-    def _many_rows(self, statement: Any, wanted: list[Any]) -> Iterator[Any]:
-        for row in self._many(statement, wanted):
-            yield row["user_id"], row["count"]
 
     def _damage(self, wanted: Wanted, user: User | None) -> Damaged | None:
         if wanted.user is not None and wanted.user in self._damage_of_name:
@@ -273,9 +253,9 @@ class _Batch:
             return self._damage_of_packet[wanted.packet]
         return self._damaged_clients.get(wanted.client or "")
 
-    def _rows(self, statement: Any, wanted: Iterable[Any]) -> list[Any]:
+    def _rows(self, query: Query, wanted: Iterable[Any]) -> list[dict[str, Any]]:
         values = [value for value in wanted if value is not None and rows.can_stand_in_a_row(value)]
-        return list(self._connection.execute(statement, {"wanted": values}).mappings()) if values else []
+        return query.rows(self._connection, values)
 
     def _read_users(self, statement: Any, wanted: Iterable[Any]) -> Iterator[User]:
         """The users whose rows can be read; of the others the damage is noted."""

@@ -29,7 +29,7 @@ from sqlalchemy.sql.dml import Delete, Update
 from store import audit as trail
 from store import rows
 from store.gathering import GATHERED, Gathering, sweep
-from store.prepared import Prepared
+from store.prepared import Prepared, Query
 from store.schema import (
     answers,
     audit,
@@ -51,7 +51,7 @@ from store.schema import (
     users,
 )
 from store.sealing import Sealer, fingerprint, key_id_of
-from store.snapshots import BOOK_GENERATION, KEY_ID
+from store.snapshots import BOOK_GENERATION, FACTS, KEY_ID
 from store.upsert import Upsert, same
 from validation import changes as c
 from validation.changes import Audit, Change
@@ -75,11 +75,10 @@ _OPEN_REUSE = Upsert(reuse_windows, ["user_id", "client", "source"], same("expir
 _OF_THIS_USER = known_sources.c.user_id == bindparam("id_")
 _CLEAR_KNOWN_SOURCES = update(known_sources).where(_OF_THIS_USER).values(failures=0, blocked_until=0.0)
 _FORGET_KNOWN_SOURCES = delete(known_sources).where(_OF_THIS_USER)
-_KEY_ID = select(meta.c.value).where(meta.c.name == KEY_ID)
 _RECORD_ANSWERS = Upsert(answers, ["packet"], same("user_id", "at", "generation", "sealed_decision"))
 _SWEPT_AT_LEAST = 16
 _oldest = select(answers.c.packet).where(answers.c.at < bindparam("before")).order_by(answers.c.at)
-_SWEEP_ANSWERS = sweep(answers, answers.c.packet.in_(_oldest.limit(bindparam("most"))))
+_SWEEP_ANSWERS = Prepared(sweep(answers, answers.c.packet.in_(_oldest.limit(bindparam("most")))))
 _FORGET_ANSWERS = delete(answers).where(answers.c.user_id == bindparam("id_"))
 _FORGET_ANSWERS_OF_OWNER = delete(answers).where(
     answers.c.user_id.in_(select(tokens.c.user_id).where(tokens.c.id == bindparam("token_id")))
@@ -98,9 +97,9 @@ _INSERT_TOKENS = insert(tokens)
 _INSERT_KNOWN_KEYS = insert(known_keys)
 _CHUNK = 1000  # rows of one statement
 _INSERT_AUDIT = Prepared(insert(audit))
-_HEAD = select(audit_heads).where(audit_heads.c.chain == bindparam("chain_"))
-_HEAD_TO_MOVE = _HEAD.with_for_update()
-_MOVE_HEAD = (
+_HEAD = Query(audit_heads.c.chain, select(audit_heads).where)
+_HEAD_TO_MOVE = Query(audit_heads.c.chain, select(audit_heads).with_for_update().where)
+_MOVE_HEAD = Prepared(
     update(audit_heads)
     .where(audit_heads.c.chain == bindparam("chain_"), audit_heads.c.seq == bindparam("seq_"))
     .values(seq=bindparam("new_seq"), mac=bindparam("new_mac"))
@@ -173,8 +172,8 @@ class Writer:
     @cached_property
     def _sealer(self) -> Sealer:
         """Sealing with the key that this transaction finds: a rotation waits for it, and then finds what it sealed."""
-        key_id: str = self._connection.execute(_KEY_ID).scalar_one()
-        return self._any_sealer.under(bytes.fromhex(key_id))
+        (fact,) = FACTS.rows(self._connection, [KEY_ID])
+        return self._any_sealer.under(bytes.fromhex(fact["value"]))
 
     def apply(self, changes: Iterable[Change]) -> None:
         for kind, run in groupby(changes, type):
@@ -203,7 +202,7 @@ class Writer:
         _RECORD_ANSWERS.run(self._connection, sorted(made, key=lambda columns: columns["packet"]))
         old = max(answered.at for answered in self._answers) - 2 * LIFETIME
         most = max(_SWEPT_AT_LEAST, 2 * len(made))
-        self._connection.execute(_SWEEP_ANSWERS, {"before": old, "most": most})
+        _SWEEP_ANSWERS.run(self._connection, [{"before": old, "most": most}])
 
     def _forget_answers(self, user_id: int) -> None:
         self._connection.execute(_FORGET_ANSWERS, {"id_": user_id})
@@ -450,7 +449,8 @@ class Writer:
             self._connection.execute(insert(audit_heads).values(chain=new.chain, seq=new.seq, mac=new.mac))
             return
         values = {"chain_": head.chain, "seq_": head.seq, "new_seq": new.seq, "new_mac": new.mac}
-        self._one(_MOVE_HEAD, values, "the audit head moved")
+        if _MOVE_HEAD.run(self._connection, [values]) != 1:
+            raise Conflict("the audit head moved")
 
     def _told(self, entry: Audit | c.AuditFlood, head: trail.Head) -> Iterator[Audit]:
         """What is written of an entry: of a flood, a row at most every `every` seconds, key and chain; in between they
@@ -472,5 +472,5 @@ class Writer:
 
 
 def read_head(connection: Connection, chain: str, locked: bool = False) -> trail.Head | None:
-    found = connection.execute(_HEAD_TO_MOVE if locked else _HEAD, {"chain_": chain}).one_or_none()
-    return trail.Head(found.chain, found.seq, found.mac) if found is not None else None
+    found = (_HEAD_TO_MOVE if locked else _HEAD).rows(connection, [chain])
+    return trail.Head(**found[0]) if found else None
