@@ -53,7 +53,7 @@ class _Stage:
 
     def pin(self, steps_ahead: int = 0) -> str:
         step = totp.step_at(time.time(), self.token.period)
-        return hotp.value_at(self.token, step + steps_ahead)
+        return hotp.shown_at(self.token, step + steps_ahead)
 
     def ask(self, typed: str, state: bytes | None = None) -> tuple[Reply, float]:
         """One request; its reply and how many milliseconds it took."""

@@ -5,11 +5,11 @@ transaction. Whoever cannot read the audit key can neither change, swap nor remo
 newest rows *and* the head is shown only by an anchor kept elsewhere (`verify` against a `Head`).
 """
 
-import hashlib
 import hmac
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from operator import attrgetter, itemgetter
 from typing import Any
 
 from validation.changes import Audit
@@ -34,6 +34,8 @@ COLUMNS = (
     "detail",
 )
 _TOLD = tuple(name for name in COLUMNS if name not in ("chain", "seq", "detail"))  # as an Audit has them
+_AS_TOLD: Callable[[Audit], tuple[Any, ...]] = attrgetter(*_TOLD)
+_AS_ROW: Callable[[dict[str, Any]], tuple[Any, ...]] = itemgetter(*COLUMNS)
 
 # Made once: `json.dumps` with options makes one for each call.
 _AS_DETAIL = json.JSONEncoder(sort_keys=True, ensure_ascii=True)
@@ -53,8 +55,8 @@ def rows(key: bytes, head: Head, audits: Iterable[Audit]) -> tuple[list[dict[str
     """The rows that continue the chain after `head`, and the head after them."""
     made: list[dict[str, Any]] = []
     for audit in audits:
-        row = {name: _text(getattr(audit, name)) for name in _TOLD}
-        row |= {"chain": head.chain, "seq": head.seq + 1}
+        row: dict[str, Any] = {"chain": head.chain, "seq": head.seq + 1}
+        row |= zip(_TOLD, _told(audit), strict=True)
         row["detail"] = _AS_DETAIL.encode(audit.detail)
         row["mac"] = _mac(key, head.mac, row)
         made.append(row)
@@ -62,15 +64,18 @@ def rows(key: bytes, head: Head, audits: Iterable[Audit]) -> tuple[list[dict[str
     return made, head
 
 
-def _text(value: Any) -> Any:
+def _told(audit: Audit) -> Iterable[Any]:
     """Not every database's text can hold NUL; the control picture stands for it (U+2400)."""
-    return value.replace("\0", "\u2400") if isinstance(value, str) else value
+    values = _AS_TOLD(audit)
+    if "\0" not in "".join(map(str, values)):
+        return values
+    return [value.replace("\0", "\u2400") if isinstance(value, str) else value for value in values]
 
 
 def _mac(key: bytes, previous: bytes, row: dict[str, Any]) -> bytes:
     """HMAC-SHA256 over the previous MAC and the row as a JSON array, in which every value is delimited."""
-    text = _AS_ARRAY.encode([row[name] for name in COLUMNS])
-    return hmac.digest(key, previous + text.encode(), hashlib.sha256)
+    text = _AS_ARRAY.encode(_AS_ROW(row))
+    return hmac.digest(key, previous + text.encode(), "sha256")
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 
+from store.prepared import Driver
 from validation.errors import RoomMade, StoreUnavailable
 from validation.ports import Conflict
 from validation.requests import Wanted
@@ -175,4 +176,4 @@ def let_sqlite_begin(engine: Engine) -> None:
 
 def _begin_sqlite(connection: Connection) -> None:
     reading = connection.get_execution_options().get(READING, False)
-    connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+    Driver(connection).run("BEGIN" if reading else "BEGIN IMMEDIATE")

@@ -12,11 +12,12 @@ from sqlalchemy import Connection, select
 
 from store import rows
 from store.connections import Connections
+from store.prepared import Driver
 from store.schema import meta
 from store.sealing import Sealer
-from store.snapshots import SnapshotReader, read_clients
+from store.snapshots import CLIENTS_GENERATION, SnapshotReader, read_clients
 from store.upsert import Upsert, same
-from store.writing import CLIENTS_GENERATION, Place, Writer, place_of
+from store.writing import Place, Writer, place_of
 from validation.changes import Change
 from validation.model import Client, Snapshot, Token
 from validation.ports import Transaction
@@ -48,7 +49,7 @@ class _Transaction:
 
     def snapshots(self, wanted: Sequence[Wanted]) -> list[Snapshot]:
         self._connections.lock(self._connection, wanted)
-        return self._reader.read(self._connection, wanted)
+        return self._reader.read(self._connection, self._writer.driver, wanted)
 
     def apply(self, changes: Iterable[Change]) -> None:
         self._writer.apply(changes)
@@ -78,17 +79,17 @@ class Database:
                 yield _Transaction(self.connections, connection, self._reader, writer)
                 writer.finish()
         except BaseException:
-            self._reader.forget_book()  # it may have been read here, from rows that are now undone
+            self._reader.forget()  # it may have been read here, from rows that are now undone
             raise
 
     def look(self, wanted: Sequence[Wanted]) -> list[Snapshot]:
         with self.connections.reading(hurried=True) as connection:
-            return self._reader.read(connection, wanted)
+            return self._reader.read(connection, Driver(connection), wanted)
 
     def clients(self) -> tuple[Client, ...]:
         """The clients that are whole; a damaged one is not served, and every command about it says why."""
         with self.connections.reading(hurried=True) as connection:
-            self._reader.standing(connection)
+            self._reader.standing(Driver(connection))
             readable, damaged = read_clients(connection, self.keys.sealer)
         return tuple(client for name, client in readable.items() if name not in damaged)
 
@@ -106,7 +107,7 @@ class Database:
         """Write a mark and commit it: proves that a login could be recorded now. Raises StoreUnavailable."""
         with self.connections.writing() as connection:
             self._reader.book(connection)
-            _MARK.run(connection, {"name": f"checked_at {self.chain}", "value": os.urandom(8).hex()})
+            _MARK.run(Driver(connection), {"name": f"checked_at {self.chain}", "value": os.urandom(8).hex()})
 
     def close(self) -> None:
         self.connections.close()

@@ -12,11 +12,11 @@ from typing import Any
 from sqlalchemy import (
     BigInteger,
     ColumnElement,
-    Connection,
     Delete,
     Table,
     bindparam,
     delete,
+    func,
     insert,
     select,
     tuple_,
@@ -24,7 +24,7 @@ from sqlalchemy import (
 )
 
 from store import rows
-from store.prepared import Prepared
+from store.prepared import Driver, Prepared, Query
 from store.schema import answers, challenges, guesses, known_sources, source_scores, throttles, tokens
 from store.sealing import Sealer
 from store.upsert import Upsert, same
@@ -86,6 +86,8 @@ _DROP_OLD_SOURCES = Prepared(
         ),
     )
 )
+_sources = select(known_sources.c.user_id, func.count().label("count")).group_by(known_sources.c.user_id)
+_COUNT_SOURCES = Query(known_sources.c.user_id, _sources.where)
 _SET_SCORE = Upsert(source_scores, ["source"], same("score", "blocked_until", "at"))
 _SWEEP_SCORES = Prepared(sweep(source_scores, source_scores.c.at + source_scores.c.score * MINUTE <= bindparam("now")))
 _CLOSE_CHALLENGE = Prepared(delete(challenges).where(challenges.c.state == bindparam("state_")))
@@ -106,8 +108,8 @@ _DROP_OLD_OF_CLIENT = _drop_old(challenges.c.client == bindparam("client_"))
 class Gathering:
     """Of one transaction. `sealer` is asked for when something is to be sealed."""
 
-    def __init__(self, connection: Connection, sealer: Callable[[], Sealer]) -> None:
-        self._connection = connection
+    def __init__(self, driver: Driver, sealer: Callable[[], Sealer]) -> None:
+        self._driver = driver
         self._sealer = sealer
         self._gathered: dict[type[Any], list[Any]] = {}
 
@@ -124,7 +126,7 @@ class Gathering:
                 write(self, gathered[kind])
 
     def _all(self, statement: Prepared, values: Sequence[dict[str, Any]], otherwise: str) -> None:
-        if statement.run(self._connection, values) != len(values):
+        if statement.run(self._driver, values) != len(values):
             raise Conflict(otherwise)
 
     # --- tokens, failures -----------------------------------------------------------------------------------
@@ -147,7 +149,7 @@ class Gathering:
         ]
         self._all(_COUNT_TOKEN_FAILURE, values, "the token's state changed")
         if disabled := [{"token_id": one.token_id} for one in changes if one.disable]:
-            _FORGET_ANSWERS_OF_OWNER.run(self._connection, disabled)
+            _FORGET_ANSWERS_OF_OWNER.run(self._driver, disabled)
 
     def _set_throttles(self, changes: Sequence[c.SetThrottle]) -> None:
         values = [
@@ -160,13 +162,13 @@ class Gathering:
             }
             for one in changes
         ]
-        _SET_THROTTLE.run(self._connection, values)
+        _SET_THROTTLE.run(self._driver, values)
 
     def _count_guesses(self, changes: Sequence[c.CountGuesses]) -> None:
         old = [{"id_": one.user_id, "before": one.forget_before} for one in changes]
-        _FORGET_OLD_GUESSES.run(self._connection, old)
+        _FORGET_OLD_GUESSES.run(self._driver, old)
         values = [{"user_id": one.user_id, "day": one.day, "compared": one.compared} for one in changes]
-        _COUNT_GUESSES.run(self._connection, values)
+        _COUNT_GUESSES.run(self._driver, values)
 
     # --- sources --------------------------------------------------------------------------------------------
 
@@ -181,13 +183,17 @@ class Gathering:
             }
             for one in changes
         ]
-        _SET_KNOWN_SOURCE.run(self._connection, values)
-        _DROP_OLD_SOURCES.run(self._connection, [{"id_": one.user_id, "keep": one.keep} for one in changes])
+        _SET_KNOWN_SOURCE.run(self._driver, values)
+        kept = {one.user_id: one.keep for one in changes}
+        counted = _COUNT_SOURCES.rows(self._driver, sorted(kept))
+        crowded = [row["user_id"] for row in counted if row["count"] > kept[row["user_id"]]]
+        if crowded:
+            _DROP_OLD_SOURCES.run(self._driver, [{"id_": id_, "keep": kept[id_]} for id_ in crowded])
 
     def _set_source_scores(self, changes: Sequence[c.SetSourceScore]) -> None:
         """A count that begins sweeps out those that have ended: nothing else makes rows."""
         if begun := [one.now for one in changes if one.score.score <= 1]:
-            _SWEEP_SCORES.run(self._connection, [{"now": max(begun)}])
+            _SWEEP_SCORES.run(self._driver, [{"now": max(begun)}])
         values = [
             {
                 "source": one.source,
@@ -197,7 +203,7 @@ class Gathering:
             }
             for one in changes
         ]
-        _SET_SCORE.run(self._connection, values)
+        _SET_SCORE.run(self._driver, values)
 
     # --- challenges -----------------------------------------------------------------------------------------
 
@@ -208,18 +214,18 @@ class Gathering:
     def _open_challenges(self, changes: Sequence[c.OpenChallenge]) -> None:
         """The oldest make room: of one user, of all names that are nobody's, of one client (R-097). Where many are
         counted it is done for one State in sixteen: they are random, so it cannot be avoided."""
-        _SWEEP_CHALLENGES.run(self._connection, [{"now": max(one.now for one in changes)}])
+        _SWEEP_CHALLENGES.run(self._driver, [{"now": max(one.now for one in changes)}])
         opened = [one.challenge for one in changes]
-        _INSERT_CHALLENGE.run(self._connection, [rows.challenge_columns(one, self._sealer()) for one in opened])
+        _INSERT_CHALLENGE.run(self._driver, [rows.challenge_columns(one, self._sealer()) for one in opened])
         users = sorted({one.user_id for one in opened if one.user_id is not None})
         if users:
             of_users = [{"id_": id_, "keep": c.CHALLENGES_OF_USER} for id_ in users]
-            _DROP_OLD_OF_USER.run(self._connection, of_users)
+            _DROP_OLD_OF_USER.run(self._driver, of_users)
         counted = sorted({one.client for one in opened if one.state.startswith("0")})
         if counted:
-            _DROP_OLD_OF_NOBODY.run(self._connection, [{"keep": c.CHALLENGES_OF_NOBODY}])
+            _DROP_OLD_OF_NOBODY.run(self._driver, [{"keep": c.CHALLENGES_OF_NOBODY}])
             of_clients = [{"client_": client, "keep": c.CHALLENGES_OF_CLIENT} for client in counted]
-            _DROP_OLD_OF_CLIENT.run(self._connection, of_clients)
+            _DROP_OLD_OF_CLIENT.run(self._driver, of_clients)
 
 
 _WRITERS: dict[type[Any], Callable[[Gathering, Sequence[Any]], None]] = {

@@ -23,9 +23,9 @@ from store.key_ring import KeyRing
 from store.notices import notices_for
 from store.schema import meta, store_keys
 from store.sealing import MasterKey, Sealer, create_key_file, create_whole
-from store.snapshots import BOOK_GENERATION, FROZEN, KEY_ID, OLD_KEY_ID
+from store.snapshots import BOOK_GENERATION, CLIENTS_GENERATION, FROZEN, KEY_ID, OLD_KEY_ID
 from store.sqlite import SqliteFile, check_file, create_file
-from store.writing import CLIENTS_GENERATION, Writer
+from store.writing import Writer
 from validation.changes import Audit
 from validation.errors import BadInput, Damaged, Refused, StoreMismatch
 from validation.gate import Gate

@@ -2,8 +2,9 @@
 
 Why: SQLAlchemy's way through a statement takes ten times as long as SQLite does for it, and a login has twenty.
 
-Rules: a value needs no conversion by its type on its way in; on its way out only a Boolean does, which SQLite does not
-have. An error of the driver is told as SQLAlchemy tells it, without the values.
+Rules: one `Driver` serves one transaction, and every statement on that road goes through it. A value needs no
+conversion by its type on its way in; on its way out only a Boolean does, which SQLite does not have. An error of the
+driver is told as SQLAlchemy tells it, without the values.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -37,13 +38,12 @@ class Prepared:
         self._statement = statement
         self._compiled: dict[str, _Change] = {}
 
-    def run(self, connection: Connection, rows: Sequence[Row]) -> int:
+    def run(self, driver: "Driver", rows: Sequence[Row]) -> int:
         """How many rows were changed in all. `rows` have the same names; there is one at least."""
-        change = self._compiled.get(connection.dialect.name)
+        change = self._compiled.get(driver.kind)
         if change is None:
-            change = self._compiled[connection.dialect.name] = _change(self._statement, connection.dialect, rows[0])
-        count: int = _executed(connection, change.text, [change.values(row) for row in rows], many=True).rowcount
-        return count
+            change = self._compiled[driver.kind] = _change(self._statement, driver.dialect, rows[0])
+        return driver.change(change.text, list(map(change.values, rows)))
 
 
 def _change(statement: Update | Delete | Insert, dialect: Dialect, row: Row) -> _Change:
@@ -78,22 +78,22 @@ class Query:
         self._build = build
         self._compiled: dict[tuple[str, int], _Query] = {}
 
-    def rows(self, connection: Connection, values: Sequence[Any]) -> list[dict[str, Any]]:
+    def rows(self, driver: "Driver", values: Sequence[Any]) -> list[dict[str, Any]]:
         """With the names of the columns."""
         found: list[dict[str, Any]] = []
         for at in range(0, len(values), MOST):
-            found += self._some(connection, values[at : at + MOST])
+            found += self._some(driver, values[at : at + MOST])
         return found
 
-    def _some(self, connection: Connection, values: Sequence[Any]) -> list[dict[str, Any]]:
+    def _some(self, driver: "Driver", values: Sequence[Any]) -> list[dict[str, Any]]:
         size = 1 << (len(values) - 1).bit_length()  # few statements for all sizes: the last value is named again
-        query = self._compiled.get((connection.dialect.name, size))
+        query = self._compiled.get((driver.kind, size))
         if query is None:
-            query = self._compiled[connection.dialect.name, size] = self._compile(connection.dialect, size)
+            query = self._compiled[driver.kind, size] = self._compile(driver.dialect, size)
         padded = [*values, *[values[-1]] * (size - len(values))]
-        found = _executed(connection, query.text, query.values(padded)).fetchall()
-        rows = [dict(zip(query.names, row, strict=True)) for row in found]
-        for name in query.booleans:
+        names = query.names
+        rows = [dict(zip(names, row, strict=True)) for row in driver.found(query.text, query.values(padded))]
+        for name in query.booleans if rows else ():
             for row in rows:
                 row[name] = bool(row[name])
         return rows
@@ -131,18 +131,50 @@ def _booleans(statement: Select[Any]) -> tuple[str, ...]:
 # --- the driver -------------------------------------------------------------------------------------------------
 
 
-def _executed(connection: Connection, text: str, values: Any, many: bool = False) -> Any:
-    """The driver's cursor after it. Raises DBAPIError."""
-    cursor, dialect = connection.connection.cursor(), connection.dialect
-    for listener in connection.dispatch.before_cursor_execute:  # who listens hears of it, as of all other statements
-        listener(connection, cursor, text, values, None, many)
-    try:
-        for listener in dialect.dispatch.do_executemany if many else dialect.dispatch.do_execute:
-            listener(cursor, text, values, None)
-        (cursor.executemany if many else cursor.execute)(text, values)
-    except dialect.loaded_dbapi.Error as error:
-        raise _told(connection, text, error) from error
-    return cursor
+class Driver:
+    """The driver's cursor in one transaction, and who listens to its statements. Raises DBAPIError, as SQLAlchemy."""
+
+    __slots__ = ("_connection", "_cursor", "_heard", "_many", "_one", "dialect", "kind")
+
+    def __init__(self, connection: Connection) -> None:
+        self.dialect = connection.dialect
+        self.kind = connection.dialect.name
+        self._connection = connection
+        self._cursor: Any = connection.connection.cursor()
+        # Who listens hears of it, as of all other statements; that is looked up once, since it is seldom anybody.
+        self._heard = tuple(connection.dispatch.before_cursor_execute)
+        self._one = tuple(self.dialect.dispatch.do_execute)
+        self._many = tuple(self.dialect.dispatch.do_executemany)
+
+    def found(self, text: str, values: Any = ()) -> list[Any]:
+        """The rows of a query."""
+        for listener in self._heard:
+            listener(self._connection, self._cursor, text, values, None, False)
+        try:
+            for listener in self._one:
+                listener(self._cursor, text, values, None)
+            self._cursor.execute(text, values)
+            rows: list[Any] = self._cursor.fetchall()
+        except self.dialect.loaded_dbapi.Error as error:
+            raise _told(self._connection, text, error) from error
+        return rows
+
+    def run(self, text: str) -> None:
+        """A statement that finds and changes nothing."""
+        self.found(text)
+
+    def change(self, text: str, values: Any) -> int:
+        """How many rows a change has changed, for each of `values`."""
+        for listener in self._heard:
+            listener(self._connection, self._cursor, text, values, None, True)
+        try:
+            for listener in self._many:
+                listener(self._cursor, text, values, None)
+            self._cursor.executemany(text, values)
+        except self.dialect.loaded_dbapi.Error as error:
+            raise _told(self._connection, text, error) from error
+        count: int = self._cursor.rowcount
+        return count
 
 
 def _told(connection: Connection, text: str, error: Exception) -> BaseException:

@@ -6,6 +6,7 @@ Rule: a token or client whose seal does not open raises Damaged; the caller deci
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, replace
+from functools import lru_cache
 from ipaddress import ip_network
 from typing import Any
 
@@ -44,7 +45,7 @@ def user_from(row: Mapping[str, Any]) -> User:
         name=row["name"],
         created_at=row["created_at"],
         first_factor=FirstFactorKind(row["first_factor"]) if row["first_factor"] else None,
-        groups=tuple(json.loads(row["groups"])),
+        groups=_groups(row["groups"]),
         disabled=row["disabled"],
         locked=row["locked"],
         password_hash=row["password_hash"],
@@ -53,8 +54,19 @@ def user_from(row: Mapping[str, Any]) -> User:
         pairing_since=row["pairing_since"],
         first_registered_at=row["first_registered_at"],
         bypass_until=row["bypass_until"],
-        replies=tuple((name, tuple(values)) for name, values in json.loads(row["replies"]).items()),
+        replies=_replies(row["replies"]),
     )
+
+
+# Few are different, and reading JSON takes longer than all the rest of a row.
+@lru_cache(maxsize=1024)
+def _groups(text: str) -> tuple[str, ...]:
+    return tuple(json.loads(text))
+
+
+@lru_cache(maxsize=1024)
+def _replies(text: str) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    return tuple((name, tuple(values)) for name, values in json.loads(text).items())
 
 
 def user_columns(user: User) -> dict[str, Any]:

@@ -62,6 +62,7 @@ class Sealer:
         self._store_id = store_id
         self._find = find
         self._ciphers: dict[tuple[bytes, str], AESGCM] = {}
+        self._places: dict[str, bytes] = {}  # their beginnings, by purpose
         self._masters = {master.id: master}
 
     def under(self, key_id: bytes) -> "Sealer":
@@ -106,8 +107,15 @@ class Sealer:
 
     def _place(self, purpose: str, owner: str) -> bytes:
         """Associated data; the parts carry their length, so no two places are spelled alike."""
-        parts = [part.encode() for part in (self._store_id, purpose, owner)]
-        return b"".join(len(part).to_bytes(4, "big") + part for part in parts)
+        beginning = self._places.get(purpose)
+        if beginning is None:
+            beginning = self._places[purpose] = _measured(self._store_id) + _measured(purpose)
+        return beginning + _measured(owner)
+
+
+def _measured(text: str) -> bytes:
+    octets = text.encode()
+    return len(octets).to_bytes(4, "big") + octets
 
 
 def key_id_of(sealed: bytes) -> bytes:

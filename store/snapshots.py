@@ -5,12 +5,13 @@ Rule: a row that cannot be read damages only the snapshots that need it.
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, func, select
 
 from store import rows
-from store.prepared import Query
+from store.prepared import Driver, Query
 from store.schema import (
     answers,
     challenges,
@@ -81,28 +82,50 @@ BOOK_GENERATION = "book_generation"
 FROZEN = "frozen"
 KEY_ID = "key_id"  # of the master key that the store is sealed with
 OLD_KEY_ID = "old_key_id"  # of the one before, while some values are still sealed with it
-_NAMES = [BOOK_GENERATION, FROZEN, KEY_ID, OLD_KEY_ID]
+CLIENTS_GENERATION = "clients_generation"  # moves with every change of a client
+_NAMES = [BOOK_GENERATION, CLIENTS_GENERATION, FROZEN, KEY_ID, OLD_KEY_ID]
 FACTS = Query(meta.c.name, select(meta).where)  # what the store says of itself
 
 
+@dataclass(frozen=True, slots=True)
+class _Clients:
+    """Those of one generation that were asked for, by name, and what is wrong with some."""
+
+    generation: int
+    readable: dict[str, Client] = field(default_factory=dict)
+    damaged: dict[str, Damaged] = field(default_factory=dict)
+
+
 class SnapshotReader:
-    """Reads snapshots; keeps the policies and texts of the newest generation it has seen."""
+    """Reads snapshots; keeps the policies and texts, and the clients, of the newest generation it has seen."""
 
     def __init__(self, sealer: Sealer, fingerprint_key: bytes) -> None:
         self._sealer = sealer
         self._fingerprint_key = fingerprint_key
-        self._book = Book(generation=-1)
+        self.forget()
 
-    def read(self, connection: Connection, wanted: Sequence[Wanted]) -> list[Snapshot]:
-        book = self.book(connection)
-        return _Batch(connection, self._sealer, self._fingerprint_key, wanted, book).snapshots()
+    def read(self, connection: Connection, driver: Driver, wanted: Sequence[Wanted]) -> list[Snapshot]:
+        standing = self.standing(driver)
+        book, clients = self._book_of(connection, standing), self._clients_of(standing)
+        return _Batch(connection, driver, self._sealer, self._fingerprint_key, wanted, book, clients).snapshots()
 
-    def forget_book(self) -> None:
+    def forget(self) -> None:
         self._book = Book(generation=-1)
+        self._clients = _Clients(generation=-1)
 
     def book(self, connection: Connection) -> Book:
         """Policies and texts as of this transaction; read anew only when they have changed. Raises StoreUnavailable."""
-        generation = int(self.standing(connection)[BOOK_GENERATION])
+        return self._book_of(connection, self.standing(Driver(connection)))
+
+    def _clients_of(self, standing: dict[str, str]) -> _Clients:
+        generation = int(standing[CLIENTS_GENERATION])
+        clients = self._clients
+        if clients.generation != generation:
+            clients = self._clients = _Clients(generation)
+        return clients
+
+    def _book_of(self, connection: Connection, standing: dict[str, str]) -> Book:
+        generation = int(standing[BOOK_GENERATION])
         book = self._book
         if book.generation != generation:
             book = Book(
@@ -114,10 +137,10 @@ class SnapshotReader:
             self._book = book
         return book
 
-    def standing(self, connection: Connection) -> dict[str, str]:
+    def standing(self, driver: Driver) -> dict[str, str]:
         """Raises StoreUnavailable in a store that has moved elsewhere: what is written there would be lost; and if this
         host lacks a key that it is sealed with: what cannot be opened here is not damaged."""
-        standing = {fact["name"]: fact["value"] for fact in FACTS.rows(connection, _NAMES)}
+        standing = {fact["name"]: fact["value"] for fact in FACTS.rows(driver, _NAMES)}
         if FROZEN in standing:
             raise StoreUnavailable(standing[FROZEN])
         for name in (KEY_ID, OLD_KEY_ID):
@@ -158,9 +181,17 @@ class _Batch:
     """The rows of one batch, each kind read once."""
 
     def __init__(
-        self, connection: Connection, sealer: Sealer, fingerprint_key: bytes, wanted: Sequence[Wanted], book: Book
+        self,
+        connection: Connection,
+        driver: Driver,
+        sealer: Sealer,
+        fingerprint_key: bytes,
+        wanted: Sequence[Wanted],
+        book: Book,
+        clients: _Clients,
     ) -> None:
         self._connection = connection
+        self._driver = driver
         self._sealer = sealer
         self._fingerprint_key = fingerprint_key
         self._wanted = wanted
@@ -185,7 +216,7 @@ class _Batch:
         self._known_sources = self._read_known_sources(ids)
         self._scores = self._read_scores()
         self._answers = self._read_answers()
-        self._clients, self._damaged_clients = self._read_clients()
+        self._clients = self._read_clients(clients)
         self._known_keys = self._read_known_keys()
 
     def snapshots(self) -> list[Snapshot]:
@@ -204,8 +235,8 @@ class _Batch:
             tokens=tuple(self._tokens[user.id]) if user is not None else (),
             throttles=self._throttles[user.id] if user is not None else {},
             challenge=challenge,
-            client=self._clients.get(wanted.client or ""),
-            clients=tuple(self._clients.values()) if wanted.all_clients else (),
+            client=self._clients.readable.get(wanted.client or ""),
+            clients=tuple(self._clients.readable.values()) if wanted.all_clients else (),
             token=token,
             token_owner=owner.name if owner is not None else None,
             key_known_as=self._known_keys.get(self._fingerprint(wanted.key)) if wanted.key is not None else None,
@@ -251,11 +282,11 @@ class _Batch:
             return self._damage_of_state[wanted.state]
         if wanted.packet is not None and wanted.packet in self._damage_of_packet:
             return self._damage_of_packet[wanted.packet]
-        return self._damaged_clients.get(wanted.client or "")
+        return self._clients.damaged.get(wanted.client or "")
 
     def _rows(self, query: Query, wanted: Iterable[Any]) -> list[dict[str, Any]]:
         values = [value for value in wanted if value is not None and rows.can_stand_in_a_row(value)]
-        return query.rows(self._connection, values)
+        return query.rows(self._driver, values) if values else []
 
     def _read_users(self, statement: Any, wanted: Iterable[Any]) -> Iterator[User]:
         """The users whose rows can be read; of the others the damage is noted."""
@@ -347,10 +378,17 @@ class _Batch:
         wanted = {w.ticket for w in self._wanted} | {c.ticket for c in self._challenges.values()} - {b""}
         return {row["digest"]: rows.ticket_from(row) for row in self._rows(_tickets_by_digest, wanted)}
 
-    def _read_clients(self) -> tuple[dict[str, Client], dict[str, Damaged]]:
+    def _read_clients(self, kept: _Clients) -> _Clients:
+        """For a list of all of them none is kept: it says what is there now, whoever has changed it."""
         if any(w.all_clients for w in self._wanted):
-            return read_clients(self._connection, self._sealer)
-        return _clients(self._connection, self._sealer, self._rows(_clients_by_name, {w.client for w in self._wanted}))
+            return _Clients(kept.generation, *read_clients(self._connection, self._sealer))
+        missing = {w.client for w in self._wanted} - kept.readable.keys()
+        if missing:
+            found = self._rows(_clients_by_name, missing)
+            readable, damaged = _clients(self._connection, self._sealer, found) if found else ({}, {})
+            kept.damaged.update(damaged)
+            kept.readable.update(readable)
+        return kept
 
     def _read_known_keys(self) -> dict[bytes, str]:
         wanted = {self._fingerprint(w.key) for w in self._wanted if w.key is not None}

@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
-from sqlalchemy import Connection, Insert, Table
+from sqlalchemy import Insert, Table
 
-from store.prepared import Prepared
+from store.prepared import Driver, Prepared
 
 # From the row that could not be inserted (`excluded`) to what is set instead.
 Setting = Callable[[Any], Mapping[str, Any]]
@@ -21,12 +21,11 @@ class Upsert:
         self._setting = setting
         self._built: dict[str, Prepared] = {}
 
-    def run(self, connection: Connection, values: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> None:
+    def run(self, driver: Driver, values: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> None:
         """For one row or for several."""
-        dialect = connection.dialect.name
-        if dialect not in self._built:
-            self._built[dialect] = Prepared(self._statement(dialect))
-        self._built[dialect].run(connection, [values] if isinstance(values, Mapping) else values)
+        if driver.kind not in self._built:
+            self._built[driver.kind] = Prepared(self._statement(driver.kind))
+        self._built[driver.kind].run(driver, [values] if isinstance(values, Mapping) else values)
 
     def _statement(self, dialect: str) -> Insert:
         insert = import_module(f"sqlalchemy.dialects.{dialect}").insert(self._table)

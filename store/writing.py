@@ -29,7 +29,7 @@ from sqlalchemy.sql.dml import Delete, Update
 from store import audit as trail
 from store import rows
 from store.gathering import GATHERED, Gathering, sweep
-from store.prepared import Prepared, Query
+from store.prepared import Driver, Prepared, Query
 from store.schema import (
     answers,
     audit,
@@ -51,7 +51,7 @@ from store.schema import (
     users,
 )
 from store.sealing import Sealer, fingerprint, key_id_of
-from store.snapshots import BOOK_GENERATION, FACTS, KEY_ID
+from store.snapshots import BOOK_GENERATION, CLIENTS_GENERATION, FACTS, KEY_ID
 from store.upsert import Upsert, same
 from validation import changes as c
 from validation.changes import Audit, Change
@@ -60,7 +60,6 @@ from validation.ports import Conflict
 from validation.repeating import LIFETIME
 from validation.settings import Scope
 
-CLIENTS_GENERATION = "clients_generation"
 _BEYOND = 1_000_000  # policies and clients are not changed as often between a backup and its restore
 _FORGET_FLOODS = 7 * 86_400.0  # seconds; anybody can make such rows
 
@@ -127,52 +126,20 @@ class Writer:
         sealed_ahead: Mapping[Place, bytes] | None = None,
     ) -> None:
         self._connection = connection
+        self.driver = Driver(connection)
         self._sealed_ahead = sealed_ahead or {}
         self._any_sealer = sealer
         self._fingerprint_key = fingerprint_key
         self._audit_key = audit_key
         self._chain = chain
-        self._gathering = Gathering(connection, lambda: self._sealer)
+        self._gathering = Gathering(self.driver, lambda: self._sealer)
         self._answers: list[Answered] = []
         self._entries: list[Audit | c.AuditFlood] = []
-        self._handlers: dict[type[Any], Callable[[Any], None]] = {
-            c.UseSecurityKey: self._use_security_key,
-            c.EndLoginsOf: self._end_logins_of,
-            c.ForgetGuesses: self._forget_guesses,
-            c.Resynchronise: self._resynchronise,
-            c.PassSteps: self._pass_steps,
-            c.PassCounters: self._pass_counters,
-            c.NeedResync: self._need_resync,
-            c.RevokeKind: self._revoke_kind,
-            c.EndAllLogins: self._end_all_logins,
-            c.OpenReuse: self._open_reuse,
-            c.ClearKnownSources: self._clear_known_sources,
-            c.ForgetKnownSources: self._forget_known_sources,
-            c.InsertTicket: self._insert_ticket,
-            c.UseTicket: self._use_ticket,
-            c.SetPairing: self._set_pairing,
-            c.MarkRegistered: self._mark_registered,
-            c.SetBypass: self._set_bypass,
-            c.InsertRule: self._insert_rule,
-            c.DeleteRule: self._delete_rule,
-            c.InsertText: self._insert_text,
-            c.SetReply: self._set_reply,
-            c.Rehash: self._rehash,
-            c.InsertUser: self._insert_user,
-            c.ReplaceUser: self._replace_user,
-            c.DeleteUser: self._delete_user,
-            c.AssignToken: self._assign_token,
-            c.SetTokenState: self._set_token_state,
-            c.InsertClient: self._insert_client,
-            c.ReplaceClient: self._replace_client,
-            c.DeleteClient: self._delete_client,
-            c.AddSignedSource: self._add_signed_source,
-        }
 
     @cached_property
     def _sealer(self) -> Sealer:
         """Sealing with the key that this transaction finds: a rotation waits for it, and then finds what it sealed."""
-        (fact,) = FACTS.rows(self._connection, [KEY_ID])
+        (fact,) = FACTS.rows(self.driver, [KEY_ID])
         return self._any_sealer.under(bytes.fromhex(fact["value"]))
 
     def apply(self, changes: Iterable[Change]) -> None:
@@ -191,7 +158,7 @@ class Writer:
         else:
             self._gathering.write()
             for change in run:
-                self._handlers[kind](change)
+                _HANDLERS[kind](self, change)
 
     def _write_answers(self) -> None:
         """In the order of their packets, as every server does: no user's row stands for an answer to nobody. Twice as
@@ -199,10 +166,10 @@ class Writer:
         if not self._answers:
             return
         made = [rows.answered_columns(answered, self._sealer) for answered in self._answers]
-        _RECORD_ANSWERS.run(self._connection, sorted(made, key=lambda columns: columns["packet"]))
+        _RECORD_ANSWERS.run(self.driver, sorted(made, key=lambda columns: columns["packet"]))
         old = max(answered.at for answered in self._answers) - 2 * LIFETIME
         most = max(_SWEPT_AT_LEAST, 2 * len(made))
-        _SWEEP_ANSWERS.run(self._connection, [{"before": old, "most": most}])
+        _SWEEP_ANSWERS.run(self.driver, [{"before": old, "most": most}])
 
     def _forget_answers(self, user_id: int) -> None:
         self._connection.execute(_FORGET_ANSWERS, {"id_": user_id})
@@ -282,7 +249,7 @@ class Writer:
     def _open_reuse(self, change: c.OpenReuse) -> None:
         values = {"user_id": change.user_id, **asdict(change.reuse)}
         self._connection.execute(_SWEEP_REUSE, {"now": change.now})
-        _OPEN_REUSE.run(self._connection, values)
+        _OPEN_REUSE.run(self.driver, values)
 
     def _clear_known_sources(self, change: c.ClearKnownSources) -> None:
         self._connection.execute(_CLEAR_KNOWN_SOURCES, {"id_": change.user_id})
@@ -439,17 +406,17 @@ class Writer:
         self._write_answers()
         if not self._entries:
             return
-        head = read_head(self._connection, self._chain, locked=True)
+        head = _read_head(self.driver, self._chain, _HEAD_TO_MOVE)
         before = head or trail.Head(self._chain, 0, trail.GENESIS)
         told = [audit for entry in self._entries for audit in self._told(entry, before)]
         made, new = trail.rows(self._audit_key, before, told)
         if made:
-            _INSERT_AUDIT.run(self._connection, made)
+            _INSERT_AUDIT.run(self.driver, made)
         if head is None:
             self._connection.execute(insert(audit_heads).values(chain=new.chain, seq=new.seq, mac=new.mac))
             return
         values = {"chain_": head.chain, "seq_": head.seq, "new_seq": new.seq, "new_mac": new.mac}
-        if _MOVE_HEAD.run(self._connection, [values]) != 1:
+        if _MOVE_HEAD.run(self.driver, [values]) != 1:
             raise Conflict("the audit head moved")
 
     def _told(self, entry: Audit | c.AuditFlood, head: trail.Head) -> Iterator[Audit]:
@@ -468,9 +435,48 @@ class Writer:
         suppressed = found.suppressed if found is not None else 0
         yield replace(entry.audit, detail=dict(entry.audit.detail) | ({"suppressed": suppressed} if suppressed else {}))
         self._connection.execute(_SWEEP_FLOODS, {"old": now - _FORGET_FLOODS})
-        _BEGIN_FLOOD.run(self._connection, {"key": key, "since": now, "suppressed": 0})
+        _BEGIN_FLOOD.run(self.driver, {"key": key, "since": now, "suppressed": 0})
 
 
-def read_head(connection: Connection, chain: str, locked: bool = False) -> trail.Head | None:
-    found = (_HEAD_TO_MOVE if locked else _HEAD).rows(connection, [chain])
+_HANDLERS: dict[type[Any], Callable[[Writer, Any], None]] = {
+    c.UseSecurityKey: Writer._use_security_key,
+    c.EndLoginsOf: Writer._end_logins_of,
+    c.ForgetGuesses: Writer._forget_guesses,
+    c.Resynchronise: Writer._resynchronise,
+    c.PassSteps: Writer._pass_steps,
+    c.PassCounters: Writer._pass_counters,
+    c.NeedResync: Writer._need_resync,
+    c.RevokeKind: Writer._revoke_kind,
+    c.EndAllLogins: Writer._end_all_logins,
+    c.OpenReuse: Writer._open_reuse,
+    c.ClearKnownSources: Writer._clear_known_sources,
+    c.ForgetKnownSources: Writer._forget_known_sources,
+    c.InsertTicket: Writer._insert_ticket,
+    c.UseTicket: Writer._use_ticket,
+    c.SetPairing: Writer._set_pairing,
+    c.MarkRegistered: Writer._mark_registered,
+    c.SetBypass: Writer._set_bypass,
+    c.InsertRule: Writer._insert_rule,
+    c.DeleteRule: Writer._delete_rule,
+    c.InsertText: Writer._insert_text,
+    c.SetReply: Writer._set_reply,
+    c.Rehash: Writer._rehash,
+    c.InsertUser: Writer._insert_user,
+    c.ReplaceUser: Writer._replace_user,
+    c.DeleteUser: Writer._delete_user,
+    c.AssignToken: Writer._assign_token,
+    c.SetTokenState: Writer._set_token_state,
+    c.InsertClient: Writer._insert_client,
+    c.ReplaceClient: Writer._replace_client,
+    c.DeleteClient: Writer._delete_client,
+    c.AddSignedSource: Writer._add_signed_source,
+}
+
+
+def read_head(connection: Connection, chain: str) -> trail.Head | None:
+    return _read_head(Driver(connection), chain, _HEAD)
+
+
+def _read_head(driver: Driver, chain: str, query: Query) -> trail.Head | None:
+    found = query.rows(driver, [chain])
     return trail.Head(**found[0]) if found else None

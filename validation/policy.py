@@ -208,13 +208,13 @@ def _out_of_use(token: Token) -> Token:
 
 
 def usable_tokens(snapshot: Snapshot) -> tuple[Token, ...]:
-    return tuple(token for token in snapshot.tokens if usable(token))
+    return tuple([token for token in snapshot.tokens if token.state is TokenState.ACTIVE])
 
 
 def comparable_tokens(snapshot: Snapshot) -> tuple[Token, ...]:
     """What a typed PIN is held against. A token that needs a resynchronisation counts as a registration, and stands in
     the way of pairing, but no PIN of it is right: nobody knows which were used."""
-    return tuple(token for token in usable_tokens(snapshot) if not token.needs_resync)
+    return tuple([token for token in usable_tokens(snapshot) if not token.needs_resync])
 
 
 def is_registration(token: Token) -> bool:
@@ -242,7 +242,7 @@ def askable_keys(snapshot: Snapshot, door: Door, settings: Settings) -> tuple[To
 
 
 def registrations(snapshot: Snapshot) -> tuple[Token, ...]:
-    return tuple(token for token in snapshot.tokens if is_registration(token))
+    return tuple([token for token in usable_tokens(snapshot) if kind_of(token.kind).is_registration])
 
 
 def disabled_registrations(snapshot: Snapshot) -> tuple[Token, ...]:

@@ -91,8 +91,11 @@ def _is_kept(case: Case, decision: Decision) -> bool:
 # --- as octets --------------------------------------------------------------------------------------------------
 
 
+_FACTS = {kind: tuple(one.name for one in fields(kind)) for kind in (Accept, Challenge, Reject)}
+
+
 def packed(decision: Decision) -> bytes:
-    facts: dict[str, Any] = {one.name: getattr(decision, one.name) for one in fields(decision)}
+    facts: dict[str, Any] = {name: getattr(decision, name) for name in _FACTS[type(decision)]}
     if isinstance(decision, Accept):
         facts["replies"] = [(kind, value.hex()) for kind, value in decision.replies]
     if isinstance(decision, Challenge) and decision.provisioning is not None:

@@ -37,8 +37,9 @@ class Case:
     @classmethod
     def of(cls, snapshot: Snapshot, request: LoginRequest, moment: Moment, site: Site) -> "Case":
         book = snapshot.book
-        own = book.settings(request.whom(_groups(snapshot, request)))
-        return cls(snapshot, request, moment, own, book.settings(request.whom()), site)
+        groups, stranger = _groups(snapshot, request), book.settings(request.whom())
+        own = book.settings(request.whom(groups)) if groups else stranger
+        return cls(snapshot, request, moment, own, stranger, site)
 
     @property
     def groups(self) -> tuple[str, ...]:

@@ -1,16 +1,21 @@
 """HOTP, RFC 4226: a counter that moves on both sides.
 
 Rules: success at counter c sets the next counter to c+1 (7.2); c … c+look_ahead are compared (7.4); failures move
-nothing. The value itself is pyotp's; keys reach it as octets, because its Base32 door refuses short imported keys.
+nothing. What a login is held against is computed here (5.3). What is shown, and searched through by hundreds to
+resynchronise, is pyotp's, so the two are held against each other wherever a shown value is typed; its Base32 door
+refuses short imported keys, so keys reach it as octets.
 """
 
 import hashlib
+import hmac
+from functools import partial
 
 import pyotp
 
 from validation.errors import BadInput
 from validation.model import Token
 from validation.tokens.kind import (
+    DIGITS,
     MAX_COUNTER,
     NOTHING,
     Comparison,
@@ -27,6 +32,7 @@ from validation.tokens.uri import otpauth
 RESYNC_AHEAD = 1000  # counters; a button pressed in a pocket for years
 
 _DIGESTS = {"sha1": hashlib.sha1, "sha256": hashlib.sha256, "sha512": hashlib.sha512}
+_MODULI = {digits: 10**digits for digits in DIGITS}
 
 
 class _Generator(pyotp.HOTP):
@@ -43,7 +49,15 @@ class _Generator(pyotp.HOTP):
 
 
 def value_at(token: Token, counter: int) -> str:
-    """The HOTP value of `token` at `counter`, with its leading zeros."""
+    """The HOTP value of `token` at `counter`, with its leading zeros (RFC 4226 5.3; RFC 6238 1.2 for other hashes)."""
+    mac = hmac.digest(token.key, counter.to_bytes(8, "big"), token.algorithm)
+    offset = mac[-1] & 0x0F
+    truncated = int.from_bytes(mac[offset : offset + 4], "big") & 0x7FFF_FFFF
+    return str(truncated % _MODULI[token.digits]).zfill(token.digits)
+
+
+def shown_at(token: Token, counter: int) -> str:
+    """The same, as an app or a device shows it."""
     return _Generator(token.key, token.digits, token.algorithm).at(counter)
 
 
@@ -62,7 +76,7 @@ class Hotp:
     def compare(self, token: Token, passcode: str, now: float, window: Window) -> Comparison:
         if not well_formed(passcode, token.digits):
             return NOTHING
-        value = _Generator(token.key, token.digits, token.algorithm).at
+        value = partial(value_at, token)
         counter = token.moving_factor
         look_ahead = window.look_ahead if token.look_ahead is None else token.look_ahead
         ahead = range(counter, min(counter + look_ahead + 1, MAX_COUNTER))

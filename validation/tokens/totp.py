@@ -5,6 +5,8 @@ of the expected one. The expected step is now plus the drift learned from the la
 `drift_limit`. T0 is 0 (4.1).
 """
 
+from functools import partial
+
 from validation.errors import BadInput
 from validation.model import Token
 from validation.tokens import hotp
@@ -46,9 +48,7 @@ class Totp:
         drift = _bounded(token.drift, window.drift_limit)
         steps = _steps(step_now + drift, window.totp_window)
 
-        def value(step: int) -> str:
-            return hotp.value_at(token, step)
-
+        value = partial(hotp.value_at, token)
         unused = range(max(steps.start, token.moving_factor), max(steps.stop, token.moving_factor))
         found = likely_or_first(passcode, step_now + drift, unused, value)
         if found is not None:
@@ -62,7 +62,7 @@ class Totp:
         step_now = step_at(now, token.period)
         around = _steps(step_now, window.drift_limit)
         unused = range(max(around.start, token.moving_factor), max(around.stop - 1, token.moving_factor))
-        found = consecutive(first, second, unused, lambda step: hotp.value_at(token, step))
+        found = consecutive(first, second, unused, partial(hotp.shown_at, token))
         # The second value is the one shown now, or a step ago.
         return Match(found + 2, _bounded(found + 1 - step_now, window.drift_limit)) if found is not None else None
 
@@ -77,7 +77,7 @@ def step_at(now: float, period: int) -> int:
 
 def value_now(token: Token, now: float) -> str:
     """The value a TOTP app shows at `now`."""
-    return hotp.value_at(token, step_at(now, token.period))
+    return hotp.shown_at(token, step_at(now, token.period))
 
 
 def _steps(expected: int, window: int) -> range:

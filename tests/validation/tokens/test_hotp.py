@@ -1,5 +1,6 @@
 """HOTP against RFC 4226: values, window, counter."""
 
+import random
 from dataclasses import replace
 
 import pytest
@@ -132,3 +133,16 @@ def test_a_token_may_have_a_look_ahead_of_its_own() -> None:
     assert HOTP.compare(token, value(130), NOW, window).match == Match(131, 0)
     assert HOTP.compare(token, value(131), NOW, window).match is None
     assert HOTP.compare(replace(token, look_ahead=0), value(101), NOW, window).match is None
+
+
+@pytest.mark.statement("O-001")
+def test_what_is_compared_is_what_pyotp_shows() -> None:
+    dice = random.Random(20261129)
+    for _ in range(2000):
+        token = hotp_token(
+            key=dice.randbytes(dice.randint(14, 200)),
+            digits=dice.choice((6, 7, 8)),
+            algorithm=dice.choice(("sha1", "sha256", "sha512")),
+        )
+        counter = dice.getrandbits(dice.randint(1, 63))
+        assert hotp.value_at(token, counter) == hotp.shown_at(token, counter)
