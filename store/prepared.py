@@ -132,15 +132,18 @@ def _booleans(statement: Select[Any]) -> tuple[str, ...]:
 
 
 class Driver:
-    """The driver's cursor in one transaction, and who listens to its statements. Raises DBAPIError, as SQLAlchemy."""
+    """The driver's cursors in one transaction, and who listens to its statements. Raises DBAPIError, as SQLAlchemy.
 
-    __slots__ = ("_connection", "_cursor", "_heard", "_many", "_one", "dialect", "kind")
+    Each statement has a cursor of its own: one that lives on keeps what it has run, and SQLite its files.
+    """
+
+    __slots__ = ("_connection", "_cursor_of", "_heard", "_many", "_one", "dialect", "kind")
 
     def __init__(self, connection: Connection) -> None:
         self.dialect = connection.dialect
         self.kind = connection.dialect.name
         self._connection = connection
-        self._cursor: Any = connection.connection.cursor()
+        self._cursor_of: Callable[[], Any] = connection.connection.dbapi_connection.cursor  # type: ignore[union-attr]
         # Who listens hears of it, as of all other statements; that is looked up once, since it is seldom anybody.
         self._heard = tuple(connection.dispatch.before_cursor_execute)
         self._one = tuple(self.dialect.dispatch.do_execute)
@@ -148,13 +151,14 @@ class Driver:
 
     def found(self, text: str, values: Any = ()) -> list[Any]:
         """The rows of a query."""
+        cursor = self._cursor_of()
         for listener in self._heard:
-            listener(self._connection, self._cursor, text, values, None, False)
+            listener(self._connection, cursor, text, values, None, False)
         try:
             for listener in self._one:
-                listener(self._cursor, text, values, None)
-            self._cursor.execute(text, values)
-            rows: list[Any] = self._cursor.fetchall()
+                listener(cursor, text, values, None)
+            cursor.execute(text, values)
+            rows: list[Any] = cursor.fetchall()
         except self.dialect.loaded_dbapi.Error as error:
             raise _told(self._connection, text, error) from error
         return rows
@@ -165,15 +169,16 @@ class Driver:
 
     def change(self, text: str, values: Any) -> int:
         """How many rows a change has changed, for each of `values`."""
+        cursor = self._cursor_of()
         for listener in self._heard:
-            listener(self._connection, self._cursor, text, values, None, True)
+            listener(self._connection, cursor, text, values, None, True)
         try:
             for listener in self._many:
-                listener(self._cursor, text, values, None)
-            self._cursor.executemany(text, values)
+                listener(cursor, text, values, None)
+            cursor.executemany(text, values)
         except self.dialect.loaded_dbapi.Error as error:
             raise _told(self._connection, text, error) from error
-        count: int = self._cursor.rowcount
+        count: int = cursor.rowcount
         return count
 
 
