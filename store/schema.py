@@ -180,7 +180,7 @@ reuse_windows = Table(
     Column("user_id", _Id, ForeignKey("users.id", ondelete="CASCADE"), primary_key=True),
     Column("client", _Text, primary_key=True),
     Column("source", _Text, primary_key=True),
-    Column("expires_at", Float, nullable=False),
+    Column("expires_at", Float, nullable=False, index=True),
     Column("length", Float, nullable=False),
     Column("passcode_mark", LargeBinary, nullable=False),
     sqlite_with_rowid=False,
@@ -229,7 +229,7 @@ tickets = Table(
     metadata,
     Column("digest", LargeBinary, primary_key=True),
     Column("user_id", _Id, ForeignKey("users.id", ondelete="CASCADE"), nullable=False, index=True),
-    Column("expires_at", Float, nullable=False),
+    Column("expires_at", Float, nullable=False, index=True),
     Column("by_admin", Boolean, nullable=False),
 )
 
@@ -330,7 +330,7 @@ floods = Table(
     "floods",
     metadata,
     Column("key", _Text, primary_key=True),
-    Column("since", Float, nullable=False),
+    Column("since", Float, nullable=False, index=True),
     Column("suppressed", Integer, nullable=False),
 )
 
