@@ -25,19 +25,22 @@ from tests.validation.signing_key import SigningKey
 from tests.vectors import reference
 from validation.decisions import Accept, AskKey, AskKeyName, AskNewKey, Challenge, Reject
 from validation.gate import Gate, Outcome
-from validation.model import Client, FirstFactorKind, MessageAuthenticatorRule, Mode, Purpose, Token
+from validation.model import Client, FirstFactorKind, MessageAuthenticatorRule, Mode, Origin, Purpose, Token
 from validation.model import Site as Issuer
 from validation.requests import (
     NOT_CHECKED,
-    AddUser,
     ChangeUserState,
     Channel,
     Command,
     FirstFactor,
     FirstFactorResult,
     GiveBypass,
+    ImportTokens,
+    ImportUsers,
     IssueRecovery,
     LoginRequest,
+    NewToken,
+    NewUser,
     RememberSigner,
     SetReplies,
     SetRule,
@@ -138,12 +141,17 @@ class House:
         """People without a token."""
         names = [f"person{self._made + number}" for number in range(count)]
         self._made += count
-        for name in names:
-            self.order(AddUser(**{"actor": "test", "name": name, "password_hash": HASH, **fields}))
+        made = [NewUser(**{"place": name, "name": name, "password_hash": HASH, **fields}) for name in names]
+        self.order(ImportUsers(actor="test", users=tuple(made), file="people"))
         return names
 
     def people(self, count: int, **fields: Any) -> list[Person]:
-        return [Person(name, self.site.enroll(name, kind="hotp")) for name in self.newcomers(count, **fields)]
+        """People with a token from a box."""
+        names = self.newcomers(count, **fields)
+        tokens = [Token(0, f"S-{name}", None, "hotp", os.urandom(20), origin=Origin.ADMIN) for name in names]
+        given = tuple(NewToken(name, token, name) for name, token in zip(names, tokens, strict=True))
+        self.order(ImportTokens(actor="test", tokens=given, file="box"))
+        return [Person(name, token) for name, token in zip(names, tokens, strict=True)]
 
     # --- by which doors they come
 
@@ -373,7 +381,7 @@ def tickets(house: House, count: int) -> None:
 
 def care(house: House, count: int) -> None:
     """Another app, and one in place of an old one."""
-    people = house.people(count)
+    people = [Person(name, house.site.enroll(name, kind="hotp")) for name in house.newcomers(count)]
     names = [person.name for person in people]
     for purpose in (Purpose.ADD, Purpose.RESET):
         replaces = [{"replaces": p.token.serial if purpose is Purpose.RESET else ""} for p in people]
