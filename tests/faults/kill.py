@@ -115,7 +115,7 @@ class Killing:
         return map(self._round, self._accepts)
 
     def _round(self, accepts: int) -> Killed:
-        typed = dict(self._crowd.right(accepts + SPARE))
+        typed = {entry[0]: entry[1] for entry in self._crowd.right(accepts + SPARE)}
         first = Logins(_requests(typed))
         with self.site.server("--listen", self._address, program=self._program) as server:
             self._address = "{}:{}".format(*server.address)
@@ -155,13 +155,11 @@ class Killing:
         accepted = audit.c.event == "login", audit.c.decision == "accept"
         owner = users.c.id == tokens.c.user_id
         with self.site.database.connections.reading() as connection:
-            accepts = dict(
-                connection.execute(rows_of(audit.c.user, func.count()).where(*accepted).group_by(audit.c.user)).all()
-            )
+            accepts = Counter(connection.execute(rows_of(audit.c.user).where(*accepted)).scalars())
             answered = Counter(connection.execute(rows_of(answers.c.user_id)).scalars())
             everybody = connection.execute(rows_of(users.c.id, users.c.name, tokens.c.moving_factor).where(owner)).all()
         self.site.database.close()
-        return {name: Traces(accepts.get(name, 0), used, answered[id_]) for id_, name, used in everybody}
+        return {name: Traces(accepts[name], used, answered[id_]) for id_, name, used in everybody}
 
     # --- after the restart
 
