@@ -25,8 +25,6 @@ WHOLE = {
     ("SELECT", "replies"): "the book",
     ("SELECT", "clients"): "by the server when one has changed",
     ("SELECT", "signed_sources"): "gateways that have signed; with their clients",
-    # It is no small one: the sweep of scores that have fallen to 0 has no index yet.
-    ("DELETE", "source_scores"): "addresses that wrong passwords came from in the last minutes",
 }
 
 # What is sorted after it was found by an index, and why it is never much.
