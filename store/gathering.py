@@ -25,13 +25,12 @@ from sqlalchemy import (
 
 from store import rows
 from store.prepared import Driver, Prepared, Query
-from store.schema import answers, challenges, guesses, known_sources, source_scores, throttles, tokens
+from store.schema import SCORE_ENDS, answers, challenges, guesses, known_sources, source_scores, throttles, tokens
 from store.sealing import Sealer
 from store.upsert import Upsert, same
 from validation import changes as c
 from validation.model import TokenState
 from validation.ports import Conflict
-from validation.settings import MINUTE
 
 
 def sweep(table: Table, where: ColumnElement[bool]) -> Delete:
@@ -89,7 +88,7 @@ _DROP_OLD_SOURCES = Prepared(
 _sources = select(known_sources.c.user_id, func.count().label("count")).group_by(known_sources.c.user_id)
 _COUNT_SOURCES = Query(known_sources.c.user_id, _sources.where)
 _SET_SCORE = Upsert(source_scores, ["source"], same("score", "blocked_until", "at"))
-_SWEEP_SCORES = Prepared(sweep(source_scores, source_scores.c.at + source_scores.c.score * MINUTE <= bindparam("now")))
+_SWEEP_SCORES = Prepared(sweep(source_scores, bindparam("now") >= SCORE_ENDS))
 _CLOSE_CHALLENGE = Prepared(delete(challenges).where(challenges.c.state == bindparam("state_")))
 _SWEEP_CHALLENGES = Prepared(sweep(challenges, challenges.c.expires_at <= bindparam("now")))
 _INSERT_CHALLENGE = Prepared(insert(challenges))

@@ -19,6 +19,7 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     false,
+    literal_column,
 )
 
 metadata = MetaData(
@@ -180,7 +181,7 @@ reuse_windows = Table(
     Column("user_id", _Id, ForeignKey("users.id", ondelete="CASCADE"), primary_key=True),
     Column("client", _Text, primary_key=True),
     Column("source", _Text, primary_key=True),
-    Column("expires_at", Float, nullable=False),
+    Column("expires_at", Float, nullable=False, index=True),
     Column("length", Float, nullable=False),
     Column("passcode_mark", LargeBinary, nullable=False),
     sqlite_with_rowid=False,
@@ -229,7 +230,7 @@ tickets = Table(
     metadata,
     Column("digest", LargeBinary, primary_key=True),
     Column("user_id", _Id, ForeignKey("users.id", ondelete="CASCADE"), nullable=False, index=True),
-    Column("expires_at", Float, nullable=False),
+    Column("expires_at", Float, nullable=False, index=True),
     Column("by_admin", Boolean, nullable=False),
 )
 
@@ -330,9 +331,13 @@ floods = Table(
     "floods",
     metadata,
     Column("key", _Text, primary_key=True),
-    Column("since", Float, nullable=False),
+    Column("since", Float, nullable=False, index=True),
     Column("suppressed", Integer, nullable=False),
 )
 
+# When a score has fallen to 0: a minute for each point. SQLite uses the index for these very words, so no parameter.
+SCORE_ENDS = source_scores.c.at + source_scores.c.score * literal_column("60")
+
+Index("ix_source_scores_end", SCORE_ENDS)
 Index("ix_challenges_client", challenges.c.client, challenges.c.expires_at)
 Index("ix_audit_user", audit.c.user, audit.c.at)
