@@ -48,6 +48,7 @@ from validation.requests import (
     UserAct,
 )
 from validation.settings import Scope
+from validation.sources import KNOWN_MOST
 
 PASSWORD = "geheim"
 CHEAP = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
@@ -162,12 +163,13 @@ class House:
         states: Sequence[str | None] = (),
         packets: Sequence[bytes] = (),
         one_source: bool = False,
+        network: str = "198.51.101",
         unsupported: str = "",
     ) -> list[Outcome]:
         """What each has typed, in one batch."""
         client_ = self._client(client)
         entries = [
-            Entry(name, text, state, "198.51.100.0" if one_source else f"198.51.101.{number}", unsupported)
+            Entry(name, text, state, "198.51.100.0" if one_source else f"{network}.{number}", unsupported)
             for number, ((name, text), state) in enumerate(zip(typed, states or [None] * len(typed), strict=True))
         ]
         marks = packets or [os.urandom(32) for _ in entries]
@@ -271,6 +273,13 @@ def wrong_passwords(house: House, count: int) -> None:
         house.radius(VPN, [(person.name, f"wrong{number}") for person in people], one_source=number > 2)
     house.ahead += 2 * HOUR
     house.radius(VPN, [(person.name, "wrong") for person in people])
+
+
+def travellers(house: House, count: int) -> None:
+    """From more places than are remembered."""
+    people = house.people(count)
+    for number in range(KNOWN_MOST + 1):
+        house.radius(PORTAL, [(person.name, person.pin()) for person in people], network=f"203.0.{number}")
 
 
 def challenges(house: House, count: int) -> None:
@@ -465,6 +474,7 @@ LOGINS: tuple[Callable[[House, int], None], ...] = (
     passcodes_alone,
     wrong_passcodes,
     wrong_passwords,
+    travellers,
     challenges,
     asked_whoever_comes,
     one_field,
