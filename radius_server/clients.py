@@ -22,7 +22,7 @@ def source_address(text: str) -> Address:
 
 
 class ClientTable:
-    """The clients of one moment, by address."""
+    """The clients of one moment, by address. The last addresses that asked are kept with what was found for them."""
 
     def __init__(self, clients: Iterable[Client] = (), generation: int = -1) -> None:
         self.generation = generation
@@ -32,6 +32,7 @@ class ClientTable:
             prefixes = self._by_prefix.setdefault((network.version, network.prefixlen), {})
             prefixes[int(network.network_address)] = client
         self._prefixes = sorted(self._by_prefix, key=lambda prefix: prefix[1], reverse=True)
+        self.find_text = lru_cache(maxsize=ADDRESSES)(lambda text: self.find(ip_address(text)))
 
     def find(self, address: Address) -> Client | None:
         """The client with the longest prefix that holds `address`."""
@@ -49,10 +50,10 @@ def _mask(bits: int, length: int) -> int:
     return ((1 << length) - 1) << (bits - length)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Signature:
     """Whether a request carries a right Message-Authenticator, and under which secret it was written: while a client's
-    secret is being changed there are two."""
+    secret is being changed there are two. Nobody changes it."""
 
     signed: bool
     possible: tuple[bytes, ...] = field(repr=False)  # one, if it is signed; else the first is the client's own
