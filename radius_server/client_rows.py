@@ -11,7 +11,7 @@ from radius_server.clients import ClientTable
 from radius_server.log import line, log
 from validation.errors import TwofoldError
 from validation.gate import Gate
-from validation.model import Address, Client, MessageAuthenticatorRule
+from validation.model import Client, MessageAuthenticatorRule
 from validation.requests import RememberSigner
 
 POLL = 0.5  # seconds
@@ -25,8 +25,9 @@ class ClientRows:
         self._signed: set[tuple[str, int, str]] = set()
         self._table = self._read()
 
-    def find(self, address: Address) -> Client | None:
-        return self._table.find(address)
+    def find(self, address: str) -> Client | None:
+        """`address` as `source_address` writes it."""
+        return self._table.find_text(address)
 
     async def follow(self, each_time: Callable[[float], None]) -> None:
         """For ever: look for changes, and call `each_time` with the monotonic time."""

@@ -12,6 +12,8 @@ from radius_server.attributes import Attribute, Code
 from radius_server.packet import Malformed, Packet, signed
 from validation.model import Address, Client, MessageAuthenticatorRule
 
+ADDRESSES = 4096  # whose client is kept
+
 
 def source_address(text: str) -> Address:
     """The address of a peer, without scope, IPv4 where it is IPv4 mapped into IPv6 (RFC 4291 2.5.5.2)."""
@@ -22,7 +24,7 @@ def source_address(text: str) -> Address:
 
 
 class ClientTable:
-    """The clients of one moment, by address. The last addresses that asked are kept with what was found for them."""
+    """The clients of one moment, by address."""
 
     def __init__(self, clients: Iterable[Client] = (), generation: int = -1) -> None:
         self.generation = generation
@@ -32,7 +34,15 @@ class ClientTable:
             prefixes = self._by_prefix.setdefault((network.version, network.prefixlen), {})
             prefixes[int(network.network_address)] = client
         self._prefixes = sorted(self._by_prefix, key=lambda prefix: prefix[1], reverse=True)
-        self.find_text = lru_cache(maxsize=ADDRESSES)(lambda text: self.find(ip_address(text)))
+        self._lately: dict[str, Client | None] = {}
+
+    def find_text(self, address: str) -> Client | None:
+        """The same as `find`. What was found for the last addresses is kept as long as the table."""
+        if address not in self._lately:
+            if len(self._lately) >= ADDRESSES:  # a stranger can make them up
+                self._lately.clear()
+            self._lately[address] = self.find(ip_address(address))
+        return self._lately[address]
 
     def find(self, address: Address) -> Client | None:
         """The client with the longest prefix that holds `address`."""

@@ -31,7 +31,7 @@ from radius_server.log import RateLimit, line, log
 from radius_server.packet import Malformed, Packet, names_its_nas, parse
 from radius_server.replying import Replies
 from radius_server.work import Lane, Load
-from validation.model import Address, Client, Mode
+from validation.model import Client, Mode
 from validation.names import Spelling
 from validation.requests import Channel
 
@@ -46,8 +46,8 @@ STATE_IN_ATTRIBUTE = frozenset(Mode) - {Mode.OPENVPN}
 CHECKED_HERE = frozenset(mode for mode in Mode if Channel.for_mode(mode).proves_password)
 
 SERVED = {
-    Role.AUTHENTICATION: (Code.ACCESS_REQUEST, Code.STATUS_SERVER),
-    Role.ACCOUNTING: (Code.ACCOUNTING_REQUEST, Code.STATUS_SERVER),
+    Role.AUTHENTICATION: frozenset({Code.ACCESS_REQUEST, Code.STATUS_SERVER}),
+    Role.ACCOUNTING: frozenset({Code.ACCOUNTING_REQUEST, Code.STATUS_SERVER}),
 }
 
 
@@ -100,24 +100,24 @@ class Reception:
 
     def _receive(self, data: bytes, way: Way) -> None:
         now = time.monotonic()
-        address = _address(str(way.peer[0]))
-        client = self._clients.find(address)  # 1
+        source = _source(str(way.peer[0]))
+        client = self._clients.find(source)  # 1
         if client is None:
-            self._drop(now, "unknown-client", str(address), hint="twofold client add NAME ADDRESS")
+            self._drop(now, "unknown-client", source, hint="twofold client add NAME ADDRESS")
             return
         try:
             packet = parse(data)  # 2
             if packet.code not in SERVED[way.door.role]:
                 raise Malformed("code-not-served")
             if refusal := self._no_room(packet, client):
-                self._shed(packet, client, way, str(address), refusal, now)
+                self._shed(packet, client, way, source, refusal, now)
                 return
-            signature = self._check_signature(packet, client, str(address))  # 3
+            signature = self._check_signature(packet, client, source)  # 3
         except Malformed as error:
-            self._drop(now, error.reason, str(address), client.name, _hint(error.reason, client))
+            self._drop(now, error.reason, source, client.name, _hint(error.reason, client))
             return
         self._replies.counts.request(client.name, packet.code)
-        self._known(packet, client, signature, way, str(address), now)
+        self._known(packet, client, signature, way, source, now)
 
     def _check_signature(self, packet: Packet, client: Client, address: str) -> Signature:
         if packet.code == Code.ACCOUNTING_REQUEST:
@@ -213,8 +213,8 @@ def _lane(client: Client, needs_password_check: bool) -> Lane:
 
 
 @lru_cache(maxsize=4096)
-def _address(text: str) -> Address:
-    return source_address(text)
+def _source(peer: str) -> str:
+    return str(source_address(peer))
 
 
 def _hint(reason: str, client: Client) -> str:
