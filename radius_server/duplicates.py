@@ -81,8 +81,8 @@ class Duplicates:
 
     def _sweep(self, now: float) -> None:
         while self._replied:
-            flow, entry = next(iter(self._replied.items()))
-            if entry.expires_at > now:
+            flow = next(iter(self._replied))
+            if self._replied[flow].expires_at > now:
                 return
             self._forget(flow)
 

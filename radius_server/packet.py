@@ -100,9 +100,6 @@ def encode_reply(packet: Packet, secret: bytes, code: Code, attributes: Iterable
     written = written_here if by_type.keys() <= PLAIN else written_by_pyrad
     if proxy_states := packet.values(Attribute.PROXY_STATE):
         by_type[Attribute.PROXY_STATE] = proxy_states
-    length = HEADER + len(NO_SIGNATURE) + sum([2 + len(value) for values in by_type.values() for value in values])
-    if length > MAX_LENGTH:
-        raise ReplyTooLong(f"the reply would have {length} octets")
     return written(packet, secret, code, by_type)
 
 
@@ -111,7 +108,8 @@ def written_here(packet: Packet, secret: bytes, code: Code, attributes: dict[int
     Message-Authenticator, with zeroes in its own place (RFC 3579 3.2), then the Response Authenticator (RFC 2865 3).
     """
     body = b"".join([encoded(kind, value) for kind, values in attributes.items() for value in values])
-    head = bytes([code, packet.identifier]) + (HEADER + len(NO_SIGNATURE) + len(body)).to_bytes(2, "big")
+    length = _fitting(HEADER + len(NO_SIGNATURE) + len(body))
+    head = bytes([code, packet.identifier]) + length.to_bytes(2, "big")
     asked = head + packet.authenticator
     body = encoded(Attribute.MESSAGE_AUTHENTICATOR, keyed(secret, asked + NO_SIGNATURE + body)) + body
     return head + digest(asked + body + secret) + body
@@ -124,4 +122,11 @@ def written_by_pyrad(packet: Packet, secret: bytes, code: Code, attributes: dict
     for kind, values in attributes.items():
         reply[int(kind)] = values
     data: bytes = reply.ReplyPacket()
+    _fitting(len(data))
     return data
+
+
+def _fitting(length: int) -> int:
+    if length > MAX_LENGTH:
+        raise ReplyTooLong(f"the reply would have {length} octets")
+    return length

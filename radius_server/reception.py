@@ -13,7 +13,7 @@ Rule: nothing is remembered of a packet before 3 has found it right.
 import hashlib
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -37,6 +37,7 @@ from validation.requests import Channel
 
 DRAIN_MOST = 4  # times 64 datagrams are read before others get their turn
 NAMELESS_EVERY = 86_400.0  # seconds between warnings about a NAS that does not say which one it is
+IDS_AT_ONCE = 256
 # Status-Server, for each client. RFC 5997 4.2: too many are dropped silently.
 PROBES_A_SECOND = 100.0
 PROBES_AT_ONCE = 500.0
@@ -76,6 +77,7 @@ class Reception:
         self._gathering = gathering
         self._probes = Allowance(PROBES_A_SECOND, PROBES_AT_ONCE)
         self._nameless = RateLimit(every=NAMELESS_EVERY)
+        self._request_ids = request_ids()
 
     def drain(self, door: Door) -> None:
         """Read until the socket is empty, so that what came together is decided together."""
@@ -142,7 +144,7 @@ class Reception:
         else:
             entry, lane = self._read(packet, client, signature, now)
             self._warn_if_nameless(packet, client, source, now)
-            request_id = secrets.token_hex(8)
+            request_id = next(self._request_ids)
             asked = packet if lane is Lane.ACCOUNTING else what_a_reply_needs(packet)
             self._enter(Job(asked, client, way, source, now, lane, entry, flow, fingerprint, request_id))
 
@@ -202,6 +204,14 @@ class Reception:
 
     def _drop(self, now: float, reason: str, source: str, client: str = "", hint: str = "") -> None:
         self._replies.drops.drop(now, reason, source, client, hint)
+
+
+def request_ids() -> Iterator[str]:
+    """64 random bits each; the system is asked for those of many."""
+    while True:
+        many = secrets.token_hex(8 * IDS_AT_ONCE)
+        for at in range(0, len(many), 16):
+            yield many[at : at + 16]
 
 
 def _fingerprint(packet: Packet) -> bytes:
