@@ -35,7 +35,7 @@ class Line(str):
 
     def __new__(cls, word: str, values: Mapping[str, object], end: str = "") -> "Line":
         """Values that are None or empty are left out. `end`: how the text goes on."""
-        kept = {name: value for name, value in values.items() if value not in (None, "")}
+        kept = {name: value for name, value in values.items() if value is not None and value != ""}
         made = super().__new__(cls, " ".join([word, *[f"{k}={_value(v)}" for k, v in kept.items()]]) + end)
         made.word, made.values = word, kept
         return made
