@@ -7,7 +7,7 @@ import asyncio
 import time
 from collections.abc import Callable
 
-from radius_server.clients import ClientTable
+from radius_server.clients import ClientTable, Sender
 from radius_server.log import line, log
 from validation.errors import TwofoldError
 from validation.gate import Gate
@@ -25,9 +25,8 @@ class ClientRows:
         self._signed: set[tuple[str, int, str]] = set()
         self._table = self._read()
 
-    def find(self, address: str) -> Client | None:
-        """`address` as `source_address` writes it."""
-        return self._table.find_text(address)
+    def sender(self, peer: str) -> Sender:
+        return self._table.sender(peer)
 
     async def follow(self, each_time: Callable[[float], None]) -> None:
         """For ever: look for changes, and call `each_time` with the monotonic time."""

@@ -7,12 +7,13 @@ address mapped into IPv6 is that IPv4 address. NAS-IP-Address and NAS-Identifier
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from ipaddress import IPv6Address, ip_address
+from typing import NamedTuple
 
 from radius_server.attributes import Attribute, Code
 from radius_server.packet import Malformed, Packet, signed
 from validation.model import Address, Client, MessageAuthenticatorRule
 
-ADDRESSES = 4096  # whose client is kept
+PEERS = 4096  # remembered with their client
 
 
 def source_address(text: str) -> Address:
@@ -21,6 +22,11 @@ def source_address(text: str) -> Address:
     if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
         return address.ipv4_mapped
     return address
+
+
+class Sender(NamedTuple):
+    address: str  # as `source_address` writes it
+    client: Client | None
 
 
 class ClientTable:
@@ -34,15 +40,17 @@ class ClientTable:
             prefixes = self._by_prefix.setdefault((network.version, network.prefixlen), {})
             prefixes[int(network.network_address)] = client
         self._prefixes = sorted(self._by_prefix, key=lambda prefix: prefix[1], reverse=True)
-        self._lately: dict[str, Client | None] = {}
+        self._lately: dict[str, Sender] = {}
 
-    def find_text(self, address: str) -> Client | None:
-        """The same as `find`. What was found for the last addresses is kept as long as the table."""
-        if address not in self._lately:
-            if len(self._lately) >= ADDRESSES:  # a stranger can make them up
+    def sender(self, peer: str) -> Sender:
+        """Whose datagrams come from there. The last peers are remembered."""
+        found = self._lately.get(peer)
+        if found is None:
+            if len(self._lately) >= PEERS:  # anybody can make them up
                 self._lately.clear()
-            self._lately[address] = self.find(ip_address(address))
-        return self._lately[address]
+            address = source_address(peer)
+            found = self._lately[peer] = Sender(str(address), self.find(address))
+        return found
 
     def find(self, address: Address) -> Client | None:
         """The client with the longest prefix that holds `address`."""

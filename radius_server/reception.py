@@ -16,12 +16,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import lru_cache
 
 from radius_server import accounting, conversation
 from radius_server.attributes import Attribute, Code
 from radius_server.client_rows import ClientRows
-from radius_server.clients import Signature, check_signature_rule, signature_of, source_address
+from radius_server.clients import Signature, check_signature_rule, signature_of
 from radius_server.conversation import Entry
 from radius_server.duplicates import Seen
 from radius_server.jobs import Job, what_a_reply_needs
@@ -102,8 +101,7 @@ class Reception:
 
     def _receive(self, data: bytes, way: Way) -> None:
         now = time.monotonic()
-        source = _source(str(way.peer[0]))
-        client = self._clients.find(source)  # 1
+        source, client = self._clients.sender(str(way.peer[0]))  # 1
         if client is None:
             self._drop(now, "unknown-client", source, hint="twofold client add NAME ADDRESS")
             return
@@ -220,11 +218,6 @@ def _fingerprint(packet: Packet) -> bytes:
 
 def _lane(client: Client, needs_password_check: bool) -> Lane:
     return Lane.PASSWORD if needs_password_check and client.mode in CHECKED_HERE else Lane.LOGIN
-
-
-@lru_cache(maxsize=4096)
-def _source(peer: str) -> str:
-    return str(source_address(peer))
 
 
 def _hint(reason: str, client: Client) -> str:
