@@ -80,6 +80,18 @@ def _always_signed(packet: Packet, secret: bytes) -> bool:
     return any(kind == Attribute.MESSAGE_AUTHENTICATOR for kind, _, _ in packet.attributes)
 
 
+def _first_signature_alone(asked: Packet, secret: bytes) -> bool:
+    """As pyrad does it."""
+    found = [one for one in asked.attributes if one[0] == Attribute.MESSAGE_AUTHENTICATOR]
+    others = tuple([one for one in asked.attributes if one[0] != Attribute.MESSAGE_AUTHENTICATOR])
+    return wire.signed(replace(asked, attributes=(*others, *found[:1])), secret)
+
+
+def _any_length_taken(hidden: bytes, secret: bytes, authenticator: bytes) -> bytes:
+    """As pyrad does it."""
+    return packet.unhide(hidden[:128], secret, authenticator)
+
+
 def _only_the_first_block(hidden: bytes, secret: bytes, authenticator: bytes) -> bytes:
     return packet.unhide(hidden, secret, authenticator)[:16]
 
@@ -105,17 +117,19 @@ FAULTS: dict[str, Callable[..., object]] = {
     "last attribute lost": _last_attribute_lost,
     "overrun taken": _overrun_taken,
     "always signed": _always_signed,
+    "second signature overlooked": _first_signature_alone,
+    "long passwords taken": _any_length_taken,
     "only the first block": _only_the_first_block,
     "blanks lost": _blanks_lost,
     "Proxy-States turned": _proxy_states_turned,
     "signed last": _signed_last,
     "replies not verified": _accepts_whatever_is_signed,
 }
-PLACES = ("parse", "parse", "signed", "unhide", "unhide", "encode_reply", "encode_reply", "answer")
+PLACES = ("parse", "parse", "signed", "signed", "unhide", "unhide", "unhide", "encode_reply", "encode_reply", "answer")
 
 
 @pytest.mark.parametrize(("place", "fault"), list(zip(PLACES, FAULTS.values(), strict=True)), ids=list(FAULTS))
 def test_a_fault_is_seen(place: str, fault: Callable[..., object], monkeypatch: pytest.MonkeyPatch) -> None:
-    assert run(600, SEED).wrong == []
+    assert run(1000, SEED).wrong == []
     monkeypatch.setattr(differential, place, fault)
-    assert run(600, SEED).wrong != []
+    assert run(1000, SEED).wrong != []
