@@ -7,11 +7,11 @@ import asyncio
 import time
 from collections.abc import Callable
 
-from radius_server.clients import ClientTable
+from radius_server.clients import ClientTable, Sender
 from radius_server.log import line, log
 from validation.errors import TwofoldError
 from validation.gate import Gate
-from validation.model import Address, Client, MessageAuthenticatorRule
+from validation.model import Client, MessageAuthenticatorRule
 from validation.requests import RememberSigner
 
 POLL = 0.5  # seconds
@@ -25,8 +25,8 @@ class ClientRows:
         self._signed: set[tuple[str, int, str]] = set()
         self._table = self._read()
 
-    def find(self, address: Address) -> Client | None:
-        return self._table.find(address)
+    def sender(self, peer: str) -> Sender:
+        return self._table.sender(peer)
 
     async def follow(self, each_time: Callable[[float], None]) -> None:
         """For ever: look for changes, and call `each_time` with the monotonic time."""

@@ -7,10 +7,13 @@ address mapped into IPv6 is that IPv4 address. NAS-IP-Address and NAS-Identifier
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from ipaddress import IPv6Address, ip_address
+from typing import NamedTuple
 
 from radius_server.attributes import Attribute, Code
 from radius_server.packet import Malformed, Packet, signed
 from validation.model import Address, Client, MessageAuthenticatorRule
+
+PEERS = 4096  # remembered with their client
 
 
 def source_address(text: str) -> Address:
@@ -19,6 +22,11 @@ def source_address(text: str) -> Address:
     if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
         return address.ipv4_mapped
     return address
+
+
+class Sender(NamedTuple):
+    address: str  # as `source_address` writes it
+    client: Client | None
 
 
 class ClientTable:
@@ -32,6 +40,17 @@ class ClientTable:
             prefixes = self._by_prefix.setdefault((network.version, network.prefixlen), {})
             prefixes[int(network.network_address)] = client
         self._prefixes = sorted(self._by_prefix, key=lambda prefix: prefix[1], reverse=True)
+        self._lately: dict[str, Sender] = {}
+
+    def sender(self, peer: str) -> Sender:
+        """Whose datagrams come from there. The last peers are remembered."""
+        found = self._lately.get(peer)
+        if found is None:
+            if len(self._lately) >= PEERS:  # anybody can make them up
+                self._lately.clear()
+            address = source_address(peer)
+            found = self._lately[peer] = Sender(str(address), self.find(address))
+        return found
 
     def find(self, address: Address) -> Client | None:
         """The client with the longest prefix that holds `address`."""
@@ -49,10 +68,10 @@ def _mask(bits: int, length: int) -> int:
     return ((1 << length) - 1) << (bits - length)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Signature:
     """Whether a request carries a right Message-Authenticator, and under which secret it was written: while a client's
-    secret is being changed there are two."""
+    secret is being changed there are two. Nobody changes it."""
 
     signed: bool
     possible: tuple[bytes, ...] = field(repr=False)  # one, if it is signed; else the first is the client's own

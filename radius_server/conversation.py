@@ -7,8 +7,9 @@ signature, a password that nobody can have typed is told apart from a wrong one:
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from ipaddress import ip_address
-from typing import Any
+from typing import NamedTuple
 
 from radius_server.attributes import (
     AUTHORIZE_ONLY,
@@ -37,10 +38,13 @@ from validation.requests import (
 )
 from validation.settings import NAS_ATTRIBUTES
 
+KEPT = 4096  # values that come again and again, with what was made of them
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(slots=True)
 class Entry:
-    """What a person typed, as the client handed it over. `unsupported` says why nothing can be made of it."""
+    """What a person typed, as the client handed it over. `unsupported` says why nothing can be made of it. Filled by
+    `read`; afterwards nobody changes it."""
 
     user: str
     typed: str = field(
@@ -64,26 +68,25 @@ class Entry:
 
 def read(packet: Packet, client: Client, signature: Signature, names: Spelling = EXACT) -> Entry:
     """Read a well-formed Access-Request. Never raises for what a client sends."""
-    said, named, user = {name: _said(packet, name) for name in NAS_ATTRIBUTES}, "", ""
-    who: dict[str, Any] = {
-        "eap_identifier": _eap_identifier(packet),
-        # What is missing is said so, since rules may be bound to that.
-        "nas": frozenset([f"{name}={value}" for name, value in said.items()]),
-        "nas_shown": said["NAS-Identifier"] or said["NAS-IP-Address"],
-    }
+    nas = _nas(packet)
+    entry = Entry("", nas=nas.said, nas_shown=nas.shown, eap_identifier=_eap_identifier(packet))
+    entry.secret = signature.secret
     try:
-        named = _named(packet)
+        entry.named = _named(packet)
         # What cannot be a name stays as it came: it is nobody, and refused like nobody.
-        user = names.canonical(named) or named
+        entry.user = names.canonical(entry.named) or entry.named
         state = _state(packet)
         _check_nas_address(packet)
         _check_service(packet, state)
-        source = _source(packet) if signature.signed else None
         clear, secret = _password(packet, client, signature, state is not None)
         typed = take_apart(clear, state, client.mode)
-        return Entry(user, typed.text, typed.state, source, passcode=typed.passcode, secret=secret, named=named, **who)
     except Unsupported as why:
-        return Entry(user, unsupported=str(why), secret=signature.secret, named=named, **who)
+        entry.unsupported = str(why)
+        return entry
+    entry.typed, entry.state, entry.passcode = typed.text, typed.state, typed.passcode
+    entry.source = _source(packet) if signature.signed else None
+    entry.secret = secret
+    return entry
 
 
 def _named(packet: Packet) -> str:
@@ -114,9 +117,12 @@ def _source(packet: Packet) -> str | None:
     Some clients add the port (`192.0.2.2[4500]`). What is no address (a MAC, a telephone number) is no source.
     """
     values = packet.values(Attribute.CALLING_STATION_ID)
-    if not values:
-        return None
-    text = values[0].decode("ascii", "replace").partition("[")[0].strip()
+    return _address(values[0]) if values else None
+
+
+@lru_cache(maxsize=KEPT)
+def _address(station: bytes) -> str | None:
+    text = station.decode("ascii", "replace").partition("[")[0].strip()
     try:
         return str(ip_address(text))
     except ValueError:
@@ -130,7 +136,7 @@ def _password(packet: Packet, client: Client, signature: Signature, answers: boo
         raise Unsupported(f"{method}, only PAP is supported")
     may_be_empty = answers or (client.mode is Mode.PASSCODE_ONLY and client.always_challenge)
     # Looked for with its empty form: a User-Password of no octets is a wrong length, not an absent one (R-051).
-    hidden = [value for kind, _, value in packet.attributes if kind == Attribute.USER_PASSWORD]
+    hidden = [value for kind, _, value in packet.attributes if kind == _USER_PASSWORD]
     if not hidden:
         if may_be_empty:
             return "", signature.secret
@@ -158,6 +164,8 @@ def _unhidden(packet: Packet, hidden: bytes, client: Client, signature: Signatur
 
 def _other_method(packet: Packet) -> str | None:
     """A way of proving a password that we cannot check against a PIN (RFC 2865 4.1: not together with PAP either)."""
+    if not packet.has_any(_OTHER_METHODS):
+        return None
     if packet.values(Attribute.EAP_MESSAGE):
         return "EAP"
     if packet.values(Attribute.CHAP_PASSWORD):
@@ -168,6 +176,12 @@ def _other_method(packet: Packet) -> str | None:
     if MS_CHAP2_RESPONSE in microsoft:
         return "MS-CHAPv2"
     return "MS-CHAP" if MS_CHAP_RESPONSE in microsoft else None
+
+
+_USER_PASSWORD = int(Attribute.USER_PASSWORD)  # compared with each attribute
+_OTHER_METHODS: frozenset[int] = frozenset(
+    {Attribute.EAP_MESSAGE, Attribute.CHAP_PASSWORD, Attribute.ARAP_PASSWORD, Attribute.VENDOR_SPECIFIC}
+)
 
 
 def _eap_identifier(packet: Packet) -> int | None:
@@ -189,20 +203,38 @@ def _check_service(packet: Packet, state: str | None) -> None:
         raise Unsupported("Service-Type Authorize-Only without State")
 
 
-def _said(packet: Packet, name: str) -> str:
+class _Nas(NamedTuple):
     """What the client says of itself."""
-    values = packet.values(_NAS_TYPES[name])
-    if not values:
-        return ""
-    if _NAS_TYPES[name] is Attribute.NAS_IP_ADDRESS:  # one of another size counts as absent (RFC 6929 2.8)
-        return str(ip_address(values[0])) if len(values[0]) == 4 else ""
-    return without_controls(values[0].decode("utf-8", "replace"))
+
+    said: frozenset[str]  # as rules may be bound to it (`Whom.nas`)
+    shown: str  # for the log
+
+
+def _nas(packet: Packet) -> _Nas:
+    return _nas_of(tuple([b"".join(packet.values(kind)[:1]) for kind in _NAS_TYPES]))
+
+
+@lru_cache(maxsize=KEPT)  # a client says the same each time
+def _nas_of(values: tuple[bytes, ...]) -> _Nas:
+    """`values` in the order of `_NAS_TYPES`, empty where there is none."""
+    said = {name: _said(kind, value) for (kind, name), value in zip(_NAS_TYPES.items(), values, strict=True)}
+    # What is missing is said so, since rules may be bound to that.
+    return _Nas(
+        frozenset([f"{name}={said[name]}" for name in NAS_ATTRIBUTES]),
+        said["NAS-Identifier"] or said["NAS-IP-Address"],
+    )
+
+
+def _said(kind: Attribute, value: bytes) -> str:
+    if kind is Attribute.NAS_IP_ADDRESS:  # one of another size counts as absent (RFC 6929 2.8)
+        return str(ip_address(value)) if len(value) == 4 else ""
+    return without_controls(value.decode("utf-8", "replace"))
 
 
 _NAS_TYPES = {
-    "NAS-Identifier": Attribute.NAS_IDENTIFIER,
-    "NAS-IP-Address": Attribute.NAS_IP_ADDRESS,
-    "Called-Station-Id": Attribute.CALLED_STATION_ID,
+    Attribute.NAS_IDENTIFIER: "NAS-Identifier",
+    Attribute.NAS_IP_ADDRESS: "NAS-IP-Address",
+    Attribute.CALLED_STATION_ID: "Called-Station-Id",
 }
 
 

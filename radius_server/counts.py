@@ -42,7 +42,7 @@ class Counts:
 
     def decision(self, job: Job, decision: Decision, now: float) -> None:
         word = word_of(decision)
-        self.decisions[job.client.name, word, decision.reason.value] += 1
+        self.decisions[job.client.name, word, str(decision.reason)] += 1
         self.seconds[word].add(now - job.arrival)
 
     def password(self, job: Job) -> None:

@@ -9,7 +9,6 @@ import errno
 import os
 import socket
 import struct
-from collections.abc import Iterator
 from typing import NamedTuple
 
 AT_ONCE = 64
@@ -24,8 +23,8 @@ _LIBC = ctypes.PyDLL(None, use_errno=True)
 
 class Received(NamedTuple):
     data: bytes
-    peer: tuple[str | int, ...]  # as of the socket module
-    control: tuple[int, int, bytes] | None  # level, kind, value of the first control message
+    name: bytes  # who sent it, for `peer_in`
+    control: bytes  # what the system says of it, for `control_in`
 
 
 class _Vector(ctypes.Structure):  # struct iovec
@@ -48,12 +47,11 @@ class _Message(ctypes.Structure):  # struct mmsghdr
     _fields_ = (("header", _Header), ("length", ctypes.c_uint))
 
 
-_SIZE = ctypes.sizeof(_Message)
-_LENGTH = _Message.length.offset
-_NAME_LENGTH = _Header.name_length.offset
-_CONTROL_LENGTH = _Header.control_length.offset
+_UINTS, _SIZES = (ctypes.sizeof(_Message) // ctypes.sizeof(kind) for kind in (ctypes.c_uint, ctypes.c_size_t))
+_LENGTH = _Message.length.offset // ctypes.sizeof(ctypes.c_uint)
+_NAME_LENGTH = _Header.name_length.offset // ctypes.sizeof(ctypes.c_uint)
+_CONTROL_LENGTH = _Header.control_length.offset // ctypes.sizeof(ctypes.c_size_t)
 _UINT = struct.Struct("@I")
-_SIZE_T = struct.Struct("@N")
 _CONTROL = struct.Struct("@Nii")  # struct cmsghdr, cmsg(3)
 
 
@@ -71,8 +69,10 @@ class Reader:
             self._prepare(number)
         self._fresh = bytes(self._messages)
         self._octets = memoryview(self._data).cast("B")
+        self._name_octets = memoryview(self._names).cast("B")
         self._control_octets = memoryview(self._controls).cast("B")
-        self._seen = memoryview(self._messages).cast("B")
+        seen = memoryview(self._messages).cast("B")
+        self._uints, self._sizes = seen.cast("I"), seen.cast("L")  # a size_t of Linux
 
     def _prepare(self, number: int) -> None:
         vector, header = self._vectors[number], self._messages[number].header
@@ -92,28 +92,31 @@ class Reader:
             if number in (errno.EAGAIN, errno.EINTR):
                 return []
             raise OSError(number, os.strerror(number))
-        return list(self._received(count))
+        return [self._received(number) for number in range(count)]
 
-    def _received(self, count: int) -> Iterator[Received]:
-        for number in range(count):
-            at = number * _SIZE
-            (length,) = _UINT.unpack_from(self._seen, at + _LENGTH)
-            (name_length,) = _UINT.unpack_from(self._seen, at + _NAME_LENGTH)
-            data = self._octets[number * MOST : number * MOST + length].tobytes()
-            yield Received(data, self._peer(number * _ROOM_FOR_NAME, name_length), self._control(number, at))
+    def _received(self, number: int) -> Received:
+        data, name, control = number * MOST, number * _ROOM_FOR_NAME, number * _ROOM_FOR_CONTROL
+        at = number * _UINTS
+        return Received(
+            self._octets[data : data + self._uints[at + _LENGTH]].tobytes(),
+            self._name_octets[name : name + self._uints[at + _NAME_LENGTH]].tobytes(),
+            self._control_octets[control : control + self._sizes[number * _SIZES + _CONTROL_LENGTH]].tobytes(),
+        )
 
-    def _peer(self, at: int, length: int) -> tuple[str | int, ...]:
-        if length == _V4_LENGTH:
-            _, port, address = _V4.unpack_from(self._names, at)
-            return socket.inet_ntop(socket.AF_INET, address), port
-        _, port, flow, address = _V6.unpack_from(self._names, at)
-        (scope,) = _UINT.unpack_from(self._names, at + _V6.size)
-        return socket.inet_ntop(socket.AF_INET6, address), port, flow, scope
 
-    def _control(self, number: int, at: int) -> tuple[int, int, bytes] | None:
-        (room,) = _SIZE_T.unpack_from(self._seen, at + _CONTROL_LENGTH)
-        if room < _CONTROL.size:
-            return None
-        start = number * _ROOM_FOR_CONTROL
-        length, level, kind = _CONTROL.unpack_from(self._controls, start)
-        return level, kind, bytes(self._control_octets[start + _CONTROL.size : start + min(length, room)])
+def peer_in(name: bytes) -> tuple[str | int, ...]:
+    """The address of a sender, as the socket module writes it."""
+    if len(name) == _V4_LENGTH:
+        _, port, address = _V4.unpack_from(name)
+        return socket.inet_ntop(socket.AF_INET, address), port
+    _, port, flow, address = _V6.unpack_from(name)
+    (scope,) = _UINT.unpack_from(name, _V6.size)
+    return socket.inet_ntop(socket.AF_INET6, address), port, flow, scope
+
+
+def control_in(control: bytes) -> tuple[int, int, bytes] | None:
+    """Level, kind and value of the first control message."""
+    if len(control) < _CONTROL.size:
+        return None
+    length, level, kind = _CONTROL.unpack_from(control)
+    return level, kind, control[_CONTROL.size : length]

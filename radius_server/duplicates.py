@@ -42,12 +42,15 @@ class Duplicates:
     def take(self, flow: Flow, fingerprint: bytes, now: float) -> Seen | bytes:
         """What to do with a request: work on it (and call `finish`), be silent, or send these reply octets again."""
         self._sweep(now)
-        entry = self._in_work.get(flow) or self._replied.get(flow)
-        if entry is not None and entry.fingerprint == fingerprint:
-            return Seen.IN_WORK if entry.reply is None else entry.reply
-        if flow not in self._in_work and len(self._in_work) >= self._most:
+        if (replied := self._replied.get(flow)) is not None:  # then nothing of the flow is in work
+            if replied.fingerprint == fingerprint and replied.reply is not None:
+                return replied.reply
+        elif (working := self._in_work.get(flow)) is not None and working.fingerprint == fingerprint:
+            return Seen.IN_WORK
+        if len(self._in_work) >= self._most and flow not in self._in_work:
             return Seen.FULL
-        self._forget(flow)
+        if replied is not None:
+            self._forget(flow)
         self._in_work[flow] = _Entry(fingerprint)
         return Seen.NEW
 
@@ -81,8 +84,8 @@ class Duplicates:
 
     def _sweep(self, now: float) -> None:
         while self._replied:
-            flow, entry = next(iter(self._replied.items()))
-            if entry.expires_at > now:
+            flow = next(iter(self._replied))
+            if self._replied[flow].expires_at > now:
                 return
             self._forget(flow)
 

@@ -9,35 +9,36 @@ import contextlib
 import socket
 import struct
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from enum import Enum
+from enum import StrEnum
+from functools import lru_cache
 from ipaddress import IPv6Address
+from typing import NamedTuple
 
-from radius_server.datagrams import Reader
+from radius_server.datagrams import Reader, control_in, peer_in
 from store.config import Listen
 from validation.errors import BadInput
 
 # Some 2,500 requests. More would not be answered sooner: under a load that does not end the buffer is always full, and
 # everybody would wait in it.
 RECEIVE_BUFFER = 1024 * 1024
+WAYS = 4096  # that a door keeps: most datagrams come by one that others have come by
 _SO_RCVBUFFORCE = 33  # asm-generic/socket.h
 _IP_PKTINFO = 8  # linux/in.h; Python names it from 3.14 on
 _V4 = struct.Struct("=i4s4s")  # ip(7): interface, local address, destination in the header
 _V6 = struct.Struct("=16si")  # ipv6(7): destination, interface
 
 
-class Role(Enum):
+class Role(StrEnum):
     """What a port is for (RFC 2865 3, RFC 2866 3)."""
 
     AUTHENTICATION = "authentication"
     ACCOUNTING = "accounting"
 
 
-@dataclass(frozen=True, slots=True)
-class Way:
+class Way(NamedTuple):
     """The way of one datagram: the reply takes it back."""
 
-    door: "Door" = field(repr=False)
+    door: "Door"
     peer: tuple[str | int, ...]
     local: bytes = b""  # the address of ours it was sent to; empty where the door has only one
     interface: int = 0
@@ -45,7 +46,7 @@ class Way:
     @property
     def flow(self) -> tuple[object, ...]:
         """Tells flows apart (RFC 5080 2.2.2); a door that is bound anew is the same one."""
-        return self.door.bound, self.local, self.peer
+        return self.door.name, self.local, *self.peer
 
 
 class Door:
@@ -66,7 +67,9 @@ class Door:
             self.sock.close()
             raise BadInput(f"cannot listen on {listen}: {error.strerror}; choose another with --listen") from None
         self.bound = Listen(*self.sock.getsockname()[:2])
+        self.name = str(self.bound)
         self._reader = Reader(self.sock)
+        self._way = lru_cache(maxsize=WAYS)(self._new_way)
         self._all = self.bound.address in ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
         if self._all:
             self._ask_for_addresses()
@@ -86,12 +89,13 @@ class Door:
 
     def receive(self) -> list[tuple[bytes, Way]]:
         """The datagrams that are there now, or the first of many, each with its way. Raises OSError."""
-        return [(data, self._way(peer, control)) for data, peer, control in self._reader.read()]
+        return [(data, self._way(name, control)) for data, name, control in self._reader.read()]
 
-    def _way(self, peer: tuple[str | int, ...], control: tuple[int, int, bytes] | None) -> Way:
-        if control is None:
+    def _new_way(self, name: bytes, control: bytes) -> Way:
+        peer, told = peer_in(name), control_in(control)
+        if told is None:
             return Way(self, peer)
-        level, kind, value = control
+        level, kind, value = told
         if (level, kind) == (socket.IPPROTO_IP, _IP_PKTINFO):
             return Way(self, peer, _V4.unpack(value)[1])
         if (level, kind) == (socket.IPPROTO_IPV6, socket.IPV6_PKTINFO):
@@ -100,7 +104,10 @@ class Door:
 
     def send(self, data: bytes, way: Way) -> None:
         """Back along `way`. Raises OSError."""
-        self.sock.sendmsg([data], _from(way), 0, way.peer)
+        if way.local:
+            self.sock.sendmsg([data], _from(way.local, way.interface), 0, way.peer)
+        else:
+            self.sock.sendto(data, way.peer)
 
     def covers(self, other: "Door") -> bool:
         """Whether this one gets what is sent to `other` when that is closed."""
@@ -119,17 +126,16 @@ class Door:
         return self.sock.fileno() < 0
 
 
-def _from(way: Way) -> list[tuple[int, int, bytes]]:
+@lru_cache(maxsize=64)  # a host has few addresses
+def _from(local: bytes, interface: int) -> list[tuple[int, int, bytes]]:
     """The control message that chooses the address a reply leaves from."""
-    if len(way.local) == 4:  # no interface: the way back may be another one
-        return [(socket.IPPROTO_IP, _IP_PKTINFO, _V4.pack(0, way.local, bytes(4)))]
-    if not way.local:
-        return []
-    address = IPv6Address(way.local)
+    if len(local) == 4:  # no interface: the way back may be another one
+        return [(socket.IPPROTO_IP, _IP_PKTINFO, _V4.pack(0, local, bytes(4)))]
+    address = IPv6Address(local)
     if address.is_multicast:  # cannot be left from; the system chooses
         return []
-    interface = way.interface if address.is_link_local else 0
-    return [(socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, _V6.pack(way.local, interface))]
+    interface = interface if address.is_link_local else 0
+    return [(socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, _V6.pack(local, interface))]
 
 
 @contextlib.contextmanager

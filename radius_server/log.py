@@ -2,14 +2,19 @@
 
 Rules: every value passes `printable`; a value with blanks or quotes is quoted. Lines that strangers can cause are
 limited per key: the first at once, then one a minute that says how many there were. Counters stay exact. As JSON each
-line is one object with the same words.
+line is one object with the same words. Lines of logins that were decided together are written together, by a call that
+returns when they are written: none waits in memory.
 """
 
 import json
 import logging
+import re
+import time
 from collections import Counter, OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
+from typing import TextIO
 
 from validation.messages import printable
 
@@ -18,6 +23,8 @@ log = logging.getLogger("twofold.radius")
 EVERY = 60.0  # seconds between lines with the same key
 KEYS = 4096  # keys remembered; the oldest is forgotten first
 TEXT = "%(asctime)s %(levelname)s %(message)s"
+# What a write to a pipe keeps whole (pipe(7), PIPE_BUF): others may write to the same one.
+WRITTEN_AT_ONCE = 4096  # octets
 
 
 class Line(str):
@@ -28,8 +35,8 @@ class Line(str):
 
     def __new__(cls, word: str, values: Mapping[str, object], end: str = "") -> "Line":
         """Values that are None or empty are left out. `end`: how the text goes on."""
-        kept = {name: value for name, value in values.items() if value not in (None, "")}
-        made = super().__new__(cls, " ".join([word, *(f"{k}={_value(v)}" for k, v in kept.items())]) + end)
+        kept = {name: value for name, value in values.items() if value is not None and value != ""}
+        made = super().__new__(cls, " ".join([word, *[f"{k}={_value(v)}" for k, v in kept.items()]]) + end)
         made.word, made.values = word, kept
         return made
 
@@ -39,11 +46,33 @@ def line(word: str, **values: object) -> Line:
     return Line(word, values)
 
 
+# Printable ASCII but blank, ", = and backslash: it stays as it is. So do nearly all values.
+_stays = re.compile(r"[!#-<>-\[\]-~]{1,256}").fullmatch
+
+
 def _value(value: object) -> str:
-    text = printable(str(value))
+    text = str(value)
+    if _stays(text):
+        return text
+    text = printable(text)
     if " " in text or '"' in text or "=" in text:
         return '"' + text.replace('"', '\\"') + '"'
     return text
+
+
+class TextFormatter(logging.Formatter):
+    """`TEXT`, as `logging.Formatter` writes it; what stands before the milliseconds is made once a second."""
+
+    def __init__(self) -> None:
+        super().__init__(TEXT)
+
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:
+        return f"{_second(int(record.created))},{int(record.msecs):03}"
+
+
+@lru_cache(maxsize=1)
+def _second(epoch: int) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(epoch))
 
 
 _FRAME = frozenset({"time", "level", "event"})
@@ -57,7 +86,7 @@ class JsonFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         shown: dict[str, object] = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "time": _rfc3339(record.created),
             "level": record.levelname.lower(),
         }
         if isinstance(record.msg, Line):
@@ -70,8 +99,77 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(shown)
 
 
+@lru_cache(maxsize=1)  # lines that are written together have one time
+def _rfc3339(epoch: float) -> str:
+    return datetime.fromtimestamp(epoch, UTC).isoformat(timespec="milliseconds")
+
+
 def _json_value(value: object) -> object:
     return value if isinstance(value, int | float) else printable(str(value))
+
+
+def log_together(lines: Sequence[Line]) -> None:
+    """Each line as `log.info` would log it; a handler that writes to a stream gets them with one time, and writes them
+    by few calls."""
+    if not lines or not log.isEnabledFor(logging.INFO):
+        return
+    for handler in _handlers():
+        if type(handler) is logging.StreamHandler and not handler.filters:
+            _write(handler, lines)
+        else:
+            for text in lines:
+                handler.handle(_record(text))
+
+
+def _handlers() -> Iterator[logging.Handler]:
+    """Those that would be handed a line of `log`."""
+    logger: logging.Logger | None = log
+    while logger is not None:
+        yield from [handler for handler in logger.handlers if handler.level <= logging.INFO]
+        logger = logger.parent if logger.propagate else None
+
+
+def _record(text: str) -> logging.LogRecord:
+    return log.makeRecord(log.name, logging.INFO, "", 0, text, (), None)
+
+
+def _write(handler: "logging.StreamHandler[TextIO]", lines: Sequence[Line]) -> None:
+    """A line that cannot be written is told as `logging` tells it, and takes no other with it."""
+    handler.acquire()
+    try:
+        for texts in _packed(_formatted(handler, lines)):
+            try:
+                handler.stream.write(texts)
+                handler.flush()
+            except Exception:
+                handler.handleError(_record(texts))
+    finally:
+        handler.release()
+
+
+def _formatted(handler: "logging.StreamHandler[TextIO]", lines: Iterable[Line]) -> Iterator[str]:
+    record = _record("")
+    for text in lines:
+        record.msg = text
+        try:
+            yield handler.format(record) + handler.terminator
+        except Exception:
+            handler.handleError(record)
+
+
+def _packed(texts: Iterable[str], most: int = WRITTEN_AT_ONCE) -> Iterator[str]:
+    """Joined to pieces of at most `most` octets, or of one text."""
+    piece: list[str] = []
+    size = 0
+    for text in texts:
+        octets = len(text.encode("utf-8", "backslashreplace"))
+        if piece and size + octets > most:
+            yield "".join(piece)
+            piece, size = [], 0
+        piece.append(text)
+        size += octets
+    if piece:
+        yield "".join(piece)
 
 
 class Drops:
@@ -104,12 +202,15 @@ class RateLimit:
 
     def allows(self, key: object, now: float) -> int | None:
         """None to stay silent, else how many lines with this key were kept back since the last one."""
-        since, held = self._seen.get(key, (float("-inf"), 0))
+        since, held = self._seen.get(key, _NEVER)
         if now < since + self._every:
             self._seen[key] = (since, held + 1)
             return None
-        self._seen.pop(key, None)
         self._seen[key] = (now, 0)
+        self._seen.move_to_end(key)
         if len(self._seen) > self._keys:
             self._seen.popitem(last=False)
         return held
+
+
+_NEVER = (float("-inf"), 0)

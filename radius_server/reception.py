@@ -13,15 +13,14 @@ Rule: nothing is remembered of a packet before 3 has found it right.
 import hashlib
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import lru_cache
 
 from radius_server import accounting, conversation
 from radius_server.attributes import Attribute, Code
 from radius_server.client_rows import ClientRows
-from radius_server.clients import Signature, check_signature_rule, signature_of, source_address
+from radius_server.clients import Signature, check_signature_rule, signature_of
 from radius_server.conversation import Entry
 from radius_server.duplicates import Seen
 from radius_server.jobs import Job, what_a_reply_needs
@@ -31,12 +30,13 @@ from radius_server.log import RateLimit, line, log
 from radius_server.packet import Malformed, Packet, names_its_nas, parse
 from radius_server.replying import Replies
 from radius_server.work import Lane, Load
-from validation.model import Address, Client, Mode
+from validation.model import Client, Mode
 from validation.names import Spelling
 from validation.requests import Channel
 
 DRAIN_MOST = 4  # times 64 datagrams are read before others get their turn
 NAMELESS_EVERY = 86_400.0  # seconds between warnings about a NAS that does not say which one it is
+IDS_AT_ONCE = 256
 # Status-Server, for each client. RFC 5997 4.2: too many are dropped silently.
 PROBES_A_SECOND = 100.0
 PROBES_AT_ONCE = 500.0
@@ -46,8 +46,8 @@ STATE_IN_ATTRIBUTE = frozenset(Mode) - {Mode.OPENVPN}
 CHECKED_HERE = frozenset(mode for mode in Mode if Channel.for_mode(mode).proves_password)
 
 SERVED = {
-    Role.AUTHENTICATION: (Code.ACCESS_REQUEST, Code.STATUS_SERVER),
-    Role.ACCOUNTING: (Code.ACCOUNTING_REQUEST, Code.STATUS_SERVER),
+    Role.AUTHENTICATION: frozenset({Code.ACCESS_REQUEST, Code.STATUS_SERVER}),
+    Role.ACCOUNTING: frozenset({Code.ACCOUNTING_REQUEST, Code.STATUS_SERVER}),
 }
 
 
@@ -76,6 +76,7 @@ class Reception:
         self._gathering = gathering
         self._probes = Allowance(PROBES_A_SECOND, PROBES_AT_ONCE)
         self._nameless = RateLimit(every=NAMELESS_EVERY)
+        self._request_ids = request_ids()
 
     def drain(self, door: Door) -> None:
         """Read until the socket is empty, so that what came together is decided together."""
@@ -100,24 +101,23 @@ class Reception:
 
     def _receive(self, data: bytes, way: Way) -> None:
         now = time.monotonic()
-        address = _address(str(way.peer[0]))
-        client = self._clients.find(address)  # 1
+        source, client = self._clients.sender(str(way.peer[0]))  # 1
         if client is None:
-            self._drop(now, "unknown-client", str(address), hint="twofold client add NAME ADDRESS")
+            self._drop(now, "unknown-client", source, hint="twofold client add NAME ADDRESS")
             return
         try:
             packet = parse(data)  # 2
             if packet.code not in SERVED[way.door.role]:
                 raise Malformed("code-not-served")
             if refusal := self._no_room(packet, client):
-                self._shed(packet, client, way, str(address), refusal, now)
+                self._shed(packet, client, way, source, refusal, now)
                 return
-            signature = self._check_signature(packet, client, str(address))  # 3
+            signature = self._check_signature(packet, client, source)  # 3
         except Malformed as error:
-            self._drop(now, error.reason, str(address), client.name, _hint(error.reason, client))
+            self._drop(now, error.reason, source, client.name, _hint(error.reason, client))
             return
         self._replies.counts.request(client.name, packet.code)
-        self._known(packet, client, signature, way, str(address), now)
+        self._known(packet, client, signature, way, source, now)
 
     def _check_signature(self, packet: Packet, client: Client, address: str) -> Signature:
         if packet.code == Code.ACCOUNTING_REQUEST:
@@ -142,7 +142,7 @@ class Reception:
         else:
             entry, lane = self._read(packet, client, signature, now)
             self._warn_if_nameless(packet, client, source, now)
-            request_id = secrets.token_hex(8)
+            request_id = next(self._request_ids)
             asked = packet if lane is Lane.ACCOUNTING else what_a_reply_needs(packet)
             self._enter(Job(asked, client, way, source, now, lane, entry, flow, fingerprint, request_id))
 
@@ -204,17 +204,20 @@ class Reception:
         self._replies.drops.drop(now, reason, source, client, hint)
 
 
+def request_ids() -> Iterator[str]:
+    """64 random bits each; the system is asked for those of many."""
+    while True:
+        many = secrets.token_hex(8 * IDS_AT_ONCE)
+        for at in range(0, len(many), 16):
+            yield many[at : at + 16]
+
+
 def _fingerprint(packet: Packet) -> bytes:
     return hashlib.sha256(packet.data).digest()
 
 
 def _lane(client: Client, needs_password_check: bool) -> Lane:
     return Lane.PASSWORD if needs_password_check and client.mode in CHECKED_HERE else Lane.LOGIN
-
-
-@lru_cache(maxsize=4096)
-def _address(text: str) -> Address:
-    return source_address(text)
 
 
 def _hint(reason: str, client: Client) -> str:

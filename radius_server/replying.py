@@ -18,7 +18,7 @@ from radius_server.duplicates import Duplicates
 from radius_server.jobs import Job
 from radius_server.limits import Allowance
 from radius_server.listening import Way
-from radius_server.log import Drops, RateLimit, line, log
+from radius_server.log import Drops, Line, RateLimit, line, log, log_together
 from radius_server.packet import ReplyTooLong, encode_reply
 from radius_server.states import States
 from radius_server.work import Work
@@ -53,19 +53,35 @@ class Replies:
     # --- replies ------------------------------------------------------------------------------------------------
 
     def decided(self, outcomes: Iterable[tuple[Job, Decision | StoreUnavailable]]) -> None:
+        """Logged first, all by one write, then answered."""
+        decided: list[tuple[Job, Decision]] = []
+        lines: list[Line] = []
         for job, outcome in outcomes:
             if isinstance(outcome, StoreUnavailable):
                 self.no_answer([job], outcome)
                 continue
-            self.store_answers()
-            self.work.decided(job.load)
-            job.decided = True
-            self.counts.decision(job, outcome, time.monotonic())
-            self._log_decision(job, outcome)
-            if isinstance(outcome, Reject) and outcome.reason is Reason.FIRST_FACTOR_UNAVAILABLE:
+            try:
+                self._note(job, outcome)
+                shown = self._line(job, outcome)
+            except Exception as error:  # what is wrong with one must not take the others with it
+                self.failed("decided", error)
+                self.forget(job)
+                continue
+            decided.append((job, outcome))
+            if shown is not None:
+                lines.append(shown)
+        log_together(lines)
+        for job, decision in decided:
+            if isinstance(decision, Reject) and decision.reason is Reason.FIRST_FACTOR_UNAVAILABLE:
                 self.forget(job)  # neither right nor wrong: silence
             else:
-                self._answer(job, outcome)
+                self._answer(job, decision)
+
+    def _note(self, job: Job, decision: Decision) -> None:
+        self.store_answers()
+        self.work.decided(job.load)
+        job.decided = True
+        self.counts.decision(job, decision, time.monotonic())
 
     def _answer(self, job: Job, decision: Decision) -> None:
         try:
@@ -161,26 +177,26 @@ class Replies:
 
     # --- what is logged -----------------------------------------------------------------------------------------
 
-    def _log_decision(self, job: Job, decision: Decision) -> None:
+    def _line(self, job: Job, decision: Decision) -> Line | None:
+        """None: this decision gets no line."""
         more = self._unsaid_before(job, decision)
         if more is None:
-            return
-        shown = line(
-            _word(decision),
-            user=job.entry.user,
-            client=job.client.name,
-            **{"from": job.source},
-            reason=decision.reason,
-            token=decision.serial if isinstance(decision, Accept) else None,
-            failures=decision.failures or None if isinstance(decision, Reject) else None,
-            tries_left=decision.tries_left if isinstance(decision, Challenge) else None,
-            why=job.entry.unsupported or job.result.why,
-            nas=job.entry.nas_shown,
-            request=job.request_id,
-            ms=round((time.monotonic() - job.arrival) * 1000, 1),
-            suppressed=more or None,
-        )
-        log.info(shown)
+            return None
+        shown = {
+            "user": job.entry.user,
+            "client": job.client.name,
+            "from": job.source,
+            "reason": decision.reason,
+            "token": decision.serial if isinstance(decision, Accept) else None,
+            "failures": decision.failures or None if isinstance(decision, Reject) else None,
+            "tries_left": decision.tries_left if isinstance(decision, Challenge) else None,
+            "why": job.entry.unsupported or job.result.why,
+            "nas": job.entry.nas_shown,
+            "request": job.request_id,
+            "ms": round((time.monotonic() - job.arrival) * 1000, 1),
+            "suppressed": more or None,
+        }
+        return Line(_word(decision), shown)
 
     def _unsaid_before(self, job: Job, decision: Decision) -> int | None:
         """None: this decision gets no line. Else how many of the kind got none before it."""

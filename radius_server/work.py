@@ -11,8 +11,8 @@ there wait. Under a load that does not end a lane holds no more than is done in 
 import os
 from collections import Counter
 from collections.abc import Hashable
-from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 MOST_OCTETS = 64 * 1024 * 1024  # kept for requests in work, some 1 KiB for a usual one
 KEPT_SECONDS = 2.0  # under a load that does not end; one client gets half of it
@@ -41,8 +41,7 @@ MOST = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Load:
+class Load(NamedTuple):
     """What one request takes up."""
 
     lane: Lane
@@ -56,31 +55,33 @@ class Work:
         self._usual = most
         self._most = dict(most)
         self._most_octets = most_octets
-        self._by_user: Counter[Hashable] = Counter()
-        self._by_client: Counter[Hashable] = Counter()
-        self._by_lane: Counter[Lane] = Counter()
+        self._by_lane = dict.fromkeys(Lane, 0)
+        self._by_client: dict[Hashable, int] = {}  # by lane, too
+        self._by_user: dict[Hashable, int] = {}  # by lane and client, too
         self._decided: Counter[Lane] = Counter()
         self._octets = 0
         self.count = 0
 
     def refusal(self, load: Load) -> str | None:
         """Why one more request must be dropped; None if there is room."""
-        left = self._most[load.lane] - self._by_lane[load.lane]
-        if left <= 0 or self._octets + load.octets > self._most_octets:
+        lane, client, user, octets = load
+        left = self._most[lane] - self._by_lane[lane]
+        if left <= 0 or self._octets + octets > self._most_octets:
             return "overload"
-        if self._by_client[load.lane, load.client] >= left:
+        if self._by_client.get((lane, client), 0) >= left:
             return "overload-client"
-        most_per_user = max(1, self._usual[load.lane] // SHARE_OF_A_USER)
-        if load.user is not None and self._by_user[load.lane, load.client, load.user] >= most_per_user:
-            return "overload-user"
-        return None
+        if user is None:
+            return None
+        most_per_user = max(1, self._usual[lane] // SHARE_OF_A_USER)
+        return "overload-user" if self._by_user.get((lane, client, user), 0) >= most_per_user else None
 
     def enter(self, load: Load) -> None:
+        lane, client, user, octets = load
         self.count += 1
-        self._octets += load.octets
-        self._by_lane[load.lane] += 1
-        self._by_client[load.lane, load.client] += 1
-        self._by_user[load.lane, load.client, load.user] += 1
+        self._octets += octets
+        self._by_lane[lane] += 1
+        _add_one(self._by_client, (lane, client))
+        _add_one(self._by_user, (lane, client, user))
 
     def decided(self, load: Load) -> None:
         """It waits for nothing but its reply."""
@@ -95,9 +96,10 @@ class Work:
             self._give_place_back(load)
 
     def _give_place_back(self, load: Load) -> None:
-        self._by_lane[load.lane] -= 1
-        _take_one(self._by_client, (load.lane, load.client))
-        _take_one(self._by_user, (load.lane, load.client, load.user))
+        lane, client, user, _ = load
+        self._by_lane[lane] -= 1
+        _take_one(self._by_client, (lane, client))
+        _take_one(self._by_user, (lane, client, user))
 
     def of(self, lane: Lane) -> int:
         """How many of this kind wait to be decided."""
@@ -110,7 +112,14 @@ class Work:
         self._most[lane] = min(usual, max(LEAST, int(done * KEPT_SECONDS))) if endless else usual
 
 
-def _take_one(counter: Counter[Hashable], key: Hashable) -> None:
-    counter[key] -= 1
-    if not counter[key]:
-        del counter[key]
+def _add_one(counts: dict[Hashable, int], key: Hashable) -> None:
+    counts[key] = counts.get(key, 0) + 1
+
+
+def _take_one(counts: dict[Hashable, int], key: Hashable) -> None:
+    """None is kept that counts nothing: names of users can be made up."""
+    left = counts[key] - 1
+    if left:
+        counts[key] = left
+    else:
+        del counts[key]

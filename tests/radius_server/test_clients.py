@@ -63,6 +63,16 @@ TABLE = ClientTable(
 def test_the_longest_prefix_wins_and_a_mapped_address_is_ipv4(peer: str, name: str | None) -> None:
     found = TABLE.find(source_address(peer))
     assert (found.name if found is not None else None) == name
+    for _ in range(2):  # looked for, and remembered
+        assert TABLE.sender(peer) == (str(source_address(peer)), found)
+
+
+def test_only_so_many_senders_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("radius_server.clients.PEERS", 2)
+    for number in (1, 2, 3, 1):
+        known = TABLE.sender(f"10.1.0.{number}")
+        assert known.client is TABLE.find(ip_address(known.address))
+        assert len(TABLE._lately) <= 2
 
 
 def test_nobody_is_a_client_of_an_empty_table() -> None:
