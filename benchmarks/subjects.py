@@ -17,7 +17,7 @@ from pathlib import Path
 from benchmarks.filling import fill
 from benchmarks.people import PASSWORD, Crowd
 from tests.postgres import Postgres, Stores
-from tests.site import SECRET, Site, eventually, hashed
+from tests.site import SECRET, Site, eventually, family, hashed
 from validation.model import Mode
 from validation.requests import SetRule
 from validation.settings import Scope
@@ -49,12 +49,6 @@ class Subject:
     def resident_mib(self) -> float:
         """Memory of the server itself; what its processes share is counted once."""
         return sum(_proportional_kib(pid) for pid in family(self.pid)) / 1024
-
-
-def family(pid: int) -> list[int]:
-    """A process and all that are below it."""
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [pid, *(one for child in children for one in family(int(child)))]
 
 
 def _proportional_kib(pid: int) -> int:

@@ -45,7 +45,10 @@ def _answer(sock: socket.socket, gate: Gate, kind: int, body: bytes) -> None:
 def _decided(gate: Gate, body: bytes) -> tuple[int, bytes]:
     """What cannot be read or told costs its batch an answer, and nothing else."""
     try:
-        return frames.OUTCOMES, frames.of_outcomes(gate.login(frames.requests_in(body)))
+        outcomes = gate.login(frames.requests_in(body))
+        if isinstance(trouble := outcomes[-1], StoreUnavailable):  # the server, which logs it, is told its text alone
+            log.debug("store unavailable, where it happened", exc_info=trouble)
+        return frames.OUTCOMES, frames.of_outcomes(outcomes)
     except Exception as error:
         return frames.TROUBLE, frames.of_trouble(_defect("login", error))
 
