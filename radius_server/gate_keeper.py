@@ -16,15 +16,16 @@ import os
 import select
 import signal
 import socket
+import struct
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
 from validation.errors import StoreUnavailable
 
-_START, _KILL = b"s", b"k"
-_STATUS_OCTETS = 4
+_NUMBER = struct.Struct("!i")  # of a gate that is to be started or killed; of how one ended
 _GONE = "the process that starts those that decide logins has ended"
 
 Serve = Callable[[socket.socket], None]
@@ -40,33 +41,32 @@ class Keeper:
     def __init__(self, control: socket.socket) -> None:
         self._control = control
 
-    def start(self) -> socket.socket:
-        """A new gate; its line. Raises KeeperGone."""
+    def start(self, number: int) -> socket.socket:
+        """A new gate, the first that is called so; its line. Raises KeeperGone."""
         ours, its = socket.socketpair()
         with its:
             try:
-                socket.send_fds(self._control, [_START], [its.fileno()])
+                socket.send_fds(self._control, [_NUMBER.pack(number)], [its.fileno()])
             except OSError:
                 ours.close()
                 raise KeeperGone(_GONE) from None
         return ours
 
-    def kill(self) -> None:
-        """The gate, if there is one."""
+    def kill(self, number: int) -> None:
+        """That gate, if it has not ended."""
         with contextlib.suppress(OSError):
-            self._control.send(_KILL)
+            self._control.send(_NUMBER.pack(number))
 
-    def ended(self, within: float | None = None) -> int:
-        """Waits for the end of the gate: its exit status, or minus the signal that ended it. Raises KeeperGone, or
-        TimeoutError."""
-        self._control.settimeout(within)
+    def ended(self) -> int:
+        """Waits for the end of the gate: its exit status, or minus the signal that ended it. Raises KeeperGone."""
         try:
-            octets = self._control.recv(_STATUS_OCTETS)
+            octets = self._control.recv(_NUMBER.size)
         except ConnectionError:
             octets = b""
         if not octets:
             raise KeeperGone(_GONE)
-        return int.from_bytes(octets, "big", signed=True)
+        (status,) = _NUMBER.unpack(octets)
+        return int(status)
 
     def close(self) -> None:
         self._control.close()
@@ -110,43 +110,49 @@ def _not_for_us(number: int, frame: object) -> None:
 
 def _keep(control: socket.socket, serve: Serve) -> None:
     gc.freeze()  # what all gates share is not written to
-    running: tuple[int, int] | None = None  # process, and a descriptor that is readable when it has ended
+    gate: _Gate | None = None
     while True:
-        files = [control.fileno(), *([running[1]] if running else [])]
+        files = [control.fileno(), *([gate.life] if gate else [])]
         readable, _, _ = select.select(files, [], [])
-        if running and running[1] in readable:
-            os.close(running[1])
-            _, status = os.waitpid(running[0], 0)
-            running = None
-            _tell(control, os.waitstatus_to_exitcode(status))
+        if gate and gate.life in readable:
+            with contextlib.suppress(OSError):  # the server has ended, too
+                control.send(_NUMBER.pack(gate.ended()))
+            gate = None
         if control.fileno() in readable:
-            word, lines = _word(control)
-            if not word:
+            told, lines = _told(control)
+            if told is None:
                 return
-            if word == _START and lines:
-                running = _born(control, lines[0], serve)
-            elif word == _KILL and running:
-                os.kill(running[0], signal.SIGKILL)  # it is our child and not waited for: no other has its number
+            if lines:
+                gate = _born(told, control, lines[0], serve)
+            elif gate and gate.number == told:
+                os.kill(gate.pid, signal.SIGKILL)  # our child, and not waited for: no other process has this number
 
 
-def _word(control: socket.socket) -> tuple[bytes, list[int]]:
+@dataclass(frozen=True)
+class _Gate:
+    number: int
+    pid: int
+    life: int  # readable when it has ended
+
+    def ended(self) -> int:
+        os.close(self.life)
+        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+
+
+def _told(control: socket.socket) -> tuple[int | None, list[int]]:
+    """The number of a gate, with a line if it is to be started; None where the server has ended."""
     try:
-        word, lines, _, _ = socket.recv_fds(control, 1, 1)
+        octets, lines, _, _ = socket.recv_fds(control, _NUMBER.size, 1)
     except ConnectionError:
-        return b"", []
-    return word, lines
+        return None, []
+    return (_NUMBER.unpack(octets)[0], lines) if octets else (None, [])
 
 
-def _tell(control: socket.socket, status: int) -> None:
-    with contextlib.suppress(OSError):
-        control.send(status.to_bytes(_STATUS_OCTETS, "big", signed=True))
-
-
-def _born(control: socket.socket, line: int, serve: Serve) -> tuple[int, int]:
+def _born(number: int, control: socket.socket, line: int, serve: Serve) -> _Gate:
     pid = os.fork()
     if pid == 0:
         control.close()
         with socket.socket(fileno=line) as sock:
             _live("twofold-gate", lambda: serve(sock))
     os.close(line)
-    return pid, os.pidfd_open(pid)
+    return _Gate(number, pid, os.pidfd_open(pid))

@@ -12,7 +12,8 @@ from radius_server import gate_frames as frames
 
 
 class Line:
-    def __init__(self, sock: socket.socket, patience: float) -> None:
+    def __init__(self, number: int, sock: socket.socket, patience: float) -> None:
+        self.number = number  # of the gate
         self._sock = sock
         self._sending = threading.Lock()
         self._last = threading.Lock()  # of who sent last: held until he has read his answer

@@ -9,10 +9,13 @@ answered from the store. Another process is started at once, and with a growing 
 that says nothing for `HUNG` seconds is killed.
 """
 
+import itertools
 import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TypeVar
 
 from radius_server import gate_frames as frames
 from radius_server.gate_keeper import Keeper, KeeperGone
@@ -21,6 +24,8 @@ from radius_server.log import line, log
 from validation.errors import StoreUnavailable
 from validation.gate import Outcome
 from validation.requests import LoginRequest
+
+T = TypeVar("T")
 
 HUNG = 12.0  # seconds; a transaction waits for five at most, and a watchdog of 30 s looks away after 15
 OPENS_WITHIN = 30.0  # seconds; a program that says the key has ten for each
@@ -34,6 +39,7 @@ class GateProcess:
     def __init__(self, keeper: Keeper) -> None:
         self.is_gone = False  # nobody is left who could start another process
         self._keeper = keeper
+        self._numbers = itertools.count(1)
         self._gone: Callable[[], object] = int
         self._line: Line | None = None
         self._changed = threading.Condition()
@@ -46,27 +52,24 @@ class GateProcess:
     def login(self, requests: Sequence[LoginRequest]) -> list[Outcome]:
         """As `Gate.login`."""
         try:
-            return frames.outcomes_in(self._ask(frames.LOGINS, frames.of_requests(requests)), len(requests))
+            return self._ask(
+                (frames.LOGINS, frames.of_requests(requests)),
+                lambda said, body: frames.outcomes_in(_expected(frames.OUTCOMES, said, body), len(requests)),
+            )
         except StoreUnavailable as error:
             return [error] * len(requests)
-        except frames.Spoiled as error:
-            return [self._broken(error)] * len(requests)
 
     def check(self) -> None:
         """As `Gate.check`."""
-        self._ask(frames.CHECK)
+        self._ask((frames.CHECK, b""), partial(_expected, frames.READY))
 
-    def _ask(self, kind: int, body: bytes = b"") -> bytes:
-        """Raises StoreUnavailable."""
+    def _ask(self, question: tuple[int, bytes], read: Callable[[int, bytes], T]) -> T:
+        """Raises StoreUnavailable. `read` raises it, too, or Spoiled."""
         asked = self._in_use()
         try:
-            said, answer = asked.ask(kind, body)
-            if said == frames.TROUBLE:
-                raise frames.trouble_in(answer)
-            return answer
+            return read(*asked.ask(*question))
         except (OSError, frames.Spoiled) as error:
-            asked.end()
-            raise self._broken(error) from None
+            raise self._broken(asked, error) from None
 
     def _in_use(self) -> Line:
         with self._changed:
@@ -76,9 +79,10 @@ class GateProcess:
                 raise StoreUnavailable("the process that decides logins is not running; it is started again")
             return self._line
 
-    def _broken(self, error: Exception) -> StoreUnavailable:
+    def _broken(self, asked: Line, error: Exception) -> StoreUnavailable:
         """Of no use any more, whatever it is doing."""
-        self._keeper.kill()
+        asked.end()
+        self._keeper.kill(asked.number)
         what = "says nothing" if isinstance(error, BlockingIOError) else "has ended"
         if isinstance(error, frames.Spoiled):
             what = f"sends what cannot be read ({error})"
@@ -100,13 +104,12 @@ class GateProcess:
 
     def _begin(self) -> None:
         """A process that can decide. Raises StoreUnavailable."""
-        begun = Line(self._keeper.start(), OPENS_WITHIN)
+        number = next(self._numbers)
+        begun = Line(number, self._keeper.start(number), OPENS_WITHIN)
         try:
-            said, body = begun.read()
-            if said != frames.READY:
-                raise frames.trouble_in(body)
+            _expected(frames.READY, *begun.read())
         except (OSError, frames.Spoiled) as error:
-            raise self._broken(error) from None
+            raise self._broken(begun, error) from None
         begun.set_patience(HUNG)
         if self._log_format:
             begun.tell(frames.LOG_FORMAT, self._log_format.encode())
@@ -153,6 +156,15 @@ class GateProcess:
         if self._thread.ident:
             self._thread.join(ENDS_WITHIN)
         self._keeper.close()
+
+
+def _expected(kind: int, said: int, body: bytes) -> bytes:
+    """Raises StoreUnavailable if that was said, or Spoiled."""
+    if said == frames.TROUBLE:
+        raise frames.trouble_in(body)
+    if said != kind:
+        raise frames.Spoiled(f"a frame of kind {said}")
+    return body
 
 
 def _how(status: int) -> str:
