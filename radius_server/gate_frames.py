@@ -50,7 +50,7 @@ class _Outcomes(msgspec.Struct, array_like=True):
 
 
 _encode = msgspec.msgpack.Encoder().encode
-_read_requests = msgspec.msgpack.Decoder(list[LoginRequest]).decode
+_read_requests = msgspec.msgpack.Decoder(tuple[float, list[LoginRequest]]).decode
 _read_outcomes = msgspec.msgpack.Decoder(_Outcomes).decode
 _read_trouble = msgspec.msgpack.Decoder(tuple[str, str]).decode
 
@@ -90,11 +90,12 @@ def _exactly(sock: socket.socket, count: int, begun: bool = False) -> bytes:
 # --- bodies -----------------------------------------------------------------------------------------------------
 
 
-def of_requests(requests: Sequence[LoginRequest]) -> bytes:
-    return _encode(requests)
+def of_requests(requests: Sequence[LoginRequest], until: float) -> bytes:
+    """`until`: by the monotonic clock, which all processes of a host share."""
+    return _encode((until, requests))
 
 
-def requests_in(body: bytes) -> list[LoginRequest]:
+def requests_in(body: bytes) -> tuple[float, list[LoginRequest]]:
     """Raises Spoiled."""
     try:
         return _read_requests(body)

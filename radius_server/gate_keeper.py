@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
+from radius_server.log import line, log
 from validation.errors import StoreUnavailable
 
 _NUMBER = struct.Struct("!i")  # of a gate that is to be started or killed; of how one ended
@@ -96,8 +97,9 @@ def _live(name: str, life: Callable[[], None]) -> NoReturn:
             Path("/proc/self/comm").write_text(name)  # for ps and top
         life()
         status = 0
-    except BaseException:
-        sys.excepthook(*sys.exc_info())
+    except BaseException as error:
+        log.error(line("internal-error", where=name, error=type(error).__name__))
+        log.debug("internal error, where it happened", exc_info=error)
     finally:
         with contextlib.suppress(BaseException):
             atexit._run_exitfuncs()
@@ -148,11 +150,11 @@ def _told(control: socket.socket) -> tuple[int | None, list[int]]:
     return (_NUMBER.unpack(octets)[0], lines) if octets else (None, [])
 
 
-def _born(number: int, control: socket.socket, line: int, serve: Serve) -> _Gate:
+def _born(number: int, control: socket.socket, descriptor: int, serve: Serve) -> _Gate:
     pid = os.fork()
     if pid == 0:
         control.close()
-        with socket.socket(fileno=line) as sock:
+        with socket.socket(fileno=descriptor) as sock:
             _live("twofold-gate", lambda: serve(sock))
-    os.close(line)
+    os.close(descriptor)
     return _Gate(number, pid, os.pidfd_open(pid))

@@ -32,6 +32,7 @@ OPENS_WITHIN = 30.0  # seconds; a program that says the key has ten for each
 PAUSES = (0.0, 0.1, 0.5, 1.0, 5.0)  # seconds between the end of a process and the next one, while none lives long
 ENDS_WITHIN = 10.0
 LONG = 10.0  # seconds
+BEHIND = 5.0  # seconds that a batch may wait for the one before it, and still be decided
 WAITS = 2.0  # seconds that a batch waits for a process that is being started
 
 
@@ -53,7 +54,7 @@ class GateProcess:
         """As `Gate.login`."""
         try:
             return self._ask(
-                (frames.LOGINS, frames.of_requests(requests)),
+                (frames.LOGINS, frames.of_requests(requests, time.monotonic() + BEHIND)),
                 lambda said, body: frames.outcomes_in(_expected(frames.OUTCOMES, said, body), len(requests)),
             )
         except StoreUnavailable as error:
@@ -91,8 +92,8 @@ class GateProcess:
     def log_as(self, log_format: str) -> None:
         """How it writes its log from now on."""
         self._log_format = log_format
-        if (line := self._line) is not None:
-            line.tell(frames.LOG_FORMAT, log_format.encode())
+        if (used := self._line) is not None:
+            used.tell(frames.LOG_FORMAT, log_format.encode())
 
     # --- its life -----------------------------------------------------------------------------------------------
 

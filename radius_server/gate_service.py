@@ -1,10 +1,13 @@
 """The process in which logins are decided: it reads batches of requests, has the gate decide them, sends the outcomes.
 
 Rules: it opens the store by itself, decides one batch after the other, and ends when the server has: what it has begun
-it finishes first. What asks a server to end is for the server alone. An answer leaves after its commit, as everywhere.
+it finishes first. What had to wait too long for the batch before it is not decided. An answer leaves after its commit,
+as everywhere.
 """
 
+import contextlib
 import socket
+import time
 
 from radius_server import gate_frames as frames
 from radius_server.log import JsonFormatter, line, log
@@ -14,17 +17,21 @@ from store.opening import open_gate
 from validation.errors import BadInput, StoreUnavailable
 from validation.gate import Gate
 
+# No PIN is used up for a login that nobody waits for any more.
+_TOO_LATE = StoreUnavailable("the store took so long that what came after is not decided any more")
+
 
 def serve(sock: socket.socket, config: Config) -> None:
-    """Until the other side of `sock` ends. Raises OSError, or Spoiled."""
-    try:
-        gate = open_gate(config)
-    except (StoreUnavailable, BadInput) as error:
-        frames.send(sock, frames.TROUBLE, frames.of_trouble(_as_trouble(error)))
-        return
-    frames.send(sock, frames.READY)
-    while (frame := frames.receive(sock)) is not None:
-        _answer(sock, gate, *frame)
+    """Until the other side of `sock` ends. Raises Spoiled."""
+    with contextlib.suppress(ConnectionError):  # it ended, and hears no answer
+        try:
+            gate = open_gate(config)
+        except (StoreUnavailable, BadInput) as error:
+            frames.send(sock, frames.TROUBLE, frames.of_trouble(_as_trouble(error)))
+            return
+        frames.send(sock, frames.READY)
+        while (frame := frames.receive(sock)) is not None:
+            _answer(sock, gate, *frame)
 
 
 def _as_trouble(error: StoreUnavailable | BadInput) -> StoreUnavailable:
@@ -45,7 +52,10 @@ def _answer(sock: socket.socket, gate: Gate, kind: int, body: bytes) -> None:
 def _decided(gate: Gate, body: bytes) -> tuple[int, bytes]:
     """What cannot be read or told costs its batch an answer, and nothing else."""
     try:
-        outcomes = gate.login(frames.requests_in(body))
+        until, requests = frames.requests_in(body)
+        if time.monotonic() > until:
+            return frames.TROUBLE, frames.of_trouble(_TOO_LATE)
+        outcomes = gate.login(requests)
         if isinstance(trouble := outcomes[-1], StoreUnavailable):  # the server, which logs it, is told its text alone
             log.debug("store unavailable, where it happened", exc_info=trouble)
         return frames.OUTCOMES, frames.of_outcomes(outcomes)

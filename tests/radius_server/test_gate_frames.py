@@ -5,7 +5,7 @@ import dataclasses
 import socket
 import types
 import typing
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from enum import Enum
 from typing import Any, TypeVar
 
@@ -70,9 +70,9 @@ def told(outcome: Outcome) -> object:
     return (type(outcome), str(outcome)) if isinstance(outcome, StoreUnavailable) else outcome
 
 
-@given(st.lists(every(LoginRequest), max_size=4))
-def test_requests_arrive_as_they_were(requests: list[LoginRequest]) -> None:
-    assert gate_frames.requests_in(gate_frames.of_requests(requests)) == requests
+@given(st.lists(every(LoginRequest), max_size=4), every(float))
+def test_requests_arrive_as_they_were(requests: list[LoginRequest], until: float) -> None:
+    assert gate_frames.requests_in(gate_frames.of_requests(requests, until)) == (until, requests)
 
 
 @given(st.lists(outcomes(), max_size=4))
@@ -105,7 +105,7 @@ def test_whatever_a_client_sends_can_be_carried(sent: list[tuple[int, bytes]], m
     packet = parse(octets_of(sent))
     entry = conversation.read(packet, client, Signature(signed, (client.secret,)))
     request = conversation.login_request(entry, client, "request", packet=b"digest")
-    assert gate_frames.requests_in(gate_frames.of_requests([request])) == [request]
+    assert gate_frames.requests_in(gate_frames.of_requests([request], 1.0)) == (1.0, [request])
 
 
 # --- what is spoiled
@@ -113,9 +113,11 @@ def test_whatever_a_client_sends_can_be_carried(sent: list[tuple[int, bytes]], m
 
 @given(st.binary(max_size=200))
 def test_octets_that_are_no_bodies_are_refused(octets: bytes) -> None:
-    for read in (gate_frames.requests_in, lambda body: gate_frames.outcomes_in(body, 1)):
+    readers: tuple[Callable[[bytes], object], ...]
+    readers = gate_frames.requests_in, lambda body: gate_frames.outcomes_in(body, 1)
+    for read in readers:
         with contextlib.suppress(Spoiled):
-            assert isinstance(read(octets), list)
+            assert isinstance(read(octets), list | tuple)
 
 
 def test_outcomes_that_are_not_one_for_each_request_are_refused() -> None:
@@ -132,7 +134,7 @@ def test_an_outcome_that_stands_there_twice_is_refused() -> None:
 
 
 def test_a_request_with_a_wrong_type_in_it_is_refused() -> None:
-    body = gate_frames.of_requests([builders.request(user=7)])
+    body = gate_frames.of_requests([builders.request(user=7)], 1.0)
     with pytest.raises(Spoiled, match="user"):
         gate_frames.requests_in(body)
 
