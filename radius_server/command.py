@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("twofold.radius")
 
-# Seconds after which a thread that decides lets the event loop go on. With Python's usual 5 ms datagrams come in faster
-# than they are read while there is much to decide, and the kernel drops any of them, second steps, too (measured).
+# Seconds after which a thread that looks or checks lets the event loop go on. With Python's usual 5 ms datagrams come
+# in faster than they are read while there is much to do, and the kernel drops any of them, second steps, too (measured).
 SWITCH = 0.0001
 
 # What is read at the start alone.
@@ -131,7 +131,7 @@ def test(ctx: click.Context, client: str, user: str | None, server: str, source:
 async def _serve(config: Config, options: _Options, decides: "GateProcess") -> bool:
     """False if it ended by itself."""
     from first_factor import checker
-    from radius_server.server import RadiusServer
+    from radius_server.server import HURRY, RadiusServer
     from store.opening import open_gate
 
     if os.geteuid() == 0:
@@ -154,6 +154,8 @@ async def _serve(config: Config, options: _Options, decides: "GateProcess") -> b
     finally:
         for task in beside:
             task.cancel()
+        if hurry.is_set():
+            decides.close(HURRY)
     _log.info(line("stopped", **{word.replace("-", "_"): count for word, count in server.dropped.items()}))
     return not decides.is_gone
 

@@ -117,8 +117,7 @@ def _keep(control: socket.socket, serve: Serve) -> None:
         files = [control.fileno(), *([gate.life] if gate else [])]
         readable, _, _ = select.select(files, [], [])
         if gate and gate.life in readable:
-            with contextlib.suppress(OSError):  # the server has ended, too
-                control.send(_NUMBER.pack(gate.ended()))
+            _tell(control, gate.ended())
             gate = None
         if control.fileno() in readable:
             told, lines = _told(control)
@@ -141,6 +140,11 @@ class _Gate:
         return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
 
 
+def _tell(control: socket.socket, status: int) -> None:
+    with contextlib.suppress(OSError):  # the server has ended, too
+        control.send(_NUMBER.pack(status))
+
+
 def _told(control: socket.socket) -> tuple[int | None, list[int]]:
     """The number of a gate, with a line if it is to be started; None where the server has ended."""
     try:
@@ -150,8 +154,14 @@ def _told(control: socket.socket) -> tuple[int | None, list[int]]:
     return (_NUMBER.unpack(octets)[0], lines) if octets else (None, [])
 
 
-def _born(number: int, control: socket.socket, descriptor: int, serve: Serve) -> _Gate:
-    pid = os.fork()
+def _born(number: int, control: socket.socket, descriptor: int, serve: Serve) -> _Gate | None:
+    try:
+        pid = os.fork()
+    except OSError as error:  # too little memory, or too many processes: it may be otherwise in a moment
+        log.error(line("gate-not-forked", error=error.strerror))
+        os.close(descriptor)
+        _tell(control, 1)
+        return None
     if pid == 0:
         control.close()
         with socket.socket(fileno=descriptor) as sock:

@@ -30,7 +30,7 @@ T = TypeVar("T")
 HUNG = 12.0  # seconds; a transaction waits for five at most, and a watchdog of 30 s looks away after 15
 OPENS_WITHIN = 30.0  # seconds; a program that says the key has ten for each
 PAUSES = (0.0, 0.1, 0.5, 1.0, 5.0)  # seconds between the end of a process and the next one, while none lives long
-ENDS_WITHIN = 10.0
+ENDS_WITHIN = 10.0  # seconds; a command line waits as long for a program that is told of an event
 LONG = 10.0  # seconds
 BEHIND = 5.0  # seconds that a batch may wait for the one before it, and still be decided
 WAITS = 2.0  # seconds that a batch waits for a process that is being started
@@ -141,21 +141,30 @@ class GateProcess:
                 self._gone()
 
     def _begin_again(self) -> None:
-        try:
-            self._begin()
-            log.warning(line("gate-started"))
-        except StoreUnavailable as error:
-            log.error(line("gate-not-started", error=error))
+        """One that was begun and is of no use ends."""
+        while not self._closing.is_set():
+            try:
+                self._begin()
+                log.warning(line("gate-started"))
+                return
+            except StoreUnavailable as error:
+                log.error(line("gate-not-started", error=error))
+                return
+            except OSError as error:  # there is no line for it: descriptors have run out
+                log.error(line("gate-not-started", error=error.strerror))
+                self._closing.wait(PAUSES[-1])
 
-    def close(self) -> None:
-        """What it has begun it finishes, and tells who is to be told, for so long as a command line would wait."""
+    def close(self, within: float = ENDS_WITHIN) -> None:
+        """What it has begun it finishes, and tells who is to be told; that is waited for so long. Once."""
+        if self._closing.is_set():
+            return
         self._closing.set()
         with self._changed:
             if self._line is not None:
                 self._line.end()
             self._changed.notify_all()
         if self._thread.ident:
-            self._thread.join(ENDS_WITHIN)
+            self._thread.join(within)
         self._keeper.close()
 
 
