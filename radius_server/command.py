@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger("twofold.radius")
 
 # Seconds after which a thread that looks or checks lets the event loop go on. With Python's usual 5 ms datagrams come
-# in faster than they are read while there is much to do, and the kernel drops any of them, second steps, too (measured).
+# in faster than they are read while there is much to do, and the kernel drops any of them, second steps, too
+# (measured).
 SWITCH = 0.0001
 
 # What is read at the start alone.
