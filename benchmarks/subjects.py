@@ -1,6 +1,7 @@
 """What is measured: a server that answers logins, and what is known of it.
 
-Rule: each has a crowd of its own, a process whose CPU time can be read, and a sentence about what it guarantees.
+Rule: each has a crowd of its own, processes whose CPU time can be read, and a sentence about what it guarantees. What
+a server has forked counts as the server.
 """
 
 import os
@@ -16,7 +17,7 @@ from pathlib import Path
 from benchmarks.filling import fill
 from benchmarks.people import PASSWORD, Crowd
 from tests.postgres import Postgres, Stores
-from tests.site import SECRET, Site, eventually, hashed
+from tests.site import SECRET, Site, eventually, family, hashed
 from validation.model import Mode
 from validation.requests import SetRule
 from validation.settings import Scope
@@ -43,13 +44,18 @@ class Subject:
 
     def cpu(self) -> float:
         """Seconds that it has used so far."""
-        return sum(_cpu(pid) for pid in (self.pid, *self.others()))
+        return sum(_cpu(pid) for pid in (*family(self.pid), *self.others()))
 
     def resident_mib(self) -> float:
-        """Memory of the server itself."""
-        text = Path(f"/proc/{self.pid}/status").read_text()
-        (kib,) = re.findall(r"VmRSS:\s+(\d+) kB", text)
-        return int(kib) / 1024
+        """Memory of the server itself; what its processes share is counted once."""
+        return sum(_proportional_kib(pid) for pid in family(self.pid)) / 1024
+
+
+def _proportional_kib(pid: int) -> int:
+    """proc(5), smaps_rollup: a page that several processes have is divided among them."""
+    text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    (kib,) = re.findall(r"^Pss:\s+(\d+) kB", text, re.MULTILINE)
+    return int(kib)
 
 
 def _cpu(pid: int) -> float:

@@ -10,7 +10,10 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -24,13 +27,15 @@ from validation.model import MessageAuthenticatorRule
 from validation.settings import Whom
 
 if TYPE_CHECKING:
+    from radius_server.gate_process import GateProcess
     from radius_server.server import RadiusServer, Settings
     from validation.gate import Gate
 
 _log = logging.getLogger("twofold.radius")
 
-# Seconds after which a thread that decides lets the event loop go on. With Python's usual 5 ms datagrams come in faster
-# than they are read while there is much to decide, and the kernel drops any of them, second steps, too (measured).
+# Seconds after which a thread that looks or checks lets the event loop go on. With Python's usual 5 ms datagrams come
+# in faster than they are read while there is much to do, and the kernel drops any of them, second steps, too
+# (measured).
 SWITCH = 0.0001
 
 # What is read at the start alone.
@@ -54,8 +59,11 @@ class _Options:
         """The configuration as it is now. Raises BadInput."""
         return configuration.load(configuration.config_path(self.file))
 
+    def log_format(self, config: Config) -> str:
+        return self.log or config.log
+
     def formatter(self, config: Config) -> logging.Formatter | None:
-        return JsonFormatter() if (self.log or config.log) == "json" else None
+        return JsonFormatter() if self.log_format(config) == "json" else None
 
     def settings(self, config: Config) -> "Settings":
         from radius_server.server import Settings
@@ -83,7 +91,22 @@ def serve(ctx: click.Context, listen: tuple[str, ...], log: str | None, debug: b
     config = options.config()
     serving.set_up_process(debug, options.formatter(config))
     sys.setswitchinterval(SWITCH)
-    asyncio.run(_serve(config, options))
+    with _gate_process(config) as decides:
+        if not asyncio.run(_serve(config, options, decides)):
+            ctx.exit(1)
+
+
+@contextmanager
+def _gate_process(config: Config) -> Iterator["GateProcess"]:
+    """Made while this process has nothing but its configuration, and started later. On the way out it ends."""
+    from radius_server import gate_keeper, gate_service
+    from radius_server.gate_process import GateProcess
+
+    decides = GateProcess(gate_keeper.fork(partial(gate_service.serve, config=config)))
+    try:
+        yield decides
+    finally:
+        decides.close()
 
 
 @radius.command()
@@ -106,30 +129,36 @@ def test(ctx: click.Context, client: str, user: str | None, server: str, source:
     return run(configuration.load(configuration.config_path(ctx.find_root().obj)), client, user, server, source)
 
 
-async def _serve(config: Config, options: _Options) -> None:
+async def _serve(config: Config, options: _Options, decides: "GateProcess") -> bool:
+    """False if it ended by itself."""
     from first_factor import checker
-    from radius_server.server import RadiusServer
+    from radius_server.server import HURRY, RadiusServer
     from store.opening import open_gate
 
     if os.geteuid() == 0:
         _log.warning("running as root; a user of its own that may read the store is enough")
     gate = open_gate(config)
-    server = RadiusServer(gate, checker(config), options.settings(config))
     stop, hurry, again = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    server = RadiusServer(gate, checker(config), options.settings(config), decides)
     _on_signals(stop, hurry, again)
     server.bind()
+    loop = asyncio.get_running_loop()
+    decides.start(gone=lambda: loop.call_soon_threadsafe(stop.set))
     _warn_of_keys_in_clear(gate)
     _warn_of_unsigned_clients(gate)
     _say_where(server, config)
     serving.tell_systemd(serving.READY)
-    tasks = (_reloads(server, config, options, again), _watchdog(server), _upkeep(config))
+    tasks = (_reloads(server, decides, config, options, again), _watchdog(server), _upkeep(config))
     beside = [asyncio.create_task(task) for task in tasks]
     try:
         await server.run(stop, hurry)
     finally:
         for task in beside:
             task.cancel()
+        if hurry.is_set():
+            decides.close(HURRY)
     _log.info(line("stopped", **{word.replace("-", "_"): count for word, count in server.dropped.items()}))
+    return not decides.is_gone
 
 
 def _on_signals(stop: asyncio.Event, hurry: asyncio.Event, again: asyncio.Event) -> None:
@@ -156,7 +185,9 @@ def _say_where(server: "RadiusServer", config: Config, before: frozenset[Listen]
 # --- reload -----------------------------------------------------------------------------------------------------
 
 
-async def _reloads(server: "RadiusServer", config: Config, options: _Options, again: asyncio.Event) -> None:
+async def _reloads(
+    server: "RadiusServer", decides: "GateProcess", config: Config, options: _Options, again: asyncio.Event
+) -> None:
     """For ever: each time `again` is set, one after the other."""
     while True:
         await again.wait()
@@ -164,6 +195,7 @@ async def _reloads(server: "RadiusServer", config: Config, options: _Options, ag
         serving.tell_systemd(serving.reloading())
         try:
             config = await _reload(server, config, options)
+            decides.log_as(options.log_format(config))
         except TwofoldError as error:
             _log.error(line("reload-refused", error=error, effect="the old configuration goes on"))
         except Exception as error:

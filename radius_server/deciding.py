@@ -1,4 +1,4 @@
-"""The last stage: the gate decides a batch in one transaction. One thread, so that no socket waits for a commit.
+"""The last stage: the gate decides a batch in one transaction. Off the packet loop, so no socket waits for a commit.
 
 Rules: who answers a challenge of ours goes before new logins, and each client in turn. What has waited too long is not
 decided: a PIN would be used up for a login that nobody waits for any more. Status-Server is answered if the store can
@@ -6,7 +6,9 @@ be written.
 """
 
 import time
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from typing import Protocol
 
 from radius_server.batches import Batches
 from radius_server.conversation import login_request
@@ -14,16 +16,25 @@ from radius_server.jobs import Job, Post
 from radius_server.replying import Replies
 from radius_server.work import Lane
 from validation.errors import StoreUnavailable
-from validation.gate import Gate
+from validation.gate import Outcome
 from validation.requests import LoginRequest
 
 
+class Decides(Protocol):
+    """A `Gate`, or one in a process of its own."""
+
+    def login(self, requests: Sequence[LoginRequest]) -> list[Outcome]: ...
+
+    def check(self) -> None: ...
+
+
 class Deciding:
-    def __init__(self, gate: Gate, replies: Replies, post: Post) -> None:
+    def __init__(self, gate: Decides, replies: Replies, post: Post, at_once: int = 1) -> None:
+        """`at_once`: so many batches are handed to the gate before the first has its answer."""
         self._gate = gate
         self._replies = replies
         self._post = post
-        self._logins: Batches[Job] = Batches("twofold-gate", self._decide)
+        self._logins: Batches[Job] = Batches("twofold-gate", self._decide, threads=at_once)
 
     def submit(self, job: Job) -> None:
         self._logins.submit(job, job.place)

@@ -24,7 +24,7 @@ from pathlib import Path
 
 from first_factor import Checker
 from radius_server.client_rows import POLL, ClientRows
-from radius_server.deciding import Deciding
+from radius_server.deciding import Decides, Deciding
 from radius_server.fittings import Fittings
 from radius_server.jobs import DECIDE_WITHIN, Job, Post
 from radius_server.listening import Door
@@ -40,6 +40,7 @@ from validation.names import EXACT, Spelling
 
 DRAIN_ON_STOP = 8.0  # seconds for requests in work when the server is told to stop
 HURRY = 1.0  # seconds for what is being decided when it is told so again
+AT_ONCE = 2  # batches on their way to a gate in another process: while one is decided, the next is there
 OLD_DOORS = DECIDE_WITHIN + 5  # seconds that replies may still leave through a door that is not listened at any more
 
 
@@ -58,8 +59,10 @@ class Settings:
 class RadiusServer:
     """`bind`, then `await run(stop)`. One object serves all its sockets."""
 
-    def __init__(self, gate: Gate, checker: Checker, settings: Settings) -> None:
+    def __init__(self, gate: Gate, checker: Checker, settings: Settings, decides: Decides | None = None) -> None:
+        """`decides`: who decides logins, in another process; else `gate` does, as it does everything else."""
         self._gate = gate
+        self._decides = decides
         self._checker = checker
         self._settings = settings
         self._replies = Replies()
@@ -89,7 +92,7 @@ class RadiusServer:
         """Serve until `stop` is set, then finish what is in work and close; with `hurry` without finishing."""
         self._loop = asyncio.get_running_loop()
         post: Post = self._loop.call_soon_threadsafe
-        self._deciding = Deciding(self._gate, self._replies, post)
+        self._deciding = Deciding(self._decides or self._gate, self._replies, post, AT_ONCE if self._decides else 1)
         self._passwords = Passwords(self._gate, self._checker, self._deciding, self._replies, post)
         self._recording = Recording(self._fittings.records, self._replies, post)
         self._reception = Reception(

@@ -238,6 +238,12 @@ def _cold(command: Sequence[str]) -> "subprocess.Popen[str]":
     return subprocess.Popen(command, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)
 
 
+def family(pid: int) -> list[int]:
+    """A process and all that are below it."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [pid, *(one for child in children for one in family(int(child)))]
+
+
 _LISTENING = re.compile(r'listening(?: on=|", "on": ")([^\s"]+)')  # text or JSON
 
 
@@ -285,8 +291,19 @@ class ServerProcess:
     def nas(self, secret: bytes = SECRET, source: str | None = None) -> Nas:
         return Nas(self.address, secret, source)
 
+    @property
+    def pids(self) -> list[int]:
+        """Of its processes, the one that was started first."""
+        return family(self.process.pid)
+
+    @property
+    def gate_pid(self) -> int:
+        """Of the process that decides logins."""
+        (found,) = [pid for pid in self.pids if Path(f"/proc/{pid}/comm").read_text() == "twofold-gate\n"]
+        return found
+
     def resident_kib(self) -> int:
-        """Resident memory now."""
+        """Resident memory now, of all its processes."""
         return self._memory("VmRSS")
 
     def peak_kib(self) -> int:
@@ -294,9 +311,8 @@ class ServerProcess:
         return self._memory("VmHWM")
 
     def _memory(self, name: str) -> int:
-        text = Path(f"/proc/{self.process.pid}/status").read_text()
-        (kib,) = re.findall(rf"{name}:\s+(\d+) kB", text)
-        return int(kib)
+        texts = [Path(f"/proc/{pid}/status").read_text() for pid in self.pids]
+        return sum(int(kib) for text in texts for kib in re.findall(rf"{name}:\s+(\d+) kB", text))
 
     def kill(self) -> None:
         """SIGKILL: nothing gets a chance to be tidied up."""

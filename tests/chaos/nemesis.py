@@ -73,7 +73,7 @@ class Nemesis:
     # --- what can break -----------------------------------------------------------------------------------------
 
     def _possible(self) -> list[Callable[[], None]]:
-        always = [self._kill, self._kill, self._die, self._stop, self._clock]
+        always = [self._kill, self._kill, self._kill_gate, self._die, self._stop, self._clock]
         if self._world.database is None:
             return always
         lines = [self._lose, self._lose, self._lose, self._cut, self._hold, self._delay, self._refuse]
@@ -91,6 +91,12 @@ class Nemesis:
         host = self._host()
         self._note("kills", host.name)
         host.kill()
+
+    def _kill_gate(self) -> None:
+        """The process alone that decides; a helper has none."""
+        host = self._dice.choice(self._world.servers)
+        self._note("kills of a gate", host.name)
+        host.kill_gate()
 
     def _die(self) -> None:
         """It kills itself at one of its next COMMITs, before or after."""

@@ -58,8 +58,12 @@ class Fate:
     def ahead(self) -> float:
         return float(_LAYOUT.unpack(self._map)[0])
 
-    def may_die(self, after: bool) -> None:
-        if random.random() < _LAYOUT.unpack(self._map)[1 + after]:
+    def may_die(self, after: bool, server: int) -> None:
+        """The process that decides, and every other time all of the `server`."""
+        dice = random.SystemRandom()  # each such process is a fork of the same, and would throw the same
+        if dice.random() < _LAYOUT.unpack(self._map)[1 + after]:
+            if dice.random() < 0.5:
+                os.kill(server, signal.SIGKILL)
             os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -67,9 +71,8 @@ def cheap_hasher() -> PasswordHasher:
     return PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 
 
-def serve(arguments: Sequence[str], fate: Path, log: Path, fault: str, seed: str) -> None:
+def serve(arguments: Sequence[str], fate: Path, log: Path, fault: str) -> None:
     """The life of a server, to its end."""
-    random.seed(seed)
     with log.open("ab") as file:
         os.dup2(file.fileno(), 2)
         os.dup2(file.fileno(), 1)
@@ -90,12 +93,12 @@ def _submit_to(fate: Fate) -> None:
 
     from store.connections import Connections
 
-    real, commit = time.time, Connections._commit
+    real, commit, server = time.time, Connections._commit, os.getpid()
 
     def commit_or_die(self: Connections, connection: Connection) -> None:
-        fate.may_die(after=False)
+        fate.may_die(False, server)
         commit(self, connection)
-        fate.may_die(after=True)
+        fate.may_die(True, server)
 
     time.time = lambda: real() + fate.ahead
     Connections._commit = commit_or_die  # type: ignore[method-assign]

@@ -20,7 +20,7 @@ from store.config import Config
 from tests.chaos.proxy import Proxy
 from tests.chaos.served import Fate, cheap_hasher, nursery, serve
 from tests.postgres import CONFIG, PORT, Postgres
-from tests.site import SECRET, Site, eventually
+from tests.site import SECRET, Site, eventually, family
 from validation.gate import Gate
 from validation.model import Mode
 from validation.requests import SetRule
@@ -76,7 +76,7 @@ class Host:
         if not self.helper:
             where = ["radius", "serve", "--listen", "127.0.0.1:0"]
         arguments = ["--config", str(self.config_file), *where]
-        told = (arguments, self.fate.path, self.log, self.fault, f"{self.name} {self.run}")
+        told = (arguments, self.fate.path, self.log, self.fault)
         self.process = nursery().Process(target=serve, args=told, daemon=True)
         self.process.start()
 
@@ -93,6 +93,14 @@ class Host:
         if self.process is not None and self.alive and self.process.pid is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.process.pid, number)
+
+    def kill_gate(self) -> None:
+        """The process alone that decides logins."""
+        if self.process is not None and self.process.pid is not None:
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                for pid in family(self.process.pid):
+                    if Path(f"/proc/{pid}/comm").read_text() == "twofold-gate\n":
+                        os.kill(pid, signal.SIGKILL)
 
     def kill(self) -> None:
         if self.process is not None:

@@ -15,14 +15,18 @@ from store.connections import Connections
 
 
 def install(when: str, armed: Path) -> None:
-    commit = Connections._commit
+    commit, first = Connections._commit, os.getpid()
+
+    def die() -> None:
+        for pid in (first, os.getpid()):  # a server decides in a process that it has forked
+            os.kill(pid, signal.SIGKILL)
 
     def commit_and_die(self: Connections, connection: Connection) -> None:
         if when == "before" and armed.exists():
-            os.kill(os.getpid(), signal.SIGKILL)
+            die()
         commit(self, connection)
         if when == "after" and armed.exists():
-            os.kill(os.getpid(), signal.SIGKILL)
+            die()
 
     Connections._commit = commit_and_die  # type: ignore[method-assign]
 

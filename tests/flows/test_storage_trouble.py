@@ -61,11 +61,13 @@ def moved_away(site: Site) -> Iterator[None]:
 @contextmanager
 def writes_fail(server: ServerProcess) -> Iterator[None]:
     """Every write to a file fails in the kernel, as on a broken disk."""
-    pid = server.process.pid
-    soft, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
-    resource.prlimit(pid, resource.RLIMIT_FSIZE, (0, hard))
+    pids = server.pids
+    soft, hard = resource.prlimit(pids[0], resource.RLIMIT_FSIZE)
+    for pid in pids:
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (0, hard))
     yield
-    resource.prlimit(pid, resource.RLIMIT_FSIZE, (soft, hard))
+    for pid in pids:
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def free_octets(disk: Path) -> int:
