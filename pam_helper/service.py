@@ -23,7 +23,7 @@ from pam_helper import hello as greeting
 from pam_helper import sockets
 from pam_helper.accepting import Guest, Waiters
 from pam_helper.care import care
-from pam_helper.dialogue import Desk, login
+from pam_helper.dialogue import Desk, login, may_touch
 from pam_helper.frames import BadFrame, Type
 from pam_helper.hello import Hello
 from pam_helper.line import Gone, Line
@@ -209,7 +209,8 @@ class Helper:
         """Raises NotAllowed."""
         asked = allowed(hello, peer.uid, self._pam, _account)
         relay = bool(asked.actor) and not asked.own
-        return replace(asked, local=is_local(hello, peer, relay, self._keys, self._sessions))
+        touches = may_touch(asked) and is_local(hello, peer, relay, self._keys, self._sessions)
+        return replace(asked, local=touches)
 
     def _talk(self, line: Line, asked: Asked) -> End:
         talk: Talk = care(asked, self._desk) if asked.hello.request else login(asked, self._desk)

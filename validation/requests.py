@@ -174,6 +174,7 @@ class LoginRequest:
     client_version: int
     first_factor: FirstFactorResult = NOT_CHECKED
     passcode: str | None = field(default=None, repr=False)
+    asked: bool = False  # `passcode` answers a question that the face asked by itself: if it is wrong, another follows
     state: str | None = field(default=None, repr=False)
     source: str | None = None  # address of the person, only if the client's word was signed
     request_id: str = ""
