@@ -31,12 +31,12 @@ def refuse_memory(folder: Path) -> None:
         sys.exit(f"{folder} is on {kind}, where nothing reaches a disk: choose another folder with --folder")
 
 
-def fsync_ms(folder: Path) -> float:
+def fsync_ms(folder: Path, times: int = _SYNCS) -> float:
     """Median time of one small write and its fsync."""
     path = folder / "fsync"
     took = []
     with path.open("wb", buffering=0) as file:
-        for _ in range(_SYNCS):
+        for _ in range(times):
             begun = time.perf_counter()
             file.write(bytes(4096))
             os.fsync(file.fileno())

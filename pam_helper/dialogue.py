@@ -57,16 +57,19 @@ class Desk:
 
     def text(self, key: MessageKey, whom: Whom, **values: str | int) -> str:
         """As a stranger reads it: `whom` knows no groups."""
-        book = self.book()
-        language = book.settings(whom).language
-        text = book.text(key, language, whom) or default_text(key, language)
-        if isinstance(tries := values.get("tries"), int):
-            values["tries"] = tries_text(tries, language)
-        return fill(text, values)
+        return text_in(self.book(), key, whom, **values)
 
     def decide(self, request: LoginRequest) -> Outcome:
         (outcome,) = self.gate.login([request])
         return outcome
+
+
+def text_in(book: Book, key: MessageKey, whom: Whom, /, **values: str | int) -> str:
+    language = book.settings(whom).language
+    text = book.text(key, language, whom) or default_text(key, language)
+    if isinstance(tries := values.get("tries"), int):
+        values["tries"] = tries_text(tries, language)
+    return fill(text, values)
 
 
 # --- a login ----------------------------------------------------------------------------------------------------
@@ -77,6 +80,9 @@ def login(asked: Asked, desk: Desk) -> Talk:
     if asked.hello.combined:
         yield from _combined(asked, desk)
         return
+    if not proves_password(asked) and not (asked.own and asked.local):
+        yield from _by_pin_alone(asked, desk)
+        return
     request = _first_step(asked, desk)
     outcome = desk.decide(request)
     if isinstance(outcome, Reject) and request.first_factor.status is not FirstFactor.PROVED:
@@ -86,22 +92,41 @@ def login(asked: Asked, desk: Desk) -> Talk:
     yield from _verdict(decision, desk, asked, by_key=proved_by_ssh_key(asked))
 
 
+def _by_pin_alone(asked: Asked, desk: Desk) -> Talk:
+    """Where nothing but a PIN can come of it, everybody is asked for one at once, and its answer is the first step of
+    the login: one transaction, not two. Not of who may have a key that he can touch instead."""
+    try:
+        book = desk.gate.policies()
+    except StoreUnavailable as error:  # whoever is asked hopes for an answer
+        yield End(Verdict.UNAVAILABLE, reason=str(error))
+        return
+    typed = yield from question(text_in(book, MessageKey.ASK_PIN, stranger(asked)))
+    request = _first_step(asked, desk)
+    held = desk.hold(PACE)
+    outcome = desk.decide(replace(request, passcode=typed_alone(without_surrogates(typed)), asked=True))
+    if isinstance(outcome, Reject):
+        yield from _as_if_again(asked, desk, outcome, held)
+        return
+    if not isinstance(outcome, Accept):
+        held()
+    decision = yield from conversation(request, outcome, desk, asked.hello.tty)
+    yield from _verdict(decision, desk, asked)
+
+
 def _first_step(asked: Asked, desk: Desk) -> LoginRequest:
     """Who it is, and what is known of his password."""
     hello = asked.hello
     name, way = spelled(asked, desk), f"{hello.service}@{desk.host}"
-    proves, result = True, NOT_CHECKED
+    result = NOT_CHECKED
     if proved_by_ssh_key(asked):
         result = FirstFactorResult(FirstFactor.PROVED)
-    elif hello.authtok is not None and (not asked.pin_only or asked.actor):
+    elif hello.authtok is not None and proves_password(asked):
         look_request = LookRequest(name, way, Mode.CHALLENGE, hello.authtok, asked.source, service=hello.service)
         (look,) = desk.gate.look([look_request])
         result = desk.checker.check(look, hello.authtok)
-    else:  # the stack has checked it, or will
-        proves = False
     return LoginRequest(
         user=name,
-        channel=Channel.console(proves, asked.pin_only, asked.local, asked.own),
+        channel=Channel.console(proves_password(asked), asked.pin_only, asked.local, asked.own),
         client=way,
         client_version=0,
         first_factor=result,
@@ -125,6 +150,17 @@ def spelled(asked: Asked, desk: Desk) -> str:
 
 def stranger(asked: Asked) -> Whom:
     return Whom(service=asked.hello.service or None, source=asked.source)
+
+
+def may_touch(asked: Asked) -> bool:
+    """A security key may be asked for, if he sits here: the kernel says who types, or his password is to be proved."""
+    return asked.own or asked.hello.combined or proves_password(asked)
+
+
+def proves_password(asked: Asked) -> bool:
+    """It is known by then, or checked here; else the stack has checked it, or will."""
+    heard = asked.hello.authtok is not None and (not asked.pin_only or bool(asked.actor))
+    return heard or proved_by_ssh_key(asked)
 
 
 def proved_by_ssh_key(asked: Asked) -> bool:
@@ -233,13 +269,19 @@ def _as_if(asked: Asked, desk: Desk, refused: Reject) -> Talk:
     if refused.reason is Reason.FIRST_FACTOR_UNAVAILABLE:
         yield End(Verdict.UNAVAILABLE, reason=refused.reason)
         return
-    whom = stranger(asked)
-    tries = desk.book().settings(whom).tries
-    yield from question(desk.text(MessageKey.ASK_PIN, whom))
-    for left in range(tries - 1, 0, -1):
-        desk.hold(PACE)()
-        yield from question(desk.text(MessageKey.ASK_PIN_AGAIN, whom, tries=left))
-    desk.hold(PACE)()
+    yield from question(desk.text(MessageKey.ASK_PIN, stranger(asked)))
+    yield from _as_if_again(asked, desk, refused, desk.hold(PACE))
+
+
+def _as_if_again(asked: Asked, desk: Desk, refused: Reject, held: Callable[[], None]) -> Talk:
+    """After the first answer, whose time is over when `held` returns; what is to be read is read before that."""
+    book, whom = desk.book(), stranger(asked)
+    for left in range(book.settings(whom).tries - 1, 0, -1):
+        text = text_in(book, MessageKey.ASK_PIN_AGAIN, whom, tries=left)
+        held()
+        yield from question(text)
+        held = desk.hold(PACE)
+    held()
     yield End(Verdict.DENIED, refused.delay, refused.reason)
 
 

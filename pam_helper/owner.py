@@ -54,6 +54,11 @@ def rights_of_this_process() -> Iterator[None]:
         yield
 
 
+def has_rights_of_this_process() -> bool:
+    """This thread, which could not give back others."""
+    return (_libc.setfsuid(_ASK), _libc.setfsgid(_ASK)) == (os.geteuid(), os.getegid())
+
+
 class AsRoot:
     """Checks passwords with the rights of this process: a thread has those of the one that starts it, and the accounts
     of the system are root's to read."""

@@ -8,21 +8,22 @@ Whatever goes wrong ends in a refusal: the module takes nothing for success but 
 
 import logging
 import pwd
-import select
 import socket
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from first_factor import asking
 from first_factor.asking import Answer, BadQuestion
 from pam_helper import hello as greeting
 from pam_helper import sockets
+from pam_helper.accepting import Guest, Waiters
 from pam_helper.care import care
-from pam_helper.dialogue import Desk, login
+from pam_helper.dialogue import Desk, login, may_touch
 from pam_helper.frames import BadFrame, Type
 from pam_helper.hello import Hello
 from pam_helper.line import Gone, Line
@@ -80,37 +81,27 @@ class Helper:
         self._keys = keys
         self._sessions = sessions
         self._database = database
-        self._listeners = listeners
+        self._waiters = [Waiters(listener, self._let_in) for listener in listeners]
         self._limits = limits
         self._relays = frozenset(uid for name in pam.relays if (uid := _uid(name)) is not None)
         self._complaints = Complaints()
         self._tasks = Tasks()
-        self._accepting: list[threading.Thread] = []
-        self._wake, self._woken = socket.socketpair()
         self._places = Counter[int]()  # by uid
         self._server = 0  # its uid, when it has come; root, until then
         self._guard = threading.Lock()
-        self._stopping = threading.Event()
 
     def start(self) -> None:
-        for listener in self._listeners:
-            listener.setblocking(False)
-            thread = threading.Thread(target=self._accept, args=(listener,), name="twofold-accept", daemon=True)
-            thread.start()
-            self._accepting.append(thread)
+        for each in self._waiters:
+            each.start()
 
     def stop(self, within: float) -> None:
         """No new conversations; those that are open may end by themselves for so many seconds."""
-        self._stopping.set()
         self._tasks.stop()
-        self._wake.close()
-        for thread in self._accepting:
-            thread.join()
-        for each in (*self._listeners, self._woken):
-            each.close()
+        for each in self._waiters:
+            each.stop()
         until = time.monotonic() + within
-        while self.open and time.monotonic() < until:
-            time.sleep(0.02)
+        for each in self._waiters:
+            each.join(until)
 
     @property
     def open(self) -> int:
@@ -120,33 +111,18 @@ class Helper:
 
     # --- places -------------------------------------------------------------------------------------------------
 
-    def _accept(self, listener: socket.socket) -> None:
-        either = select.poll()
-        either.register(listener, select.POLLIN)
-        either.register(self._woken, select.POLLIN)
-        while not self._stopping.is_set():
-            either.poll()
-            try:
-                connection, _ = listener.accept()
-            except BlockingIOError:  # woken to stop, or the caller has gone
-                continue
-            except OSError:
-                self._stopping.wait(0.05)  # out of descriptors: those in use will come back
-                continue
-            self._admit(connection)
-
-    def _admit(self, connection: socket.socket) -> None:
+    def _let_in(self, connection: socket.socket) -> Guest | None:
         peer = sockets.peer_of(connection)
         if not self._take_place(peer.uid):
             self._complain(peer, "hung up on", "too many conversations")
             connection.close()
-            return
-        try:
-            threading.Thread(target=self._served, args=(connection, peer), name="twofold-pam", daemon=True).start()
-        except RuntimeError:  # no thread to be had: the others go on
-            self._give_place_back(peer.uid)
-            self._complain(peer, "hung up on", "no thread can be started")
-            connection.close()
+            return None
+        return Guest(partial(self._served, connection, peer), partial(self._turn_away, connection, peer))
+
+    def _turn_away(self, connection: socket.socket, peer: sockets.Peer, why: str) -> None:
+        self._give_place_back(peer.uid)
+        self._complain(peer, "hung up on", why)
+        connection.close()
 
     def _take_place(self, uid: int) -> bool:
         is_server = uid != 0 and self._passwords.is_server(uid)
@@ -233,7 +209,8 @@ class Helper:
         """Raises NotAllowed."""
         asked = allowed(hello, peer.uid, self._pam, _account)
         relay = bool(asked.actor) and not asked.own
-        return replace(asked, local=is_local(hello, peer, relay, self._keys, self._sessions))
+        touches = may_touch(asked) and is_local(hello, peer, relay, self._keys, self._sessions)
+        return replace(asked, local=touches)
 
     def _talk(self, line: Line, asked: Asked) -> End:
         talk: Talk = care(asked, self._desk) if asked.hello.request else login(asked, self._desk)

@@ -204,19 +204,24 @@ def _redeem(case: Case, user: User) -> Verdict:
 
 
 def _ask_or_check(case: Case, user: User) -> Verdict:
-    if case.request.passcode and touching.passcode_would_do(case):
+    if (case.request.passcode or case.request.asked) and touching.passcode_would_do(case):
         return _check_passcode(case, user)  # 7
     if case.request.purpose is Purpose.LOGIN and reusing.is_open(case):  # 6
         return _accept(case, user, Reason.REUSED)
     if not case.request.channel.can_challenge:
         return case.refuse(Reason.PASSCODE_MISSING)
-    tries = (case.settings if case.password_proved else case.stranger).tries  # how many is told to whoever asks
+    tries = _tries(case)
     if touching.askable(case):
         return _with_rehash(case, touching.ask(case, user, tries, case.request.purpose, case.request.replaces))
     challenge = case.challenge(user, Stage.PIN, tries, purpose=case.request.purpose, replaces=case.request.replaces)
     decision = case.ask(challenge, (case.text(MessageKey.ASK_PIN),), Reason.PASSWORD_RIGHT)
     audit = case.audit("challenge", Reason.PASSWORD_RIGHT)
     return Verdict(decision, (*case.rehash, OpenChallenge(challenge, case.now), audit))
+
+
+def _tries(case: Case) -> int:
+    """How many is told to whoever asks."""
+    return (case.settings if case.password_proved else case.stranger).tries
 
 
 # --- the answer to a challenge ----------------------------------------------------------------------------------
@@ -461,6 +466,9 @@ def _passcode_failed(case: Case, user: User, held: list[tuple[Token, Comparison]
         notice = "password_maybe_stolen" if _alarming(case, after) else _locked(case, after)
     if challenge is not None:
         return _ask_again(case, user, challenge, reason, changes, after.failures, notice)
+    if case.request.asked:
+        asked = case.challenge(user, Stage.PIN, _tries(case), purpose=case.request.purpose)
+        return _ask_once_more(case, user, asked, reason, changes, after.failures, notice)
     return case.refuse(reason, changes, after.failures, notice=notice)
 
 
@@ -518,7 +526,19 @@ def _ask_again(
     notice: str = "",
 ) -> Verdict:
     """Close the answered challenge; open another while tries are left, refuse when there are none."""
-    changes = (CloseChallenge(challenge.state), *changes)
+    return _ask_once_more(case, user, challenge, reason, (CloseChallenge(challenge.state), *changes), failures, notice)
+
+
+def _ask_once_more(
+    case: Case,
+    user: User | None,
+    challenge: PendingChallenge,
+    reason: Reason,
+    changes: tuple[Change, ...],
+    failures: int,
+    notice: str,
+) -> Verdict:
+    """After `challenge`, which is closed, or was never kept: the face asked by itself."""
     left = challenge.tries_left - 1
     if left <= 0:
         return case.refuse(reason, changes, failures, notice=notice)

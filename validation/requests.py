@@ -189,6 +189,7 @@ class LoginRequest:
     unsupported: str = ""  # why the face could make nothing of the request; it is then refused, and nothing counts
     nas: frozenset[str] = frozenset()  # what a RADIUS client says of itself (`Whom.nas`)
     packet: bytes = field(default=b"", repr=False)  # `packet_mark`; empty: it cannot come again, nothing is recorded
+    asked: bool = False  # `passcode` answers a question that the face asked by itself: if it is wrong, another follows
 
     def whom(self, groups: Iterable[str] = ()) -> Whom:
         """Whose policies apply. `client` is a RADIUS client, or else only a name for the way in."""

@@ -179,7 +179,7 @@ static enum outcome greet(struct login *login)
         outcome = garbled(login, "what PAM knows about the login cannot be read, or is too long for a frame");
     else if (!line_send(&login->line, 'H', hello->pairs, hello->length))
         outcome = line_broke(login);
-    explicit_bzero(hello, sizeof *hello);
+    explicit_bzero(hello->pairs, hello->length); /* what follows was never written, nor are its pages touched */
     free(hello);
     return outcome;
 }

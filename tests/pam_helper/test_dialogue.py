@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pam_helper.dialogue import PACE, login
+from pam_helper.dialogue import PACE, login, may_touch
 from pam_helper.hello import Hello
 from pam_helper.rights import Asked
 from pam_helper.steps import LINE_MOST, End, Prompt, Show, Verdict, lines
@@ -28,7 +28,7 @@ from validation.requests import (
     SetTokenUse,
     UserAct,
 )
-from validation.settings import Scope
+from validation.settings import Book, Scope
 
 ASK = "PIN from your authenticator app: "
 BY_KEY = "publickey ssh-ed25519 AAAAC3NzaC1lZDI1NTE5\n"
@@ -236,6 +236,77 @@ def test_without_a_password_the_pin_is_asked_for_and_lets_in(room: Room, serial:
     heard = room.login(room.engine.pin(serial), authtok=None)
     assert heard.steps == [Prompt(ASK), End(Verdict.SUCCESS)]
     assert room.passwords.checked == []
+
+
+def test_where_a_pin_is_all_that_counts_it_is_asked_for_before_anybody_is_looked_up(room: Room, serial: str) -> None:
+    """And decided about in one transaction; who leaves at the question has written nothing."""
+    asked = Asked(Hello("alice", "sudo"), "alice", pin_only=False)
+    talk = login(asked, room.desk)
+    assert next(talk) == Prompt(ASK)
+    talk.close()
+    assert reasons(room) == []
+    assert room.login(room.engine.pin(serial), authtok=None).verdict is Verdict.SUCCESS
+    assert reasons(room) == ["passcode-right"]
+
+
+@pytest.mark.parametrize(
+    ("may", "asked"),
+    [
+        (True, Asked(Hello("a", "login", authtok=PASSWORD), "a", pin_only=False)),
+        (True, Asked(Hello("a", "login", combined=True), "a", pin_only=False)),
+        (True, Asked(Hello("a", "swaylock"), "a", own=True)),
+        (True, Asked(Hello("a", "sshd", ssh_auth_info=BY_KEY), "a", pin_only=False)),
+        (False, Asked(Hello("a", "sudo"), "a", pin_only=False)),
+        (False, Asked(Hello("a", "nginx"), "a", actor="www-data")),
+    ],
+)
+def test_where_he_sits_is_looked_at_only_where_a_key_may_be_asked_for(may: bool, asked: Asked) -> None:
+    assert may_touch(asked) is may
+
+
+def test_policy_and_lock_are_looked_at_when_that_pin_is_decided_about(room: Room, serial: str) -> None:
+    pin = room.engine.pin(serial)
+
+    def answer(heard: Heard) -> str:
+        locked(room)
+        return pin
+
+    heard = room.login(answer, authtok=None)
+    assert (heard.asked, heard.verdict) == (THREE_TIMES, Verdict.DENIED)
+    assert room.engine.token(serial).moving_factor == 0
+
+
+def test_a_pin_alone_that_is_wrong_counts_once_each_time(room: Room, serial: str) -> None:
+    room.login(room.wrong(serial), authtok=None)
+    assert room.engine.throttle("alice", Factor.PASSCODE).failures == 3
+    assert reasons(room) == ["passcode-wrong"] * 3
+
+
+def test_a_store_that_goes_away_behind_the_question_lets_nobody_in(room: Room, serial: str) -> None:
+    pin = room.engine.pin(serial)
+
+    def answer(heard: Heard) -> str:
+        room.engine.store.commit_troubles = [StoreUnavailable("disk full")]
+        return pin
+
+    heard = room.login(answer, authtok=None)
+    assert heard.steps == [Prompt(ASK), End(Verdict.UNAVAILABLE)]
+    assert room.login(pin, authtok=None).verdict is Verdict.SUCCESS, "it was not used up"
+
+
+@pytest.mark.statement("P-011")
+def test_what_is_read_for_a_refusal_is_read_before_its_time_is_over(room: Room, serial: str) -> None:
+    """Else its question would come later than that after a wrong PIN."""
+    read_when_held: list[int] = []
+    policies = room.engine.gate.policies
+
+    def reading() -> Book:
+        read_when_held.append(len(room.held) - room.waited)
+        return policies()
+
+    room.engine.gate.policies = reading  # type: ignore[method-assign]
+    room.login("000000", authtok=None, user="nobody")
+    assert read_when_held == [0, 1], "the first question, and all that follow"
 
 
 @pytest.mark.statement("P-006")

@@ -1,0 +1,129 @@
+"""Threads that wait at a listener, and serve whom they let in themselves.
+
+Rules: who calls waits for no thread to begin, and is handed to none. Somebody always waits at a listener: who would
+leave it alone starts another first, and turns his caller away if none is to be had. That is done before anything is
+said, since a thread inherits the rights of the one that starts it. Who has served waits again, if few do and if he has
+the rights of the process; else he ends.
+"""
+
+import select
+import socket
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from pam_helper.owner import has_rights_of_this_process
+
+KEPT = 2  # that wait: while one serves, the other is left, so in quiet times no thread is started
+_WAITING, _SERVING = "twofold-accept", "twofold-pam"
+_NO_DESCRIPTORS = 0.05  # seconds until those in use may have come back
+
+
+@dataclass(frozen=True, slots=True)
+class Guest:
+    """Who has been let in. One of the two is called; either closes the connection, and raises nothing."""
+
+    serve: Callable[[], None]
+    turn_away: Callable[[str], None]  # why
+
+
+class Waiters:
+    """At one listener. `let_in` must not wait for anything; None: it has hung up."""
+
+    def __init__(self, listener: socket.socket, let_in: Callable[[socket.socket], Guest | None]) -> None:
+        self._listener = listener
+        self._let_in = let_in
+        self._wake, self._woken = socket.socketpair()
+        self._waiting: set[threading.Thread] = set()
+        self._serving: set[threading.Thread] = set()
+        self._stopping = False
+        self._guard = threading.Lock()
+
+    def start(self) -> None:
+        """Raises RuntimeError if no thread is to be had."""
+        self._listener.setblocking(False)
+        with self._guard:
+            self._start_one()
+
+    def stop(self) -> None:
+        """When it returns, nobody is let in any more. Those who are served are served on."""
+        with self._guard:
+            self._stopping = True
+            waiting = tuple(self._waiting)
+        self._wake.close()
+        for thread in waiting:
+            thread.join()
+        for each in (self._listener, self._woken):
+            each.close()
+
+    def join(self, until: float) -> None:
+        """Until threads that have served have ended, or the clock says so."""
+        with self._guard:
+            serving = tuple(self._serving)
+        for thread in serving:
+            thread.join(max(0.0, until - time.monotonic()))
+
+    def _start_one(self) -> None:
+        """With the guard."""
+        thread = threading.Thread(target=self._wait, name=_WAITING, daemon=True)
+        thread.start()
+        self._waiting.add(thread)
+
+    def _wait(self) -> None:
+        me = threading.current_thread()
+        # EPOLLEXCLUSIVE: a caller wakes one of those that wait; to stop all of them wake.
+        with select.epoll() as either:
+            either.register(self._listener, select.EPOLLIN | select.EPOLLEXCLUSIVE)
+            either.register(self._woken, select.EPOLLIN)
+            while not self._stopping:
+                either.poll()
+                if (guest := self._guest()) is not None and not self._received(guest, me):
+                    break
+        with self._guard:
+            self._waiting.discard(me)
+            self._serving.discard(me)
+
+    def _guest(self) -> Guest | None:
+        try:
+            connection, _ = self._listener.accept()
+        except BlockingIOError:  # woken to stop, or somebody else was quicker, or the caller has gone
+            return None
+        except OSError:
+            time.sleep(_NO_DESCRIPTORS)
+            return None
+        return self._let_in(connection)
+
+    def _received(self, guest: Guest, me: threading.Thread) -> bool:
+        """Serve him. Whether this thread waits again."""
+        if why_not := self._leave(me):
+            guest.turn_away(why_not)
+            return True
+        me.name = _SERVING
+        guest.serve()
+        if not has_rights_of_this_process() or not self._come_back(me):
+            return False
+        me.name = _WAITING
+        return True
+
+    def _leave(self, me: threading.Thread) -> str:
+        """Why this thread may not."""
+        with self._guard:
+            if self._stopping:
+                return "the helper is stopping"
+            if self._waiting <= {me}:
+                try:
+                    self._start_one()
+                except RuntimeError:
+                    return "no thread can be started"
+            self._waiting.discard(me)
+            self._serving.add(me)
+        return ""
+
+    def _come_back(self, me: threading.Thread) -> bool:
+        with self._guard:
+            if self._stopping or len(self._waiting) >= KEPT:
+                return False
+            self._serving.discard(me)
+            self._waiting.add(me)
+        return True
