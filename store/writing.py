@@ -34,6 +34,7 @@ from store.schema import (
     answers,
     audit,
     audit_heads,
+    audit_starts,
     challenges,
     clients,
     floods,
@@ -167,6 +168,7 @@ class Writer:
             c.ReplaceClient: self._replace_client,
             c.DeleteClient: self._delete_client,
             c.AddSignedSource: self._add_signed_source,
+            c.PruneRows: self._prune_rows,
         }
 
     @cached_property
@@ -431,6 +433,24 @@ class Writer:
         return int(self._connection.execute(select(meta.c.value).where(here)).scalar_one())
 
     # --- audit ----------------------------------------------------------------------------------------------
+
+    def _prune_rows(self, change: c.PruneRows) -> None:
+        """First where the rest starts, which the next to prune this chain waits for."""
+        start = change.start
+        here = audit_starts.c.chain == start.chain
+        values = {"seq": start.seq, "mac": start.mac, "began": start.began, "seal": trail.seal(self._audit_key, start)}
+        if change.after:
+            moved = update(audit_starts).where(here, audit_starts.c.seq == change.after).values(values)
+            self._one(moved, {}, "somebody else has pruned this chain")
+        else:
+            self._connection.execute(insert(audit_starts).values(chain=start.chain, **values))
+        of_chain = audit.c.chain == start.chain
+        if self._connection.execute(select(audit.c.seq).where(of_chain, audit.c.seq == start.seq + 1)).first() is None:
+            raise Conflict("the newest row of a chain stays")
+        old = (audit.c.at < change.before) | (audit.c.at > change.now)
+        gone = delete(audit).where(of_chain, audit.c.seq > change.after, audit.c.seq <= start.seq, old)
+        if self._connection.execute(gone).rowcount != start.seq - change.after:
+            raise Conflict("rows of the trail have changed in the meantime")
 
     def finish(self) -> None:
         """Write the answers and the audit rows of this transaction, and move the head of the chain, which is locked
