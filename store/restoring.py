@@ -56,8 +56,8 @@ class Restore:
 @dataclass(frozen=True, slots=True)
 class Restored:
     """Since `backup_at` (epoch seconds) everything is undone; `undone` are the rows of the old store's trail that tell
-    what an admin did, None if it could not be read, and so many rows more were `pruned` from it. `kept` is where the old
-    store is now."""
+    what an admin did, None if it could not be read; `pruned`, how many more were pruned from it. `kept` is where the
+    old store is now."""
 
     backup_at: float
     warnings: tuple[str, ...]
