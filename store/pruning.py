@@ -23,6 +23,7 @@ from store.schema import audit
 from validation.administer.pruning import check_age
 from validation.errors import Refused
 from validation.gate import Gate
+from validation.messages import printable
 from validation.model import TrailStart
 from validation.requests import PruneAudit
 
@@ -66,7 +67,9 @@ def parts(store: Database, before: float) -> list[Part]:
         now = store.connections.now()
         check_age(before, now)
         starts = _starts(connection, store.keys.audit)
-        found = [_part(connection, c, starts.get(c), before, now) for c in sorted(listings.chain_heads(connection))]
+        found = [
+            _part(connection, c, starts.get(c), before, now) for c in sorted(listings.chain_heads(connection), key=str)
+        ]
     return [part for part in found if part is not None]
 
 
@@ -78,7 +81,9 @@ def _starts(connection: Connection, key: bytes) -> dict[str, TrailStart]:
 
 
 def _tampered(chain: str, problem: str) -> Refused:
-    return Refused(f"chain {chain}: {problem}. Nothing from there on was removed; see: twofold audit verify")
+    return Refused(
+        f"chain {printable(str(chain))}: {problem}. Nothing from there on was removed; see: twofold audit verify"
+    )
 
 
 def _part(connection: Connection, chain: str, start: TrailStart | None, before: float, now: float) -> Part | None:
@@ -87,6 +92,8 @@ def _part(connection: Connection, chain: str, start: TrailStart | None, before: 
     newest = _end(connection, left, last=True)
     if newest is None:
         return None
+    if not isinstance(newest.seq, int):
+        raise _tampered(chain, "a row has no number")
     younger = _end(connection, left & (audit.c.at >= before) & (audit.c.at <= now))
     end = min(newest.seq, younger.seq) if younger is not None else newest.seq
     goes = left & (audit.c.seq < end) & (audit.c.at < before)
@@ -113,23 +120,30 @@ def _pieces(store: Database, part: Part) -> Iterator[Piece]:
 
 
 def _piece(connection: Connection, key: bytes, part: Part, start: TrailStart | None) -> Piece:
+    """The row behind them is verified as well: it stays, and must follow."""
+    starts = _starts(connection, key)
+    if starts.get(part.chain) not in (part.start, start):
+        raise Refused(f"somebody else has pruned the rows of {printable(part.chain)} in the meantime; run it again")
     after = start.seq if start is not None else 0
-    here = (audit.c.chain == part.chain) & (audit.c.seq > after) & (audit.c.seq <= part.through)
-    rows = [
-        dict(row)
-        for row in connection.execute(select(audit).where(here).order_by(audit.c.seq).limit(AT_ONCE)).mappings()
-    ]
-    verifier = Verifier(key, part.chain, start=start)
+    left = select(audit).where(audit.c.chain == part.chain, audit.c.seq > after).order_by(audit.c.seq)
+    rows = [dict(row) for row in connection.execute(left.limit(AT_ONCE + 1)).mappings()]
+    verifier = _verified(key, part.chain, start, rows)
+    goes = [row for row in rows[:AT_ONCE] if row["seq"] <= part.through]
+    if len(goes) == len(rows):
+        raise _tampered(part.chain, f"the rows behind {goes[-1]['seq'] if goes else after} are missing")
+    told = [one.start for row in goes if (one := telling(row)) is not None]
+    retold = {one.chain: one for one in told if one.chain != part.chain and starts.get(one.chain) == one}
+    ends = TrailStart(part.chain, goes[-1]["seq"], goes[-1]["mac"], verifier.begins_with)
+    return Piece(after, ends, goes, tuple(retold.values()))
+
+
+def _verified(key: bytes, chain: str, start: TrailStart | None, rows: Iterable[dict[str, Any]]) -> Verifier:
+    verifier = Verifier(key, chain, start=start)
     for row in rows:
         verifier.add(row)
-    if not rows or verifier.findings:
-        raise _tampered(part.chain, verifier.findings[0].problem if rows else f"row {after + 1} is missing")
-    last = rows[-1]
-    starts = _starts(connection, key)
-    told = [one.start for row in rows if (one := telling(row)) is not None]
-    retold = {one.chain: one for one in told if one.chain != part.chain and starts.get(one.chain) == one}
-    ends = TrailStart(part.chain, last["seq"], last["mac"], verifier.begins_with)
-    return Piece(after, ends, rows, tuple(retold.values()))
+    if verifier.findings:
+        raise _tampered(chain, verifier.findings[0].problem)
+    return verifier
 
 
 def prune(
