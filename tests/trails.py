@@ -6,12 +6,13 @@ of the store, as if it had been used long ago.
 
 import json
 import time
+from contextlib import closing
 from typing import Any
 
 from sqlalchemy import Connection, delete, insert, select, update
 
 from store import audit as trail
-from store import listings
+from store import listings, opening
 from store.schema import audit, audit_heads
 from tests.site import Site
 from validation.changes import Audit
@@ -28,10 +29,10 @@ def write(site: Site, count: int, days_ago: float = 0.0, user: str = "alice") ->
         transaction.apply(rows)
 
 
-def age(site: Site, days: float) -> None:
-    """Everything that is in the trail was so many days earlier."""
-    database = site.database
-    with database.connections.writing(hurried=False) as connection:
+def age(site: Site, days: float, owner_url: str = "") -> None:
+    """Everything that is in the trail was so many days earlier. `owner_url`: whose tables they are."""
+    database = opening.open_store(site.config, owner_url)
+    with closing(database), database.connections.writing(hurried=False) as connection:
         starts, _ = listings.chain_starts(connection, database.keys.audit)
         for chain in listings.chain_heads(connection):
             start = starts.get(chain)
