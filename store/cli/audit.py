@@ -12,7 +12,6 @@ import click
 
 from store.cli.shared import (
     actor,
-    how_many,
     iso_time,
     json_option,
     load_config,
@@ -218,7 +217,8 @@ def _tell(found: "list[Part]", until: float, yes: bool, export: Path | None, fac
         for part in found
     )
     print_table(("host", "rows", "from", "to", "stay"), lines)
-    rows = how_many(sum(part.rows for part in found), "row")
+    count = sum(part.rows for part in found)
+    rows = f"{count:,} row{'' if count == 1 else 's'}"
     if not yes:
         first = f"written to {export} and " if export is not None else ""
         click.echo(f"{rows} would go. Nothing was changed; with --yes they are {first}removed.")

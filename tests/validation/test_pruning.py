@@ -9,7 +9,6 @@ from validation.errors import Refused, StoreUnavailable
 from validation.model import TrailStart
 from validation.requests import PruneAudit
 
-
 OLD = 8
 
 

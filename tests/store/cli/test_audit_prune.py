@@ -87,13 +87,13 @@ def test_without_yes_it_is_shown_and_nothing_is_changed(twofold: Twofold, site: 
     head, row, last = twofold.done(*PRUNE).out.splitlines()
     assert head.split() == ["host", "rows", "from", "to", "stay"]
     assert re.fullmatch(r"test +1,300 +20\d\d-.* +20\d\d-.* +20", row), row
-    assert last == "1300 rows would go. Nothing was changed; with --yes they are removed."
+    assert last == "1,300 rows would go. Nothing was changed; with --yes they are removed."
     assert raw.contents(site.config.database) == before
 
 
 def test_with_yes_they_go_and_the_rest_verifies(twofold: Twofold, site: Site) -> None:
     done = twofold.done(*PRUNE, "--yes")
-    assert re.search(r"^pruned   1300 rows from before 20\d\d-", done.out, re.MULTILINE)
+    assert re.search(r"^pruned   1,300 rows from before 20\d\d-", done.out, re.MULTILINE)
     assert seqs(site) == list(range(OLD + 1, OLD + NEW + TOLD + 1))
     first, second, third = twofold.done("audit", "verify").out.splitlines()
     assert first == f"audit trail: {NEW + TOLD} rows, chain verified"
@@ -148,8 +148,8 @@ def twofold_before(site: Site) -> Any:
 
 def test_a_date_does_the_same(twofold: Twofold, site: Site) -> None:
     date = twofold.done(*PRUNE, "--json").json["before"][:10]
-    assert "1300 rows would go" in twofold.done("audit", "prune", "--before", date).out
-    assert "1300 rows would go" in twofold.done("audit", "prune", "--before", f"{date}T12:00").out
+    assert "1,300 rows would go" in twofold.done("audit", "prune", "--before", date).out
+    assert "1,300 rows would go" in twofold.done("audit", "prune", "--before", f"{date}T12:00").out
     assert "nothing to do" in twofold.done("audit", "prune", "--before", "2001-01-01").out
 
 
