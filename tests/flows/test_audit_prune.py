@@ -22,7 +22,9 @@ from tests.store import raw
 from tests.trails import DAY, age, write
 from tests.wire import ACCEPT, access_request
 from validation.administer.pruning import EVENT, LEAST_AGE
-from validation.model import Mode
+from validation.changes import PruneRows
+from validation.model import Mode, TrailStart
+from validation.ports import Conflict
 
 PRUNE = ("audit", "prune", "--older-than", "400d", "--yes")
 
@@ -294,6 +296,47 @@ def test_a_pruned_store_moves_and_is_restored_whole(request: pytest.FixtureReque
     again = done(site, "audit", "verify").splitlines()
     assert again[1] == verified[1]
     assert again[1].startswith("pruned  test 1 to 50, ")
+
+
+# --- what the store itself sees to, whoever asks
+
+
+def pruned_to(site: Site, after: int, seq: int, before: float) -> None:
+    start = TrailStart("test", seq, b"\xab" * 32, "store-create")
+    now = site.database.connections.now()
+    with site.database.transaction() as transaction:
+        transaction.apply([PruneRows(after, start, before, now)])
+
+
+@on_both
+def test_what_is_not_there_as_it_was_seen_is_left_alone(site: Site) -> None:
+    """11 old rows, 5 younger ones, of which the last is the newest of the chain."""
+    write(site, 10)
+    age(site, 500)
+    write(site, 5)
+    then, now = before(site), site.database.connections.now() + 1
+    whole = site.audit()
+    for wrong in (
+        (0, 12, then, "rows of the trail have changed in the meantime"),  # the last of them is younger
+        (0, 16, now, "the newest row of a chain stays"),
+        (0, 99, now, "the newest row of a chain stays"),
+        (3, 11, then, "somebody else has pruned this chain"),  # it was not pruned to there
+    ):
+        *asked, words = wrong
+        with pytest.raises(Conflict, match=words):
+            pruned_to(site, *asked)  # type: ignore[arg-type]
+        assert site.audit() == whole
+    pruned_to(site, 0, 5, then)
+    left = site.audit()
+    assert sorted(row["seq"] for row in left) == list(range(6, 17))  # type: ignore[type-var]
+    for after in (0, 3, 6):
+        with pytest.raises(Conflict):
+            pruned_to(site, after, 8, then)
+        assert site.audit() == left
+    with site.database.connections.writing() as connection:
+        connection.execute(text("DELETE FROM audit WHERE seq = 7"))
+    with pytest.raises(Conflict, match="rows of the trail have changed in the meantime"):
+        pruned_to(site, 5, 8, then)
 
 
 # --- the schema, and how rows are found
