@@ -24,7 +24,7 @@ def problems(store: Database) -> Iterator[str]:
             yield f"the trigger {name} is missing, which keeps rows as they must be; restore the store from a backup"
         yield from _unreadable(connection, store.keys.sealer)
         with store.connections.text_as_it_is(connection):
-            findings, _ = listings.verify(connection, store.keys.audit, store.chain, {})
+            findings = listings.verify(connection, store.keys.audit, store.chain, {}).findings
         yield from audit.lines(findings)
 
 

@@ -1,15 +1,28 @@
 """Read-only views for people: lists of users, tokens and audit rows. Nothing here decides or unseals a token key."""
 
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, func, select
 
 from store import migrations
-from store.audit import Finding, Head, Verifier
-from store.schema import audit, audit_heads, challenges, clients, policies, replies, texts, throttles, tokens, users
+from store.audit import Finding, Head, Telling, Verifier, is_sealed
+from store.schema import (
+    audit,
+    audit_heads,
+    audit_starts,
+    challenges,
+    clients,
+    policies,
+    replies,
+    texts,
+    throttles,
+    tokens,
+    users,
+)
+from validation.model import TrailStart
 from validation.tokens.registry import KINDS
 
 Row = dict[str, Any]
@@ -105,9 +118,10 @@ def status(connection: Connection) -> Status:
         )
         for table in counted
     }
-    newest = select(audit_heads.c.chain, audit_heads.c.seq.label("rows"), audit.c.at).join(
-        audit, (audit.c.chain == audit_heads.c.chain) & (audit.c.seq == audit_heads.c.seq)
-    )
+    kept = (audit_heads.c.seq - func.coalesce(audit_starts.c.seq, 0)).label("rows")
+    heads = audit_heads.join(audit, (audit.c.chain == audit_heads.c.chain) & (audit.c.seq == audit_heads.c.seq))
+    pruned = heads.outerjoin(audit_starts, audit_starts.c.chain == audit_heads.c.chain)
+    newest = select(audit_heads.c.chain, kept, audit.c.at).select_from(pruned)
     chains = tuple(dict(row) for row in connection.execute(newest.order_by(audit_heads.c.chain)).mappings())
     version = ".".join(map(str, connection.dialect.server_version_info or ()))
     name = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}[connection.dialect.name]
@@ -163,16 +177,45 @@ def chain_heads(connection: Connection) -> dict[str, Head]:
     return {row.chain: Head(row.chain, row.seq, row.mac) for row in connection.execute(select(audit_heads))}
 
 
-def verify(
-    connection: Connection, key: bytes, own_chain: str, anchors: Mapping[str, Head]
-) -> tuple[list[Finding], list[Head]]:
-    """Walk every chain from its first row: what is wrong, and where each ends.
+def chain_starts(connection: Connection, key: bytes) -> tuple[dict[str, TrailStart], list[Finding]]:
+    """Where chains start that were pruned; and of which it is said by somebody who does not have the key."""
+    starts: dict[str, TrailStart] = {}
+    findings: list[Finding] = []
+    for row in connection.execute(select(audit_starts).order_by(audit_starts.c.chain)):
+        start = TrailStart(row.chain, row.seq, row.mac, row.began)
+        if is_sealed(key, start, row.seal):
+            starts[start.chain] = start
+        else:
+            findings.append(Finding(row.chain, 0, "where the rest starts after pruning was changed"))
+    return starts, findings
+
+
+@dataclass(frozen=True, slots=True)
+class Walk:
+    """What a walk over all chains has found: what is wrong, where each ends, what was pruned, and which anchors lie in
+    that, so that there is nothing to compare them with."""
+
+    findings: list[Finding]
+    heads: list[Head]
+    pruned: dict[str, Telling]
+    passed: list[Head]
+
+    def rows(self, head: Head) -> int:
+        """How many rows the chain has."""
+        return head.seq - (self.pruned[head.chain].start.seq if head.chain in self.pruned else 0)
+
+
+def verify(connection: Connection, key: bytes, own_chain: str, anchors: Mapping[str, Head]) -> Walk:
+    """Walk every chain from its first row, or from where its pruning has left off.
 
     A host whose chain has not begun yet is no fault, but a chain that is anchored, or the only one, must be there. One
     chain begins with the creation of the store; else a trail that was removed whole would pass once a new one began.
     """
     stored = chain_heads(connection)
-    verifiers = {chain: Verifier(key, chain, anchors.get(chain)) for chain in {*stored, *anchors}}
+    starts, findings = chain_starts(connection, key)
+    verifiers = {
+        chain: Verifier(key, chain, anchors.get(chain), starts.get(chain)) for chain in {*stored, *anchors, *starts}
+    }
     statement = select(audit).order_by(audit.c.chain, audit.c.seq).execution_options(yield_per=1000)
     for row in connection.execute(statement).mappings():
         chain = row["chain"]
@@ -182,7 +225,34 @@ def verify(
     if not verifiers:
         verifiers[own_chain] = Verifier(key, own_chain)
     walked = [verifiers[chain] for chain in sorted(verifiers, key=str)]
-    findings = [finding for verifier in walked for finding in verifier.finish(stored.get(verifier.head.chain))]
+    findings += [finding for verifier in walked for finding in verifier.finish(stored.get(verifier.head.chain))]
+    told = _newest(telling for verifier in walked for telling in verifier.told)
+    findings += _untold(starts, told)
     if not findings and not any(verifier.begins_with == "store-create" for verifier in walked):
         findings.append(Finding(own_chain, 1, "row 1 is missing, which the creation of the store wrote: a new trail"))
-    return findings, [verifier.head for verifier in walked]
+    passed = [anchors[verifier.head.chain] for verifier in walked if verifier.anchor_pruned]
+    return Walk(findings, [verifier.head for verifier in walked], told, passed)
+
+
+def _newest(told: Iterable[Telling]) -> dict[str, Telling]:
+    """By chain. What was told again is of when it was told first."""
+    newest: dict[str, Telling] = {}
+    for one in sorted(told, key=lambda one: one.at, reverse=True):
+        known = newest.get(one.start.chain)
+        if known is None or one.start.seq >= known.start.seq:
+            newest[one.start.chain] = one
+    return newest
+
+
+def _untold(starts: Mapping[str, TrailStart], told: Mapping[str, Telling]) -> Iterator[Finding]:
+    """A start that was genuine once, in another copy of this store, is none here."""
+    for chain in sorted({*starts, *told}):
+        start, said = starts.get(chain), told[chain].start if chain in told else None
+        if start is not None and (said is None or said.seq < start.seq):
+            yield Finding(
+                chain, start.seq, f"rows up to {start.seq} are gone, and no row of the trail tells who pruned them"
+            )
+        elif said is not None and start != said:
+            yield Finding(
+                chain, said.seq, f"rows up to {said.seq} were pruned, but the store does not know of it any more"
+            )

@@ -91,9 +91,9 @@ def _certificates(path: Path) -> tuple[bytes, ...]:
     return tuple(one.public_bytes(Encoding.DER) for one in found)
 
 
-def open_store(config: Config) -> Database:
-    """The store of `config`, checked. Raises StoreUnavailable or StoreMismatch."""
-    connections = connect(config)
+def open_store(config: Config, owner_url: str = "") -> Database:
+    """The store of `config`, checked; `owner_url` as for `connect`. Raises StoreUnavailable or StoreMismatch."""
+    connections = connect(config, owner_url)
     try:
         ring = KeyRing(config)
         with connections.reading(hurried=True) as connection:
@@ -181,7 +181,7 @@ def read_trail(config: Config) -> Trail:
         with store.connections.reading() as connection:
             rows = tuple(listings.audit_rows(connection))
             with store.connections.text_as_it_is(connection):
-                findings, _ = listings.verify(connection, store.keys.audit, store.chain, {})
+                findings = listings.verify(connection, store.keys.audit, store.chain, {}).findings
     finally:
         store.close()
     return Trail(rows, tuple(audit.lines(findings)))

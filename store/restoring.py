@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeAlias
 
 from sqlalchemy import delete, func, select
 
@@ -31,12 +32,13 @@ from store.schema import audit, audit_heads, meta
 from store.sealing import sync_folder
 from store.snapshots import FROZEN
 from store.sqlite import SqliteFile, settle, taken_out_of_use
+from validation.administer import pruning
 from validation.errors import BadInput, Refused, StoreUnavailable, TwofoldError
 from validation.gate import Gate
 from validation.requests import RaiseGuards
 
 _PROBLEMS_SHOWN = 5
-_NO_CHANGE = ("login", "backup")  # events after which there is nothing to do again
+_NO_CHANGE = ("login", "backup", pruning.EVENT)  # events after which nobody must do something again
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +56,14 @@ class Restore:
 @dataclass(frozen=True, slots=True)
 class Restored:
     """Since `backup_at` (epoch seconds) everything is undone; `undone` are the rows of the old store's trail that tell
-    what an admin did, None if it could not be read. `kept` is where the old store is now."""
+    what an admin did, None if it could not be read; `pruned`, how many more were pruned from it. `kept` is where the
+    old store is now."""
 
     backup_at: float
     warnings: tuple[str, ...]
     kept: Path | None = None
     undone: tuple[listings.Row, ...] | None = field(default=None)
+    pruned: int = 0
 
 
 def restore(wanted: Restore, actor: str) -> Restored:
@@ -69,12 +73,12 @@ def restore(wanted: Restore, actor: str) -> Restored:
     place = _Server(wanted) if wanted.config.url else _File(wanted)
     with closing(place), _copied(wanted, place.beside) as copy:
         keys, backup_at, heads = _examined(wanted, copy, ring)
-        undone = place.undone(heads)
+        undone, pruned = place.undone(heads)
         with closing(SqliteFile(copy)) as connections, place.alone():
             store = Database(connections, keys, wanted.config.chain)
             warnings = _guarded(wanted, store, backup_at, place.now, actor)
             kept = place.take(copy, connections)
-    return Restored(backup_at, warnings, kept, undone)
+    return Restored(backup_at, warnings, kept, undone, pruned)
 
 
 @contextmanager
@@ -158,8 +162,8 @@ class _File:
     def close(self) -> None:
         """Nothing is held."""
 
-    def undone(self, heads: dict[str, int]) -> tuple[listings.Row, ...] | None:
-        return _changes_since(self._config, heads) if self._was_there else None
+    def undone(self, heads: dict[str, int]) -> "_Undone":
+        return _changes_since(self._config, heads) if self._was_there else (None, 0)
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -226,8 +230,8 @@ class _Server:
     def close(self) -> None:
         self._connections.close()
 
-    def undone(self, heads: dict[str, int]) -> tuple[listings.Row, ...] | None:
-        return None
+    def undone(self, heads: dict[str, int]) -> "_Undone":
+        return None, 0
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -243,19 +247,26 @@ class _Server:
         return None
 
 
-def _changes_since(config: Config, heads: dict[str, int]) -> tuple[listings.Row, ...] | None:
-    """What the old store's trail has beyond `heads`, logins left out; None if it cannot be read."""
+_Undone: TypeAlias = tuple[tuple[listings.Row, ...] | None, int]
+
+
+def _changes_since(config: Config, heads: dict[str, int]) -> _Undone:
+    """What the old store's trail has beyond `heads`, logins left out, None if it cannot be read; and how many rows more
+    there were, that have been pruned."""
     try:
         store = open_store(config)
     except (TwofoldError, OSError):
-        return None
+        return None, 0
     try:
         with store.connections.reading() as connection:
+            starts, _ = listings.chain_starts(connection, store.keys.audit)
+            gone = sum(max(0, start.seq - heads.get(chain, 0)) for chain, start in starts.items())
             rows = listings.audit_rows(connection)
-            return tuple(
+            found = tuple(
                 row for row in rows if row["seq"] > heads.get(row["chain"], 0) and row["event"] not in _NO_CHANGE
             )
+            return found, gone
     except (StoreUnavailable, ValueError):
-        return None
+        return None, 0
     finally:
         store.close()

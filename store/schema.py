@@ -327,6 +327,18 @@ audit_heads = Table(
     Column("mac", LargeBinary, nullable=False),
 )
 
+# Where the rest of a chain starts after older rows were pruned; `seal` is an HMAC over the others.
+audit_starts = Table(
+    "audit_starts",
+    metadata,
+    Column("chain", _Text, primary_key=True),
+    Column("seq", BigInteger, nullable=False),
+    Column("mac", LargeBinary, nullable=False),
+    Column("began", _Text, nullable=False),
+    Column("seal", LargeBinary, nullable=False),
+    CheckConstraint("seq >= 1", name="seq"),
+)
+
 floods = Table(
     "floods",
     metadata,

@@ -34,6 +34,7 @@ from store.schema import (
     answers,
     audit,
     audit_heads,
+    audit_starts,
     challenges,
     clients,
     floods,
@@ -399,6 +400,24 @@ class Writer:
 
     # --- audit ----------------------------------------------------------------------------------------------
 
+    def _prune_rows(self, change: c.PruneRows) -> None:
+        """First where the rest starts, which the next to prune this chain waits for."""
+        start = change.start
+        here = audit_starts.c.chain == start.chain
+        values = {"seq": start.seq, "mac": start.mac, "began": start.began, "seal": trail.seal(self._audit_key, start)}
+        if change.after:
+            moved = update(audit_starts).where(here, audit_starts.c.seq == change.after).values(values)
+            self._one(moved, {}, "somebody else has pruned this chain")
+        else:
+            self._connection.execute(insert(audit_starts).values(chain=start.chain, **values))
+        of_chain = audit.c.chain == start.chain
+        if self._connection.execute(select(audit.c.seq).where(of_chain, audit.c.seq == start.seq + 1)).first() is None:
+            raise Conflict("the newest row of a chain stays")
+        old = (audit.c.at < change.before) | (audit.c.at > change.now)
+        gone = delete(audit).where(of_chain, audit.c.seq > change.after, audit.c.seq <= start.seq, old)
+        if self._connection.execute(gone).rowcount != start.seq - change.after:
+            raise Conflict("rows of the trail have changed in the meantime")
+
     def finish(self) -> None:
         """Write the answers and the audit rows of this transaction, and move the head of the chain, which is locked
         last of all."""
@@ -470,6 +489,7 @@ _HANDLERS: dict[type[Any], Callable[[Writer, Any], None]] = {
     c.ReplaceClient: Writer._replace_client,
     c.DeleteClient: Writer._delete_client,
     c.AddSignedSource: Writer._add_signed_source,
+    c.PruneRows: Writer._prune_rows,
 }
 
 

@@ -66,6 +66,7 @@ class _Rows:
     answers: dict[bytes, Answered] = field(default_factory=dict)
     book: Book = EMPTY
     trail: list[Audit] = field(default_factory=list)
+    pruned: int = 0
     last_id: int = 0
     generation: int = 0
 
@@ -246,6 +247,8 @@ class _Transaction:
                 self.rows.tokens = {id_: _guarded(token, change) for id_, token in self.rows.tokens.items()}
             case c.EndAllLogins():
                 self.rows.challenges, self.rows.reuse, self.rows.tickets, self.rows.answers = {}, {}, {}, {}
+            case c.PruneRows():
+                self._prune(change)
             case c.OpenReuse():
                 self._open_reuse(change)
             case c.SetKnownSource():
@@ -394,6 +397,14 @@ class _Transaction:
 
     def _forget_known_sources(self, user_id: int) -> None:
         self.rows.known_sources = {k: known for k, known in self.rows.known_sources.items() if k[0] != user_id}
+
+    def _prune(self, change: c.PruneRows) -> None:
+        """There is one chain."""
+        gone = self.rows.trail[: change.start.seq - change.after]
+        _expect(change.after == self.rows.pruned, "somebody else has pruned this chain")
+        _expect(len(gone) == change.start.seq - change.after < len(self.rows.trail), "the newest row of a chain stays")
+        _expect(all(row.at < change.before or row.at > change.now for row in gone), "rows have changed")
+        self.rows.trail, self.rows.pruned = self.rows.trail[len(gone) :], change.start.seq
 
     def _set_source_score(self, change: c.SetSourceScore) -> None:
         kept = self.rows.scores

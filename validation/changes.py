@@ -22,6 +22,7 @@ from validation.model import (
     Ticket,
     Token,
     TokenState,
+    TrailStart,
     User,
 )
 from validation.settings import Reply, Rule, Scope, Text
@@ -351,6 +352,17 @@ class AddSignedSource:
 
 
 @dataclass(frozen=True, slots=True)
+class PruneRows:
+    """The rows of a chain behind `after`, up to `start`, go. All must be there, and be from before `before`, or from
+    after `now`, which is what a clock once said that was ahead. A chain's newest row stays."""
+
+    after: int
+    start: TrailStart
+    before: float
+    now: float
+
+
+@dataclass(frozen=True, slots=True)
 class Audit:
     """One row of the audit trail."""
 
@@ -421,6 +433,7 @@ Change: TypeAlias = (
     | ReplaceClient
     | DeleteClient
     | AddSignedSource
+    | PruneRows
     | Audit
     | AuditFlood
 )

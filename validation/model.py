@@ -305,6 +305,17 @@ class Answered:
 
 
 @dataclass(frozen=True, slots=True)
+class TrailStart:
+    """Where what is left of a chain of the audit trail starts: behind the row `seq`, the newest that was pruned. `mac`
+    is that row's, `began` the event of the chain's first row."""
+
+    chain: str
+    seq: int
+    mac: bytes
+    began: str
+
+
+@dataclass(frozen=True, slots=True)
 class Holdings:
     """What a command about many tokens sees of those it names."""
 

@@ -22,6 +22,7 @@ from validation.model import (
     Purpose,
     RevokeReason,
     Token,
+    TrailStart,
     canonical_key,
 )
 from validation.settings import Network, Scope, Whom
@@ -528,6 +529,24 @@ class RaiseGuards(Command):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoteBackup(Command):
     """Everything is about to leave the store, sealed as it is: written down before."""
+
+    @property
+    def wanted(self) -> Wanted:
+        return Wanted()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PruneAudit(Command):
+    """The oldest rows of a chain of the audit trail go: those behind `after`, up to `start`, all from before `before`.
+
+    `retold` are starts of other chains, of which one of those rows tells. `facts` go into the trail.
+    """
+
+    after: int
+    start: TrailStart
+    before: float
+    retold: tuple[TrailStart, ...] = ()
+    facts: dict[str, str] = field(default_factory=dict)
 
     @property
     def wanted(self) -> Wanted:

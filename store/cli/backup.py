@@ -68,8 +68,14 @@ def _tell_undone(done: "Restored") -> None:
         click.echo(f"Revocations, locks, passwords and all other changes since {since} are undone, and no old store")
         click.echo("could be read that would tell them. Go through the log of the servers and make them again.")
         return
-    if not done.undone:
+    if done.pruned:
+        click.echo(
+            f"{done.pruned:,} rows since {since} were pruned from the old store's trail: what they told is undone,"
+        )
+        click.echo("too, and not listed. An export of them, or the log of the servers, must tell.")
+    elif not done.undone:
         click.echo("Nothing but logins had happened since then.")
+    if not done.undone:
         return
     click.echo("Undone, to be made again where it must be:")
     for row in done.undone[:_UNDONE_SHOWN]:

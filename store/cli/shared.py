@@ -44,11 +44,11 @@ def user_name(ctx: click.Context, name: str) -> str:
 
 
 @contextmanager
-def opened(ctx: click.Context) -> Iterator["Database"]:
-    """The store, closed when the block ends."""
+def opened(ctx: click.Context, owner_url: str = "") -> Iterator["Database"]:
+    """The store, closed when the block ends; `owner_url` as for `opening.connect`."""
     from store import opening
 
-    store = opening.open_store(load_config(ctx))
+    store = opening.open_store(load_config(ctx), owner_url)
     try:
         yield store
     finally:

@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from sqlalchemy import Connection, inspect, text
 
-from store.schema import audit, known_keys, metadata
+from store.schema import audit, audit_starts, known_keys, metadata
 from validation.errors import BadInput
 
 _ALONE = "SELECT pg_advisory_xact_lock(hashtextextended('twofold schema', 0))"
@@ -35,7 +35,7 @@ _RULES = {
 TRIGGERS = tuple(_RULES)
 QUESTION = "SELECT tgname FROM pg_trigger WHERE NOT tgisinternal AND tgenabled <> 'D'"
 
-_APPEND_ONLY = (audit, known_keys)
+_RIGHTS = {audit: "SELECT, INSERT", known_keys: "SELECT, INSERT", audit_starts: "SELECT"}
 
 
 def is_new(connection: Connection) -> bool:
@@ -66,6 +66,6 @@ def grants(url: str) -> Iterator[str]:
     yield f"GRANT USAGE ON SCHEMA public TO {quoted}"
     yield f"GRANT SELECT ON alembic_version TO {quoted}"
     for table in metadata.sorted_tables:
-        rights = "SELECT, INSERT" if table in _APPEND_ONLY else "SELECT, INSERT, UPDATE, DELETE"
+        rights = _RIGHTS.get(table, "SELECT, INSERT, UPDATE, DELETE")
         yield f'GRANT {rights} ON "{table.name}" TO {quoted}'
     yield f"GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO {quoted}"

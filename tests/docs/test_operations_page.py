@@ -16,6 +16,7 @@ from tests.docs.pages import Host, same, steps, text_of
 from tests.postgres import postgres
 from tests.site import pin
 from tests.store.test_upgrade import made_old
+from tests.trails import age, write
 from validation.decisions import Accept, Reason, Reject
 from validation.gate import Gate, Outcome
 from validation.model import Mode
@@ -127,6 +128,23 @@ def test_a_lost_key(tmp_path: Path) -> None:
     assert after.user is not None
     assert after.user.password_hash == before.user.password_hash is not None
     assert after.tokens == ()
+
+
+@pytest.mark.peer("sqlite3")
+def test_old_rows_of_the_trail_go(tmp_path: Path) -> None:
+    made = in_var(tmp_path / "host")
+    write(made, 1200)
+    made.database.close()
+    del made.database
+    age(made, 500)
+    size = made.config.database.stat().st_size
+    made.type("twofold user add bob")
+    made.follow(text_of(PAGE, "Old rows of the trail"))
+    assert made.config.database.stat().st_size < size, "VACUUM gives the room back"
+    (exported,) = made.inside("/var/backups").iterdir()
+    assert len(exported.read_text().splitlines()) > 1200
+    assert made.type(f"sha256sum {exported}").split()[0] in made.type("twofold audit list")
+    assert "whole" in made.type("twofold db check")
 
 
 def test_a_clock_that_was_ahead(tmp_path: Path) -> None:

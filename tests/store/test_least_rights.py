@@ -14,6 +14,7 @@ from store import opening
 from tests.peers.authority import Authority
 from tests.postgres import Postgres, postgres
 from tests.site import Site, pin
+from tests.trails import age, write
 from validation.decisions import Accept
 from validation.errors import StoreUnavailable
 from validation.model import Mode
@@ -91,6 +92,9 @@ def test_a_login_and_the_commands_around_it_need_no_more_than_the_role_may(secur
         "DELETE FROM audit",
         "UPDATE audit SET decision = 'accept'",
         "TRUNCATE audit",
+        "INSERT INTO audit_starts VALUES ('test', 1, '', '', '')",
+        "UPDATE audit_starts SET seq = 1",
+        "DELETE FROM audit_starts",
         "DROP TABLE audit",
         "DELETE FROM known_keys",
         "UPDATE known_keys SET serial = ''",
@@ -104,6 +108,24 @@ def test_the_role_cannot_undo_what_was_written_down(secured: Secured, statement:
     done = as_server(secured, statement)
     assert done.returncode != 0
     assert "permission denied" in done.stderr or "must be owner" in done.stderr, done.stderr
+
+
+def test_the_trail_is_pruned_by_who_owns_the_tables(secured: Secured) -> None:
+    site = secured.site
+    write(site, 30)
+    age(site, 500, secured.owner_url)
+    write(site, 2)
+    prune = ("audit", "prune", "--older-than", "400d")
+    shown = site.command(*prune)
+    assert (shown.returncode, "would go. Nothing was changed" in shown.stdout) == (0, True), shown.stderr
+    refused = site.command(*prune, "--yes")
+    assert refused.returncode == 3
+    assert "permission denied for table audit" in refused.stderr
+    assert refused.stderr.rstrip().endswith("Tables are made and changed by who owns them: --as URL")
+    done = site.command(*prune, "--yes", "--as", secured.owner_url)
+    assert done.returncode == 0, done.stderr
+    verified = site.command("audit", "verify")
+    assert verified.stdout.splitlines()[1].startswith("pruned  test 1 to "), verified.stdout + verified.stderr
 
 
 def test_the_servers_role_makes_no_tables_and_is_told_who_does(secured: Secured) -> None:

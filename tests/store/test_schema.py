@@ -49,6 +49,7 @@ BREAKS = {
     "FROM policies",
     "ck_clients_message_authenticator": "UPDATE clients SET message_authenticator = 'maybe'",
     "ck_audit_seq": "UPDATE audit SET seq = 0 WHERE seq = 1",
+    "ck_audit_starts_seq": "INSERT INTO audit_starts VALUES ('test', 0, x'00', 'store-create', x'00')",
     # uniqueness
     "uq_users_name": "UPDATE users SET name = 'alice'",
     "uq_tokens_serial": "UPDATE tokens SET serial = 'TF-ACTIVE'",
@@ -148,6 +149,7 @@ EMPTY = (
     "known_sources",
     "source_scores",
     "replies",
+    "audit_starts",
 )
 FULL = [name for name in metadata.tables if name not in EMPTY]
 
@@ -200,6 +202,11 @@ def test_no_column_that_must_be_filled_can_be_emptied(database: sqlite3.Connecti
         "INSERT INTO replies VALUES ('Class', NULL, '', '[]')",
         "INSERT INTO replies VALUES ('Class', '', NULL, '[]')",
         "INSERT INTO replies VALUES ('Class', '', '', NULL)",
+        "INSERT INTO audit_starts VALUES (NULL, 1, x'00', '', x'00')",
+        "INSERT INTO audit_starts VALUES ('test', NULL, x'00', '', x'00')",
+        "INSERT INTO audit_starts VALUES ('test', 1, NULL, '', x'00')",
+        "INSERT INTO audit_starts VALUES ('test', 1, x'00', NULL, x'00')",
+        "INSERT INTO audit_starts VALUES ('test', 1, x'00', '', NULL)",
         "INSERT INTO floods VALUES (NULL, 0, 0)",
         "INSERT INTO floods VALUES ('k', NULL, 0)",
         "INSERT INTO floods VALUES ('k', 0, NULL)",

@@ -16,6 +16,7 @@ from validation.administer import (
     importing,
     pairing,
     policies,
+    pruning,
     replies,
     testing,
     tokens,
@@ -39,6 +40,7 @@ from validation.requests import (
     IssueRecovery,
     IssueTicket,
     NoteBackup,
+    PruneAudit,
     RaiseGuards,
     RememberSigner,
     RemoveClient,
@@ -101,5 +103,6 @@ _HANDLERS: dict[type[Command], Callable[[Snapshot, Any, Moment], Outcome]] = {
     SetText: policies.set_text,
     RememberSigner: clients.remember_signer,
     NoteBackup: guarding.note_backup,
+    PruneAudit: pruning.prune_audit,
     RaiseGuards: guarding.raise_guards,
 }

@@ -100,8 +100,9 @@ def test_verify_as_a_document(twofold: Twofold, site: Site) -> None:
     ((mac,),) = raw.rows(site.config.database, "SELECT mac FROM audit_heads")
     assert document == {
         "verified": True,
-        "chains": [{"chain": "test", "rows": ROWS, "mac": mac.hex()}],
+        "chains": [{"chain": "test", "rows": ROWS, "pruned": 0, "mac": mac.hex()}],
         "findings": [],
+        "notes": [],
     }
     attack(site, "UPDATE audit SET user = 'mallory' WHERE seq = 4")
     result = twofold("audit", "verify", "--json")
