@@ -20,7 +20,7 @@ OCTETS_OF_AN_ATTRIBUTE = 160  # what Python takes for one beside its value
 
 Post: TypeAlias = Callable[..., object]  # post(function, *arguments) from any thread: the event loop calls it
 
-_PROXY_STATE = int(Attribute.PROXY_STATE)  # compared with each attribute
+_PROXY_STATE = int(Attribute.PROXY_STATE)  # compared with the type of each attribute
 _RANKS = {Lane.ANSWER: 0, Lane.PROBE: 0, Lane.PASSWORD: 1}
 
 
