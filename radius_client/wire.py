@@ -56,7 +56,7 @@ class Attribute(IntEnum):
     ERROR_CAUSE = 101
 
 
-_MESSAGE_AUTHENTICATOR = int(Attribute.MESSAGE_AUTHENTICATOR)  # compared with each attribute
+SIGNATURE_TYPE = int(Attribute.MESSAGE_AUTHENTICATOR)  # compared with the type of each attribute
 MICROSOFT = 311  # vendor id, RFC 2548
 MS_CHAP_RESPONSE = 1
 MS_CHAP2_RESPONSE = 25
@@ -160,7 +160,7 @@ def signed(packet: Packet, secret: bytes) -> bool:
     Raises Malformed if it is wrong, of another length than 16, or there are two (RFC 3579 3.2, R-030, R-031). Computed
     over the octets as they came, with the 16 octets zeroed; its position does not matter.
     """
-    found = [(at, value) for kind, at, value in packet.attributes if kind == _MESSAGE_AUTHENTICATOR]
+    found = [(at, value) for kind, at, value in packet.attributes if kind == SIGNATURE_TYPE]
     if not found:
         return False
     if len(found) > 1:

@@ -136,7 +136,7 @@ def _password(packet: Packet, client: Client, signature: Signature, answers: boo
         raise Unsupported(f"{method}, only PAP is supported")
     may_be_empty = answers or (client.mode is Mode.PASSCODE_ONLY and client.always_challenge)
     # Looked for with its empty form: a User-Password of no octets is a wrong length, not an absent one.
-    hidden = [value for kind, _, value in packet.attributes if kind == _USER_PASSWORD]
+    hidden = [value for kind, _, value in packet.attributes if kind == _PASSWORD_TYPE]
     if not hidden:
         if may_be_empty:
             return "", signature.secret
@@ -178,7 +178,7 @@ def _other_method(packet: Packet) -> str | None:
     return "MS-CHAP" if MS_CHAP_RESPONSE in microsoft else None
 
 
-_USER_PASSWORD = int(Attribute.USER_PASSWORD)  # compared with each attribute
+_PASSWORD_TYPE = int(Attribute.USER_PASSWORD)  # compared with the type of each attribute
 _OTHER_METHODS: frozenset[int] = frozenset(
     {Attribute.EAP_MESSAGE, Attribute.CHAP_PASSWORD, Attribute.ARAP_PASSWORD, Attribute.VENDOR_SPECIFIC}
 )

@@ -20,7 +20,7 @@ OCTETS_OF_AN_ATTRIBUTE = 160  # what Python takes for one beside its value
 
 Post: TypeAlias = Callable[..., object]  # post(function, *arguments) from any thread: the event loop calls it
 
-_PROXY_STATE = int(Attribute.PROXY_STATE)  # compared with each attribute
+_PROXY_STATE_TYPE = int(Attribute.PROXY_STATE)  # compared with the type of each attribute
 _RANKS = {Lane.ANSWER: 0, Lane.PROBE: 0, Lane.PASSWORD: 1}
 
 
@@ -59,5 +59,5 @@ class Job:
 
 def what_a_reply_needs(packet: Packet) -> Packet:
     """`packet` without what has been read already: a request in work may be kept for seconds."""
-    proxy_states = tuple([one for one in packet.attributes if one[0] == _PROXY_STATE])
+    proxy_states = tuple([one for one in packet.attributes if one[0] == _PROXY_STATE_TYPE])
     return Packet(packet.code, packet.identifier, packet.authenticator, b"", proxy_states)

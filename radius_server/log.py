@@ -46,7 +46,7 @@ def line(word: str, **values: object) -> Line:
     return Line(word, values)
 
 
-# Printable ASCII but blank, ", = and backslash: it stays as it is. So do nearly all values.
+# Printable ASCII but blank, ", = and backslash: `printable` leaves it as it is, and nothing is quoted.
 _stays = re.compile(r"[!#-<>-\[\]-~]{1,256}").fullmatch
 
 

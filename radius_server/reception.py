@@ -7,7 +7,7 @@
     -  is there room for one more?               no: silence, and the client sends it again; of a new login that is
                                                  seen after 2, since dropping must cost little
 
-Rule: nothing is remembered of a packet before 3 has found it right.
+Rule: nothing is remembered of a packet before 3 has found it right, but who the last senders were (`ClientTable`).
 """
 
 import hashlib

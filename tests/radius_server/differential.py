@@ -407,6 +407,8 @@ def _login(dice: random.Random) -> bytes:
     password = text.encode() if dice.random() < 0.7 else dice.randbytes(dice.randint(0, 128))
     extra = [*_values(dice, (4, 5, 6, 26, 30, 31, 32, 61), 4), *_values(dice, (PROXY_STATE, PROXY_STATE, 18), 3)]
     dice.shuffle(extra)
+    if dice.random() < 0.05:  # the first one is computed over this one, and right
+        extra.append((MESSAGE_AUTHENTICATOR, dice.randbytes(16)))
     return access_request(
         SECRET,
         dice.choice(["alice", "jürgen", "a" * 253]),

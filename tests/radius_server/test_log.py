@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from radius_server.log import Drops, RateLimit, line
+from validation.messages import printable
 
 HOSTILE = ["a\r\nreject user=bob", "\x1b[2J", "a\0b", "\u2028", "\u202eecila", 'a" user="bob', "x" * 65_536, "a=b c"]
 
@@ -76,3 +77,11 @@ def test_each_address_and_reason_of_a_known_client_has_its_line(caplog: pytest.L
         drops.drop(0.0, "lone-octet", "192.0.2.2", "vpn")
         drops.drop(0.0, "code-not-served", "192.0.2.1", "vpn")
     assert len(caplog.messages) == 3
+
+
+@given(st.one_of(st.text(max_size=300), st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=300)))
+def test_the_short_way_of_plain_values_comes_to_the_same(value: str) -> None:
+    if value:
+        shown = printable(value)
+        quoted = any(mark in shown for mark in ' "=')
+        assert line("x", v=value) == "x v=" + ('"' + shown.replace('"', '\\"') + '"' if quoted else shown)
