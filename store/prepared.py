@@ -53,10 +53,8 @@ def _change(statement: Update | Delete | Insert, dialect: Dialect, row: Row) -> 
     if not made.positional:
         return _Change(str(made), lambda row: fixed | dict(row))
     order = made.positiontup
-    if fixed:
-        return _Change(str(made), lambda row: [(fixed | dict(row))[name] for name in order])
-    pick = itemgetter(*order)
-    return _Change(str(made), pick if len(order) > 1 else lambda row: [pick(row)])
+    pick = itemgetter(*order) if len(order) > 1 else lambda values: [values[order[0]]]
+    return _Change(str(made), (lambda row: pick({**fixed, **row})) if fixed else pick)
 
 
 # --- queries ----------------------------------------------------------------------------------------------------
