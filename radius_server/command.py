@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from radius_server.log import JsonFormatter, line
+from radius_server.log import JsonFormatter, TextFormatter, line
 from store import config as configuration
 from store import serving
 from store.config import Config, Listen, parse_listen
@@ -62,8 +62,8 @@ class _Options:
     def log_format(self, config: Config) -> str:
         return self.log or config.log
 
-    def formatter(self, config: Config) -> logging.Formatter | None:
-        return JsonFormatter() if self.log_format(config) == "json" else None
+    def formatter(self, config: Config) -> logging.Formatter:
+        return JsonFormatter() if self.log_format(config) == "json" else TextFormatter()
 
     def settings(self, config: Config) -> "Settings":
         from radius_server.server import Settings
