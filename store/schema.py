@@ -213,16 +213,18 @@ source_scores = Table(
 )
 
 # What packets were answered, for their retransmissions. `at` and `generation` are those of the decision; all three
-# columns are what it is sealed to.
+# columns are what it is sealed to. Every login makes a row that goes a minute later, so they stand in the order of
+# their coming and have one index: each of another order would cost a login a page when the row comes, and when it goes.
 answers = Table(
     "answers",
     metadata,
-    Column("packet", LargeBinary, primary_key=True),
-    Column("user_id", _Id, ForeignKey("users.id", ondelete="CASCADE"), index=True),  # NULL: of a name that is nobody's
-    Column("at", Float, nullable=False, index=True),
+    Column("id", _Id, primary_key=True, autoincrement=True),
+    Column("packet", LargeBinary, nullable=False),
+    Column("user_id", _Id, ForeignKey("users.id", ondelete="CASCADE")),  # NULL: of a name that is nobody's
+    Column("at", Float, nullable=False),
     Column("generation", BigInteger, nullable=False),
     Column("sealed_decision", LargeBinary, nullable=False),
-    sqlite_with_rowid=False,
+    sqlite_autoincrement=True,
 )
 
 tickets = Table(
@@ -352,4 +354,5 @@ SCORE_ENDS = source_scores.c.at + source_scores.c.score * literal_column("60")
 
 Index("ix_source_scores_end", SCORE_ENDS)
 Index("ix_challenges_client", challenges.c.client, challenges.c.expires_at)
+Index("ix_answers_packet", answers.c.packet, unique=True)
 Index("ix_audit_user", audit.c.user, audit.c.at)

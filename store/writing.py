@@ -77,8 +77,10 @@ _CLEAR_KNOWN_SOURCES = update(known_sources).where(_OF_THIS_USER).values(failure
 _FORGET_KNOWN_SOURCES = delete(known_sources).where(_OF_THIS_USER)
 _RECORD_ANSWERS = Upsert(answers, ["packet"], same("user_id", "at", "generation", "sealed_decision"))
 _SWEPT_AT_LEAST = 16
-_oldest = select(answers.c.packet).where(answers.c.at < bindparam("before")).order_by(answers.c.at)
-_SWEEP_ANSWERS = Prepared(sweep(answers, answers.c.packet.in_(_oldest.limit(bindparam("most")))))
+# One that is of a moment far ahead is of no use either, and must not stand in the way of those behind it.
+_oldest = select(answers.c.id).order_by(answers.c.id).limit(bindparam("most"))
+_of_no_use = (answers.c.at < bindparam("before")) | (answers.c.at > bindparam("ahead"))
+_SWEEP_ANSWERS = Prepared(sweep(answers, answers.c.id.in_(_oldest) & _of_no_use))
 _FORGET_ANSWERS = delete(answers).where(answers.c.user_id == bindparam("id_"))
 _FORGET_ANSWERS_OF_OWNER = delete(answers).where(
     answers.c.user_id.in_(select(tokens.c.user_id).where(tokens.c.id == bindparam("token_id")))
@@ -168,9 +170,10 @@ class Writer:
             return
         made = [rows.answered_columns(answered, self._sealer) for answered in self._answers]
         _RECORD_ANSWERS.run(self.driver, sorted(made, key=lambda columns: columns["packet"]))
-        old = max(answered.at for answered in self._answers) - 2 * LIFETIME
+        now = max(answered.at for answered in self._answers)
         most = max(_SWEPT_AT_LEAST, 2 * len(made))
-        _SWEEP_ANSWERS.run(self.driver, [{"before": old, "most": most}])
+        bounds = {"before": now - 2 * LIFETIME, "ahead": now + 2 * LIFETIME, "most": most}
+        _SWEEP_ANSWERS.run(self.driver, [bounds])
 
     def _forget_answers(self, user_id: int) -> None:
         self._connection.execute(_FORGET_ANSWERS, {"id_": user_id})

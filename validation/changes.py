@@ -5,7 +5,7 @@ snapshot was read. A change that names what it expects (`from_`, `version`) must
 check and update are one conditional write (C-004).
 """
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TypeAlias
 
 from validation.model import (
@@ -26,6 +26,7 @@ from validation.model import (
     User,
 )
 from validation.settings import Reply, Rule, Scope, Text
+from validation.values import dataclass
 
 CHALLENGES_OF_USER = 32  # open ones
 CHALLENGES_OF_NOBODY = 2048

@@ -5,11 +5,12 @@ that was built there is said again in one other (`decide._accept_again`); an arc
 is for the log and the audit trail, never for the person.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from typing import TypeAlias
 
 from validation.model import Token
+from validation.values import dataclass
 
 
 class Reason(StrEnum):

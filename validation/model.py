@@ -6,13 +6,14 @@ Nothing here decides anything.
 
 import base64
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv6Address
 from typing import TypeAlias
 
 from validation.errors import Damaged
 from validation.settings import EMPTY, Book, Network
+from validation.values import dataclass
 
 Address: TypeAlias = IPv4Address | IPv6Address
 

@@ -7,7 +7,7 @@ applies to whom (`settings.py`), the order in which a login is looked at (`decid
 """
 
 import unicodedata
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import Enum, StrEnum
 
 from validation.decisions import Reason
@@ -19,6 +19,7 @@ from validation.sources import is_source_held, password_throttle
 from validation.throttle import budget_left, is_waiting
 from validation.tokens.kind import Window
 from validation.tokens.registry import kind_of
+from validation.values import dataclass
 
 
 def window(settings: Settings) -> Window:

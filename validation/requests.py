@@ -6,7 +6,7 @@ must see. Passwords never come this far: a face hands in the result of the check
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from enum import StrEnum
 from functools import lru_cache
 from ipaddress import ip_address, ip_network
@@ -26,6 +26,7 @@ from validation.model import (
     canonical_key,
 )
 from validation.settings import Network, Scope, Whom
+from validation.values import dataclass
 
 Replies: TypeAlias = dict[str, tuple[str, ...]]  # RADIUS attributes as they are typed, each with all its values
 

@@ -4,8 +4,6 @@ Rules: a `Case` is made once per request and never changed. Until the first fact
 from the settings of a stranger (no groups), so that an answer does not tell whose name was typed.
 """
 
-from dataclasses import dataclass
-
 from validation.changes import Audit, AuditFlood, Change, Rehash
 from validation.decisions import AskKey, AskKeyName, AskNewKey, Challenge, Decision, Provisioning, Reason, Reject
 from validation.messages import MessageKey, default_text, fill, tries_text
@@ -13,6 +11,7 @@ from validation.model import Moment, PendingChallenge, Purpose, Site, Snapshot, 
 from validation.policy import Door
 from validation.requests import FirstFactor, LoginRequest
 from validation.settings import Settings
+from validation.values import dataclass
 
 FLOOD_EVERY = 60.0  # seconds between audit rows about unknown users, per source
 KEY_LIFETIME = 60.0  # seconds in which a security key must answer (W-001)

@@ -6,11 +6,11 @@ looks at passcodes of exactly the right shape, so that no text reaches `int()`.
 
 import hmac
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Protocol
 
 from validation.errors import BadInput
 from validation.model import Token
+from validation.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)
