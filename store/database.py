@@ -15,7 +15,7 @@ from store.connections import Connections
 from store.prepared import Driver
 from store.schema import meta
 from store.sealing import Sealer
-from store.snapshots import CLIENTS_GENERATION, SnapshotReader, read_clients
+from store.snapshots import CLIENTS_GENERATION, SnapshotReader
 from store.upsert import Upsert, same
 from store.writing import Place, Writer, place_of
 from validation.changes import Change
@@ -89,9 +89,7 @@ class Database:
     def clients(self) -> tuple[Client, ...]:
         """The clients that are whole; a damaged one is not served, and every command about it says why."""
         with self.connections.reading(hurried=True) as connection:
-            self._reader.standing(Driver(connection))
-            readable, damaged = read_clients(connection, self.keys.sealer)
-        return tuple(client for name, client in readable.items() if name not in damaged)
+            return self._reader.clients(connection)
 
     def book(self) -> Book:
         """Policies and texts as they are now."""

@@ -117,6 +117,12 @@ class SnapshotReader:
         """Policies and texts as of this transaction; read anew only when they have changed. Raises StoreUnavailable."""
         return self._book_of(connection, self.standing(Driver(connection)))
 
+    def clients(self, connection: Connection) -> tuple[Client, ...]:
+        """Those that are whole, all read anew and then kept. Raises StoreUnavailable."""
+        generation = int(self.standing(Driver(connection))[CLIENTS_GENERATION])
+        kept = self._clients = _Clients(generation, *read_clients(connection, self._sealer))
+        return tuple(client for name, client in kept.readable.items() if name not in kept.damaged)
+
     def _clients_of(self, standing: dict[str, str]) -> _Clients:
         generation = int(standing[CLIENTS_GENERATION])
         clients = self._clients

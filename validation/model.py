@@ -312,7 +312,7 @@ class TrailStart:
 
     chain: str
     seq: int
-    mac: bytes
+    mac: bytes = field(repr=False)
     began: str
 
 

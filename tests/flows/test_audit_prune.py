@@ -378,10 +378,10 @@ def test_a_store_on_postgresql_from_before_is_brought_forward(site: Site) -> Non
     site.database.close()
     with site.database.connections.writing(hurried=False) as connection:
         connection.execute(text("DROP TABLE audit_starts"))
-        connection.execute(text("UPDATE alembic_version SET version_num = '0005'"))
+        connection.execute(text("UPDATE alembic_version SET version_num = '0006'"))
     refused = site.command(*PRUNE)
     assert refused.returncode == 3
-    assert done(site, "db", "upgrade") == f"schema   0005 -> {migrations.HEAD}\n"
+    assert done(site, "db", "upgrade") == f"schema   0006 -> {migrations.HEAD}\n"
     write(site, 50)
     age(site, 500)
     done(site, *PRUNE)

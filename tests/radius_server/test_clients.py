@@ -69,10 +69,11 @@ def test_the_longest_prefix_wins_and_a_mapped_address_is_ipv4(peer: str, name: s
 
 def test_only_so_many_senders_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("radius_server.clients.PEERS", 2)
+    table = ClientTable([named("wide", "10.0.0.0/8"), named("host", "10.1.0.1/32")])
     for number in (1, 2, 3, 1):
-        known = TABLE.sender(f"10.1.0.{number}")
-        assert known.client is TABLE.find(ip_address(known.address))
-        assert len(TABLE._lately) <= 2
+        known = table.sender(f"10.1.0.{number}")
+        assert known.client is table.find(ip_address(known.address))
+        assert len(table._lately) <= 2
 
 
 def test_nobody_is_a_client_of_an_empty_table() -> None:

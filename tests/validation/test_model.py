@@ -45,6 +45,7 @@ PUBLIC_TEXTS = {
     *("user_verification", "file", "owners", "place", "serials", "tokens", "users"),
     *("attribute", "facts", "kinds", "nas", "refusal", "replies", "type_name", "why"),
     *("enrolment", "origins", "onboarding_over_radius", "second_factor", "security_key", "show_key", "value"),
+    *("began", "chain"),
 }
 # There `key` is a reason and a source, or the name of a policy or text.
 PUBLIC_KEYS = {"AuditFlood", "DeleteRule", "Rule", "SetRule", "SetText", "Text", "UnsetRule"}

@@ -50,7 +50,7 @@ class _Generator(pyotp.HOTP):
 
 def value_at(token: Token, counter: int) -> str:
     """The HOTP value of `token` at `counter`, with its leading zeros (RFC 4226 5.3; RFC 6238 1.2 for other hashes)."""
-    mac = hmac.digest(token.key, counter.to_bytes(8, "big"), token.algorithm)
+    mac = hmac.digest(token.key, counter.to_bytes(8, "big"), _DIGESTS[token.algorithm])
     offset = mac[-1] & 0x0F
     truncated = int.from_bytes(mac[offset : offset + 4], "big") & 0x7FFF_FFFF
     return str(truncated % _MODULI[token.digits]).zfill(token.digits)
