@@ -162,6 +162,8 @@ class Line:
 
     def end(self) -> None:
         """Nothing is heard any more, and the gate ends when it has done what it has begun."""
+        if self._is_over:
+            return
         self._is_over = True
         self._loop.remove_reader(self._sock)
         self._loop.remove_writer(self._sock)
