@@ -78,7 +78,9 @@ def test_killed_with_two_batches_on_their_way_it_costs_nothing_but_time(site: Si
         os.kill(gate, signal.SIGSTOP)
         send_all(nas, requests)
         nas.send(b"read after them")
-        eventually(lambda: "reason=too-short" in server.log, what="that all were read, so that two batches have left")
+        eventually(
+            lambda: "reason=shorter-than-header" in server.log, what="that all were read, so that two batches have left"
+        )
         os.kill(gate, signal.SIGKILL)
         assert [reply.code for reply in answered(nas, requests)] == [ACCEPT] * 200
     check_each_once(site, 200)
