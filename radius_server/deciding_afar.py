@@ -46,6 +46,8 @@ class DecidingAfar(Deciding):
 
     def submit(self, job: Job) -> None:
         self._queue.put(job, job.place)
+        if len(self._queue) % MOST == 0:  # a long reading must not keep the next batch from leaving
+            self._gate.hear()
         self._send()
 
     @contextmanager
@@ -86,8 +88,10 @@ class DecidingAfar(Deciding):
             self._done()
 
     def _answered(self, logins: list[Job], outcomes: Sequence[Outcome]) -> None:
+        self._on_way -= 1
+        self._send()  # before the replies, which take longer
         self._decided(logins, outcomes)
-        self._done()
+        self._end_if_done()
 
     def _done(self) -> None:
         self._on_way -= 1

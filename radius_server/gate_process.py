@@ -84,6 +84,11 @@ class GateProcess:
     def is_there(self) -> bool:
         return self._line is not None
 
+    def hear(self) -> None:
+        """What it has answered by now."""
+        if self._line is not None:
+            self._line.hear()
+
     def busy_for(self) -> float:
         """How many seconds it has been at what it was asked first."""
         return self._line.busy_for() if self._line is not None else 0.0

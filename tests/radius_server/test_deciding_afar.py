@@ -187,6 +187,21 @@ def test_a_batch_is_64_at_most_and_a_full_one_does_not_wait_for_more() -> None:
     run(story)
 
 
+def test_while_much_is_read_answers_are_heard_and_the_next_batch_leaves() -> None:
+    async def story(stage: Stage) -> None:
+        with stage.stage.gathering():
+            for name in names(0, 130):
+                stage.stage.submit(_job(name))
+            assert [stage.asked(), stage.asked()] == [names(0, 64), names(64, 128)]
+            stage.accept(*names(0, 64))
+            for name in names(130, 192):
+                stage.stage.submit(_job(name))
+            assert stage.asked() == names(128, 192)
+            assert stage.replies.said == accepted(names(0, 64))
+
+    run(story)
+
+
 def _job(name: str) -> Job:
     way = Way(None, ("127.0.0.1", 1))  # type: ignore[arg-type] # nothing leaves
     return Job(PACKET, client(), way, "127.0.0.1", time.monotonic(), Lane.LOGIN, Entry(name, secret=SECRET))
