@@ -1,7 +1,7 @@
 """Decisions by a gate in a process of its own: the event loop asks it, and replies when its answer is there.
 
 Why no thread: one would be woken for each batch and once more for its answer, and fight the loop for the interpreter's
-lock meanwhile; that is half of what a login costs a quiet server.
+lock meanwhile.
 
 Rules: two batches are on their way, so that the gate never waits for the next. What waits while there is no process is
 given up when it and that have lasted for `WAITS` seconds. A batch leaves the queue once, and is answered or silent.
