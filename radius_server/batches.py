@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from typing import Generic, TypeVar
 
 from radius_server.log import line, log
-from radius_server.patience import Patience
-from radius_server.queues import ANYWHERE, FairQueue, Place
+from radius_server.patience import Patience, PatientQueue
+from radius_server.queues import ANYWHERE, Place
 
 T = TypeVar("T")
 
@@ -26,8 +26,7 @@ class Batches(Generic[T]):
     def __init__(self, name: str, work: Callable[[list[T]], None], most: int = MOST, threads: int = 1) -> None:
         self._work = work
         self._most = most
-        self._waiting: FairQueue[T] = FairQueue()
-        self.patience = Patience()
+        self._waiting: PatientQueue[T] = PatientQueue()
         self._wake = threading.Condition()
         self._closed = False
         self._gathering = False
@@ -38,7 +37,6 @@ class Batches(Generic[T]):
 
     def submit(self, item: T, place: Place = ANYWHERE) -> None:
         with self._wake:
-            self.patience.note(len(self._waiting), time.monotonic())
             self._waiting.put(item, place)
             if self._is_due():
                 self._wake.notify()
@@ -64,6 +62,10 @@ class Batches(Generic[T]):
         """How many wait."""
         return len(self._waiting)
 
+    @property
+    def patience(self) -> Patience:
+        return self._waiting.patience
+
     def busy_for(self) -> float:
         """How many seconds the longest of the batches now worked on has taken; for ever if a thread has ended."""
         if not all(thread.is_alive() for thread in self._threads):
@@ -75,7 +77,7 @@ class Batches(Generic[T]):
         with self._wake:
             self._closed = True
             if drop:
-                self._waiting = FairQueue()
+                self._waiting.clear()
             self._wake.notify_all()
         until = None if within is None else time.monotonic() + within
         for thread in self._threads:
@@ -98,16 +100,12 @@ class Batches(Generic[T]):
         with self._wake:
             while not (self._closed or self._is_due()):
                 self._wake.wait()
-            batch = self._waiting.take(self._most)
-            self.patience.note(len(self._waiting), time.monotonic())
-            return batch
+            return self._waiting.take(self._most)
 
     def _is_due(self) -> bool:
         return len(self._waiting) >= (self._most if self._gathering else 1)
 
     def is_tried(self) -> bool:
         """Whether more comes in than can be done, for longer than a rush."""
-        now = time.monotonic()
         with self._wake:
-            self.patience.note(len(self._waiting), now)
-        return self.patience.is_tried(now)
+            return self._waiting.is_tried()

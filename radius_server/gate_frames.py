@@ -7,7 +7,7 @@ classes has a place for each of them, since msgspec tells no dataclasses apart.
 
 import socket
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
@@ -58,9 +58,13 @@ _read_trouble = msgspec.msgpack.Decoder(tuple[str, str]).decode
 # --- frames -----------------------------------------------------------------------------------------------------
 
 
+def frame(kind: int, body: bytes = b"") -> bytes:
+    return _HEAD.pack(kind, len(body)) + body
+
+
 def send(sock: socket.socket, kind: int, body: bytes = b"") -> None:
     """Raises OSError."""
-    sock.sendall(_HEAD.pack(kind, len(body)) + body)
+    sock.sendall(frame(kind, body))
 
 
 def receive(sock: socket.socket) -> tuple[int, bytes] | None:
@@ -68,10 +72,28 @@ def receive(sock: socket.socket) -> tuple[int, bytes] | None:
     head = _exactly(sock, _HEAD.size)
     if not head:
         return None
-    kind, length = _HEAD.unpack(head)
+    kind, length = _in_head(head)
+    return kind, _exactly(sock, length, begun=True)
+
+
+def cut(octets: bytearray) -> Iterator[tuple[int, bytes]]:
+    """The whole frames in what has come so far; what is left in it is the beginning of one. Raises Spoiled."""
+    while len(octets) >= _HEAD.size:
+        kind, length = _in_head(octets)
+        end = _HEAD.size + length
+        if len(octets) < end:
+            return
+        body = bytes(octets[_HEAD.size : end])
+        del octets[:end]
+        yield kind, body
+
+
+def _in_head(octets: bytes | bytearray) -> tuple[int, int]:
+    """Kind and length. Raises Spoiled."""
+    kind, length = _HEAD.unpack_from(octets)
     if length > MOST_OCTETS:
         raise Spoiled(f"a frame of {length} octets")
-    return kind, _exactly(sock, length, begun=True)
+    return kind, length
 
 
 def _exactly(sock: socket.socket, count: int, begun: bool = False) -> bytes:

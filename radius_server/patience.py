@@ -5,7 +5,14 @@ of no use to anybody that all wait: whoever has waited for `SHORT` seconds is dr
 at once, and when the load ends everything is as usual a second later.
 """
 
+import time
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
 from radius_server.jobs import DECIDE_WITHIN
+from radius_server.queues import ANYWHERE, FairQueue, Place
+
+T = TypeVar("T")
 
 RUSH = 8.0  # seconds
 SHORT = 1.0  # seconds
@@ -28,3 +35,39 @@ class Patience:
         """Whether a request that came at `arrival` has waited too long."""
         longest = SHORT if self.is_tried(now) else DECIDE_WITHIN
         return arrival < now - longest
+
+
+class PatientQueue(Generic[T]):
+    """A fair queue that knows how long it has been full. For one thread at a time."""
+
+    def __init__(self) -> None:
+        self.patience = Patience()
+        self._items: FairQueue[T] = FairQueue()
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def put(self, item: T, place: Place = ANYWHERE) -> None:
+        self._note()
+        self._items.put(item, place)
+
+    def take(self, most: int) -> list[T]:
+        """As `FairQueue.take`."""
+        taken = self._items.take(most)
+        self._note()
+        return taken
+
+    def take_while(self, condition: Callable[[T], bool]) -> list[T]:
+        """As `FairQueue.take_while`."""
+        return self._items.take_while(condition)
+
+    def is_tried(self) -> bool:
+        """Whether more comes in than can be done, for longer than a rush."""
+        self._note()
+        return self.patience.is_tried(time.monotonic())
+
+    def clear(self) -> None:
+        self._items = FairQueue()
+
+    def _note(self) -> None:
+        self.patience.note(len(self._items), time.monotonic())

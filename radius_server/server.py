@@ -12,10 +12,11 @@ The road of a datagram, in this order:
 
 Accounting-Request goes from 4 to `recording`.
 
-Rules: everything up to 4 and all sending happens in the event loop; looks, logins and records each have a thread of
-their own, so no socket waits for a database, a disk or a hash. A store that does not answer means silence, so that the
-NAS asks elsewhere; so does a wait that was too long, so that no PIN is used up for a login that nobody waits for any
-more. A reload takes effect as a whole or not at all.
+Rules: everything up to 4 and all sending happens in the event loop, and so does talking to the process that decides.
+Looks and records each have a thread of their own, and decisions where there is no such process, so no socket waits for
+a database, a disk or a hash. A store that does not answer means silence, so that the NAS asks elsewhere; so does a wait
+that was too long, so that no PIN is used up for a login that nobody waits for any more. A reload takes effect as a
+whole or not at all.
 """
 
 import asyncio
@@ -24,8 +25,11 @@ from pathlib import Path
 
 from first_factor import Checker
 from radius_server.client_rows import POLL, ClientRows
-from radius_server.deciding import Decides, Deciding
+from radius_server.deciding import Deciding
+from radius_server.deciding_afar import DecidingAfar
+from radius_server.deciding_here import DecidingHere
 from radius_server.fittings import Fittings
+from radius_server.gate_process import GateProcess
 from radius_server.jobs import DECIDE_WITHIN, Job, Post
 from radius_server.listening import Door
 from radius_server.metrics import render
@@ -40,7 +44,6 @@ from validation.names import EXACT, Spelling
 
 DRAIN_ON_STOP = 8.0  # seconds for requests in work when the server is told to stop
 HURRY = 1.0  # seconds for what is being decided when it is told so again
-AT_ONCE = 2  # batches on their way to a gate in another process: while one is decided, the next is there
 OLD_DOORS = DECIDE_WITHIN + 5  # seconds that replies may still leave through a door that is not listened at any more
 
 
@@ -59,8 +62,9 @@ class Settings:
 class RadiusServer:
     """`bind`, then `await run(stop)`. One object serves all its sockets."""
 
-    def __init__(self, gate: Gate, checker: Checker, settings: Settings, decides: Decides | None = None) -> None:
-        """`decides`: who decides logins, in another process; else `gate` does, as it does everything else."""
+    def __init__(self, gate: Gate, checker: Checker, settings: Settings, decides: GateProcess | None = None) -> None:
+        """`decides`: who decides logins, in another process; started before `run`. Else `gate` does, as it does
+        everything else."""
         self._gate = gate
         self._decides = decides
         self._checker = checker
@@ -92,7 +96,7 @@ class RadiusServer:
         """Serve until `stop` is set, then finish what is in work and close; with `hurry` without finishing."""
         self._loop = asyncio.get_running_loop()
         post: Post = self._loop.call_soon_threadsafe
-        self._deciding = Deciding(self._decides or self._gate, self._replies, post, AT_ONCE if self._decides else 1)
+        self._deciding = self._stage_of_decisions(post)
         self._passwords = Passwords(self._gate, self._checker, self._deciding, self._replies, post)
         self._recording = Recording(self._fittings.records, self._replies, post)
         self._reception = Reception(
@@ -109,6 +113,11 @@ class RadiusServer:
             for door in self._fittings.doors:
                 self._loop.remove_reader(door.sock)
             await self._finish(hurry or asyncio.Event())
+
+    def _stage_of_decisions(self, post: Post) -> Deciding:
+        if self._decides is not None:
+            return DecidingAfar(self._decides, self._replies, post)
+        return DecidingHere(self._gate, self._replies, post)
 
     def _submit(self, job: Job) -> None:
         if job.lane is Lane.PASSWORD:
@@ -189,7 +198,7 @@ class RadiusServer:
     # --- for those who watch ------------------------------------------------------------------------------------
 
     def busy_for(self) -> float:
-        """How many seconds the thread of the looks or of the gate has been at one batch; for ever if it has ended."""
+        """How many seconds the looks or the gate have been at one batch; for ever if a thread of theirs has ended."""
         return max(self._passwords.busy_for(), self._deciding.busy_for())
 
     def _metrics(self) -> str:

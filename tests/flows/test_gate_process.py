@@ -70,6 +70,22 @@ def test_killed_while_it_decides_it_costs_nothing_but_time(site: Site) -> None:
     check_each_once(site)
 
 
+def test_killed_with_two_batches_on_their_way_it_costs_nothing_but_time(site: Site) -> None:
+    """More than two batches, so that others wait behind them."""
+    requests = crowd(site, 200)
+    with site.server() as server, server.nas() as nas:
+        gate = server.gate_pid
+        os.kill(gate, signal.SIGSTOP)
+        send_all(nas, requests)
+        nas.send(b"read after them")
+        eventually(
+            lambda: "reason=shorter-than-header" in server.log, what="that all were read, so that two batches have left"
+        )
+        os.kill(gate, signal.SIGKILL)
+        assert [reply.code for reply in answered(nas, requests)] == [ACCEPT] * 200
+    check_each_once(site, 200)
+
+
 def test_nobody_needs_to_log_in_for_another_one_to_be_there(site: Site) -> None:
     (request,) = crowd(site, 1)
     with site.server() as server, server.nas() as nas:
