@@ -16,6 +16,7 @@ from functools import partial
 
 from radius_server.batches import MOST
 from radius_server.deciding import Deciding, request_of, sorted_out
+from radius_server.gate_frames import TooLate
 from radius_server.gate_process import GateProcess, not_running
 from radius_server.jobs import Job, Post
 from radius_server.patience import PatientQueue
@@ -90,7 +91,10 @@ class DecidingAfar(Deciding):
     def _answered(self, logins: list[Job], outcomes: Sequence[Outcome]) -> None:
         self._on_way -= 1
         self._send()  # before the replies, which take longer
-        self._decided(logins, outcomes)
+        if isinstance(outcomes[0], TooLate):
+            self._tell(self._replies.too_late, logins)
+        else:
+            self._decided(logins, outcomes)
         self._end_if_done()
 
     def _done(self) -> None:

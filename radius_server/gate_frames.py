@@ -21,11 +21,17 @@ READY, OUTCOMES, TROUBLE = b"rot"  # from it
 MOST_OCTETS = 64 * 1024 * 1024  # of a body; those of a batch are some 30 KiB
 
 _HEAD = struct.Struct("!BI")
-_TROUBLES = {kind.__name__: kind for kind in (StoreUnavailable, StoreMismatch, RoomMade)}
 
 
 class Spoiled(Exception):
     """What came is no frame, or not what was asked for."""
+
+
+class TooLate(StoreUnavailable):
+    """The store took so long for the batch before that this one was not decided."""
+
+
+_TROUBLES = {kind.__name__: kind for kind in (StoreUnavailable, StoreMismatch, RoomMade, TooLate)}
 
 
 class _Challenge(msgspec.Struct, array_like=True):

@@ -34,7 +34,7 @@ OPENS_WITHIN = 30.0  # seconds; a program that says the key has ten for each
 PAUSES = (0.0, 0.1, 0.5, 1.0, 5.0)  # seconds between the end of a process and the next one, while none lives long
 ENDS_WITHIN = 10.0  # seconds; a command line waits as long for a program that is told of an event
 LONG = 10.0  # seconds
-BEHIND = 5.0  # seconds that a batch may wait for the one before it, and still be decided
+BEHIND = 4.0  # seconds that a batch may wait for the one before it, and still be decided; less than a store is given
 
 
 class GateProcess:

@@ -18,7 +18,7 @@ from validation.errors import BadInput, StoreUnavailable
 from validation.gate import Gate
 
 # No PIN is used up for a login that nobody waits for any more.
-_TOO_LATE = StoreUnavailable("the store took so long that what came after is not decided any more")
+_TOO_LATE = frames.TooLate("the store took so long that what came after is not decided any more")
 
 
 def serve(sock: socket.socket, config: Config) -> None:
