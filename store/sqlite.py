@@ -28,7 +28,7 @@ from validation.requests import Wanted
 
 # Of each connection, in KiB, and taken as it is needed. A batch of logins touches some 500 pages of 4 KiB, which is all
 # that SQLite keeps by itself: the upper pages of the trees would be read anew by each.
-_CACHE = "cache_size=-16384"
+_CACHE = "cache_size=-4096"
 _MAYBE_FULL = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN)
 
 
