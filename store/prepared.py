@@ -141,7 +141,8 @@ class Driver:
         self.dialect = connection.dialect
         self.kind = connection.dialect.name
         self._connection = connection
-        self._cursor_of: Callable[[], Any] = connection.connection.dbapi_connection.cursor  # type: ignore[union-attr]
+        driver: Any = connection.connection.dbapi_connection
+        self._cursor_of: Callable[[], Any] = driver.cursor
         # Who listens hears of it, as of all other statements; that is looked up once, since it is seldom anybody.
         self._heard = tuple(connection.dispatch.before_cursor_execute)
         self._one = tuple(self.dialect.dispatch.do_execute)
