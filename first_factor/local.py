@@ -13,6 +13,7 @@ from argon2 import PasswordHasher, Type, extract_parameters
 from argon2.exceptions import InvalidHashError, VerificationError, VerifyMismatchError
 
 from first_factor import crypt
+from first_factor.memory import give_back_large_blocks
 from validation.decisions import Look
 from validation.errors import BadInput
 from validation.requests import FirstFactor, FirstFactorResult
@@ -56,7 +57,8 @@ def _is_argon2(text: str) -> bool:
 
 class LocalPasswords:
     def __init__(self, at_once: int | None = None) -> None:
-        # Threads of their own: each keeps its 19 MiB once it has hashed, so those who wait must not hash themselves.
+        # Threads of their own: who waits must not hash himself.
+        give_back_large_blocks()
         self._hashing = ThreadPoolExecutor(at_once or os.cpu_count() or 1, thread_name_prefix="argon2")
         self._dummy = _HASHER.hash(os.urandom(16).hex())
 

@@ -7,7 +7,7 @@ told whole: the rule, and the story of the user it concerns. The trail is verifi
 import random
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -65,8 +65,9 @@ def run(
     fault: str = "",
     seconds: float = SECONDS,
     say: Callable[[str], None] = lambda line: None,
+    until: Collection[str] = (),
 ) -> Report:
-    """Until a rule breaks, or all rounds are done."""
+    """Until a rule breaks, one of `until` if it names some, or all rounds are done."""
     report, began = Report(seed), time.monotonic()
     with world(folder, database, fault) as made:
         these = Rounds(made, numbers())
@@ -78,7 +79,7 @@ def run(
             if number == rounds - 1:
                 history.problems = opening.read_trail(made.site.config).problems
             report.judge(history)
-            if report.broken:
+            if report.broken if not until else {broken.rule for broken in report.broken} & set(until):
                 break
             if (number + 1) % 10 == 0:
                 say(str(report))

@@ -74,6 +74,6 @@ def test_every_fault_has_a_test() -> None:
 @pytest.mark.peer("postgres", "psql")
 @pytest.mark.parametrize("fault", sorted(BREAKS))
 def test_a_planted_fault_is_found(fault: str, folder: Path, database: Postgres) -> None:
-    report = run(folder, WITHIN, seed=7, database=database, fault=fault)
+    report = run(folder, WITHIN, seed=7, database=database, fault=fault, until=BREAKS[fault])
     assert BREAKS[fault] & {broken.rule for broken in report.broken}, str(report)
     assert report.story, "a finding is told with its story"

@@ -1,5 +1,7 @@
 """Local passwords: the whole password counts, every octet of it, and nothing but it."""
 
+import subprocess
+import sys
 from functools import cache
 from pathlib import Path
 
@@ -84,3 +86,27 @@ def test_a_password_that_is_no_utf_8_is_wrong_and_no_error() -> None:
     look = Look("local", hash_password("geheim"), 7)
     for typed in ("geheim\udcff", "\udcff", "\udc80" * 200):
         assert passwords.check(look, typed).status is FirstFactor.WRONG
+
+
+_HASH_AND_LOOK = """
+import re
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from first_factor.local import LocalPasswords
+from validation.decisions import Look
+
+def resident():
+    return int(re.search(r"VmRSS:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
+
+passwords = LocalPasswords(8)
+before = resident()
+with ThreadPoolExecutor(8) as many:
+    list(many.map(lambda number: passwords.check(Look("local", None, 1), "geheim"), range(24)))
+print(resident() - before)
+"""
+
+
+def test_what_hashes_took_is_given_back() -> None:
+    """The C library would keep 19 MiB for each thread, and for some more than once."""
+    done = subprocess.run([sys.executable, "-c", _HASH_AND_LOOK], capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 10 * 1024
