@@ -19,7 +19,7 @@ from validation.ports import Conflict
 from validation.requests import Wanted
 
 DEADLINE = 5.0  # seconds a transaction may wait for other writers; NAS time-outs are 3 to 15 s
-READING = "twofold_reading"  # an execution option of connections
+READING = "twofold_reading"  # in what is known of a connection: whether its transaction only reads
 
 
 class Connections(ABC):
@@ -49,8 +49,10 @@ class Connections(ABC):
         try:
             with self._undone_on_error(connection):
                 yield connection
-        finally:
+        except BaseException:
             connection.close()
+            raise
+        self._done_with(connection)
 
     def _in_transaction(self, reading: bool, hurried: bool, again: bool) -> Connection:
         """A connection may have broken while nobody needed it; that is found out before anything was asked of it."""
@@ -112,6 +114,10 @@ class Connections(ABC):
     @abstractmethod
     def _open(self, reading: bool, hurried: bool) -> Connection:
         """A connection, set up for one transaction of this sort."""
+
+    def _done_with(self, connection: Connection) -> None:
+        """After a transaction that ended well."""
+        connection.close()
 
     @abstractmethod
     def _greet(self, connection: Connection) -> None:
@@ -175,5 +181,5 @@ def let_sqlite_begin(engine: Engine) -> None:
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    reading = connection.get_execution_options().get(READING, False)
+    reading = connection.info.get(READING, False)
     Driver(connection).run("BEGIN" if reading else "BEGIN IMMEDIATE")

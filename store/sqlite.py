@@ -9,6 +9,7 @@ import contextlib
 import os
 import sqlite3
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
@@ -29,6 +30,7 @@ from validation.requests import Wanted
 # Of each connection, in KiB, and taken as it is needed. A batch of logins touches some 500 pages of 4 KiB, which is all
 # that SQLite keeps by itself: the upper pages of the trees would be read anew by each.
 _CACHE = "cache_size=-4096"
+_READY_MOST = 4  # connections; more are needed for a moment only
 _MAYBE_FULL = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN)
 
 
@@ -44,11 +46,14 @@ class SqliteFile(Connections):
         self._ballast = Ballast(path)
         self._file: tuple[int, int] | None = None  # device and inode
         self._pools_left: WeakSet[Pool] = WeakSet()
+        # For the next transaction: taking one out of the pool and putting it back costs as much as what a login reads.
+        self._ready: deque[Connection] = deque()
 
     def now(self) -> float:
         return time.time()
 
     def close(self) -> None:
+        self._close_ready()
         super().close()
         self._lock.close()
 
@@ -75,7 +80,23 @@ class SqliteFile(Connections):
         return self._lock.held()
 
     def _open(self, reading: bool, hurried: bool) -> Connection:
-        return self._engine.connect().execution_options(**{READING: reading})
+        try:
+            connection = self._ready.pop()
+        except IndexError:
+            connection = self._engine.connect()
+        connection.info[READING] = reading
+        return connection
+
+    def _done_with(self, connection: Connection) -> None:
+        if connection.invalidated or connection.in_transaction() or len(self._ready) >= _READY_MOST:
+            connection.close()
+        else:
+            self._ready.append(connection)
+
+    def _close_ready(self) -> None:
+        with contextlib.suppress(IndexError):  # another thread may be taking them, too
+            while True:
+                self._ready.pop().close()
 
     def _greet(self, connection: Connection) -> None:
         """SQLite goes on with the old file where one was removed or replaced, and what it writes there is lost."""
@@ -100,6 +121,7 @@ class SqliteFile(Connections):
         """
         if _code(error) == sqlite3.SQLITE_READONLY:
             connection.invalidate()
+            self._close_ready()
             self._pools_left.add(self._engine.pool)
             self._engine.dispose()
             for pool in self._pools_left:
