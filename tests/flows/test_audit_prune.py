@@ -2,9 +2,7 @@
 
 import json
 import re
-import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,6 +14,7 @@ from sqlalchemy.engine import Engine
 
 from store import listings, migrations, pruning, rotating
 from store.sealing import create_key_file
+from tests.killing import COMMAND, FILES, Killer
 from tests.postgres import Stores, on_both
 from tests.site import SECRET, Site, pin
 from tests.store import raw
@@ -81,50 +80,11 @@ def pruned_meanwhile(site: Site) -> Iterator[Callable[[], bool]]:
 
 # --- killed
 
-# Prints how the process ended that was to die before statement 0, 1, 2, ... or before COMMIT, one for each line read.
-KILLED = """
-import os, signal, sys
-from sqlalchemy import event
-from sqlalchemy.engine import Engine
-from store import pruning, saving
-from store.cli import main
-import store.cli.audit
-MOMENTS = {"os.rename", "os.link", "os.mkdir", "os.rmdir", "os.remove"}
-for line in sys.stdin:
-    child = os.fork()
-    if not child:
-        left = int(line)
-        def die(*_):
-            global left
-            left -= 1
-            if left < 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-        event.listen(Engine, "before_cursor_execute", die)
-        event.listen(Engine, "commit", die)
-        sys.addaudithook(lambda name, _: die() if name in MOMENTS else None)
-        pruning.AT_ONCE = 5
-        null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, 1)
-        os._exit(main.run(sys.argv[1:]))
-    print(os.waitpid(child, 0)[1], flush=True)
-"""
 
-
-class Killer:
-    def __init__(self, site: Site, *command: str) -> None:
-        whole = [sys.executable, "-c", KILLED, "--config", str(site.config_file), *command]
-        self._program = subprocess.Popen(whole, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-
-    def run(self, statements: int) -> int:
-        """How a command ended that was to be killed after so many statements."""
-        assert self._program.stdin is not None
-        assert self._program.stdout is not None
-        self._program.stdin.write(f"{statements}\n")
-        self._program.stdin.flush()
-        return int(self._program.stdout.readline())
-
-    def end(self) -> None:
-        self._program.communicate(timeout=60)
+def killer_of(site: Site, *command: str) -> Killer:
+    imports, run = COMMAND
+    few = f"{imports}, store.cli.audit; from store import pruning, saving; pruning.AT_ONCE = 5"
+    return Killer(few, run, "--config", str(site.config_file), *command, files=FILES)
 
 
 def state(site: Site) -> tuple[list[str], int]:
@@ -140,19 +100,18 @@ def test_killed_before_any_statement_the_trail_verifies_and_the_next_run_goes_on
     """Each run gets a statement further than the one before, so all of them together die everywhere."""
     write(site, 200)
     age(site, 500)
-    killer, ended, seen = Killer(site, *PRUNE), signal.SIGKILL.value, [0]
-    try:
-        for statement in range(1000):
-            ended = killer.run(statement)
-            problems, pruned = state(site)
-            assert problems == [], f"killed before statement {statement}"
-            assert pruned >= seen[-1]
-            seen.append(pruned)
-            if ended != signal.SIGKILL:
-                break
-    finally:
-        killer.end()
-    assert ended == 0
+    seen = [0]
+
+    def look(moment: int | None) -> None:
+        problems, pruned = state(site)
+        assert problems == [], f"killed at moment {moment}"
+        assert pruned >= seen[-1]
+        seen.append(pruned)
+
+    with killer_of(site, *PRUNE) as killer:
+        for moment in killer.kills():
+            look(moment)
+    look(None)
     assert len(set(seen)) > 4, "killed before it had begun, or after it was done"
     assert seen[-1] == 201, "rows that tell of it are newer, so all that is old is gone"
     rows = [int(detail["through"]) for detail in told(site)]
@@ -169,10 +128,8 @@ def test_killed_while_it_exports_there_is_no_file_or_a_whole_one_and_nothing_is_
     site.database.close()
     file, database, states = tmp_path / "old.jsonl", site.config.database, set()
     kept = database.read_bytes()
-    killer = Killer(site, *PRUNE, "--export", str(file))
-    try:
-        statement = 0
-        while killer.run(statement) == signal.SIGKILL:
+    with killer_of(site, *PRUNE, "--export", str(file)) as killer:
+        for _ in killer.kills():
             pruned = raw.rows(database, "SELECT seq FROM audit_starts")
             states.add((file.exists(), bool(pruned)))
             if file.exists():
@@ -181,9 +138,6 @@ def test_killed_while_it_exports_there_is_no_file_or_a_whole_one_and_nothing_is_
             for end in ("-wal", "-shm"):
                 database.with_name(database.name + end).unlink(missing_ok=True)
             database.write_bytes(kept)
-            statement += 1
-    finally:
-        killer.end()
     assert states == {(False, False), (True, False), (True, True)}
     assert file.exists()
 

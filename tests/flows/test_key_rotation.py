@@ -6,9 +6,6 @@ The store holds a value of every kind that is sealed. Both databases.
 import json
 import os
 import shutil
-import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -23,6 +20,7 @@ from store.key_sources import read
 from store.sealing import create_key_file
 from tests import builders
 from tests.flows.crowd import replies
+from tests.killing import Killer
 from tests.postgres import on_both
 from tests.site import SECRET, Site, eventually, pin
 from tests.store import raw
@@ -179,47 +177,9 @@ def stopped(values: Iterable[None]) -> Iterator[None]:
 # --- Killed
 
 
-# Prints how the process ended that was to die before statement 0, 1, 2, ... or before COMMIT, one for each line read.
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-from sqlalchemy import event
-from sqlalchemy.engine import Engine
-from store import config, rotating
-wanted = config.load(Path(sys.argv[1]))
-for line in sys.stdin:
-    child = os.fork()
-    if not child:
-        left = int(line)
-        def die(*_):
-            global left
-            left -= 1
-            if left < 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-        event.listen(Engine, "before_cursor_execute", die)
-        event.listen(Engine, "commit", die)
-        rotating._AT_ONCE = 5
-        rotating.rotate(wanted, "test")
-        os._exit(0)
-    print(os.waitpid(child, 0)[1], flush=True)
-"""
-
-
-class Killer:
-    def __init__(self, site: Site) -> None:
-        command = [sys.executable, "-c", KILLED, str(site.config_file)]
-        self._program = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-
-    def rotate(self, statements: int) -> int:
-        """How a rotation ended that was to be killed after so many statements."""
-        assert self._program.stdin is not None
-        assert self._program.stdout is not None
-        self._program.stdin.write(f"{statements}\n")
-        self._program.stdin.flush()
-        return int(self._program.stdout.readline())
-
-    def end(self) -> None:
-        self._program.communicate(timeout=60)
+def killer_of(site: Site) -> Killer:
+    rotate = 'rotating.rotate(config.load(Path(sys.argv[1])), "test")'
+    return Killer("from store import config, rotating; rotating._AT_ONCE = 5", rotate, str(site.config_file))
 
 
 @pytest.mark.statement("C-014")
@@ -231,24 +191,22 @@ def test_a_rotation_killed_after_any_statement_loses_nothing_and_the_next_run_fi
     database = site.config.database
     kept = database.read_bytes()
     assert not database.with_name("twofold.db-wal").exists()
-    both, killer = site.config_file.read_text(), Killer(site)
-    statement, between = 0, 0
-    try:
-        while killer.rotate(statement) == signal.SIGKILL:
+    both = site.config_file.read_text()
+    killed, between = 0, 0
+    with killer_of(site) as killer:
+        for moment in killer.kills():
             check_whole(site, tokens)
             between += bool(rotating.standing(site.config).old_key_id)
             rotating.rotate(site.config, "test")
-            assert set(counts(site)) == {ids[1]}, f"after statement {statement}"
+            assert set(counts(site)) == {ids[1]}, f"before statement {moment}"
             name_keys(site, 'file = "new.key"')
             check_whole(site, tokens)
             site.config_file.write_text(both)
             for end in ("-wal", "-shm"):
                 database.with_name(database.name + end).unlink(missing_ok=True)
             database.write_bytes(kept)
-            statement += 1
-    finally:
-        killer.end()
-    assert statement > 40
+            killed += 1
+    assert killed > 40
     assert between > 20, "killed before it had begun, or after it was done"
 
 
@@ -258,17 +216,13 @@ def test_a_rotation_killed_after_any_statement_loses_nothing_and_the_next_run_fi
 def test_a_rotation_killed_again_and_again_goes_on_where_it_was(
     site: Site, tokens: list[Token], ids: tuple[str, str]
 ) -> None:
-    """Each run gets a few statements further than the one before."""
-    killer = Killer(site)
-    killed, statements = 0, 0
-    try:
-        while killer.rotate(statements) == signal.SIGKILL:
+    """Each run gets a statement further than the one before."""
+    killed = 0
+    with killer_of(site) as killer:
+        for _ in killer.kills():
             killed += 1
-            statements += 1
             if killed % 5 == 0:
                 check_whole(site, tokens)
-    finally:
-        killer.end()
     assert killed > 20
     assert set(counts(site)) == {ids[1]}
     name_keys(site, 'file = "new.key"')

@@ -1,9 +1,6 @@
 """The schema that is shipped is the schema the code works on, and an upgrade is done or not done."""
 
 import re
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +14,7 @@ from sqlalchemy import Connection, create_engine, event
 from store import migrations
 from store.schema import metadata
 from store.sqlite import SqliteFile, create_file
+from tests.killing import Killer
 from tests.site import Site
 from tests.store import raw
 
@@ -108,58 +106,24 @@ def test_an_upgrade_that_fails_at_any_statement_leaves_nothing(empty: SqliteFile
     assert set(metadata.tables) < set(raw.tables(empty.path))
 
 
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-from sqlalchemy import event
-from sqlalchemy.engine import Engine
-import alembic.command, alembic.config
-from store import config, opening
-file = Path(sys.argv[1])
-for statement in range(1000):
-    child = os.fork()
-    if not child:
-        left = statement
-        def die(*_):
-            global left
-            left -= 1
-            if left < 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-        event.listen(Engine, "before_cursor_execute", die)
-        event.listen(Engine, "commit", die)
-        opening.create(config.load(file), "test")
-        os._exit(0)
-    ended = os.waitpid(child, 0)[1]
-    print(ended, file.with_name("twofold.db").stat().st_size, flush=True)
-    if sys.stdin.readline() != "next\\n" or not ended:
-        break
-    file.with_name("twofold.db").unlink()
-    for name in ("twofold.db-wal", "twofold.db-shm"):
-        file.with_name(name).unlink(missing_ok=True)
-"""
+def remove(database: Path) -> None:
+    for name in ("", "-wal", "-shm"):
+        database.with_name(database.name + name).unlink(missing_ok=True)
 
 
 @pytest.mark.statement("C-013")
 def test_an_init_killed_at_any_statement_leaves_no_store_or_a_whole_one(site: Site) -> None:
     """SIGKILL before each statement and before COMMIT, in processes of their own; then the survivor is looked at."""
-    whole = raw.tables(site.config.database)
-    killed = 0
-    command = [sys.executable, "-c", KILLED, str(site.config_file)]
-    for name in ("twofold.db", "twofold.db-wal", "twofold.db-shm"):
-        (site.folder / name).unlink(missing_ok=True)
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as program:
-        assert program.stdin is not None
-        assert program.stdout is not None
-        while True:
-            ended = int(program.stdout.readline().split()[0])
-            left = raw.tables(site.config.database)
-            assert left == ([] if ended else whole)
-            if not ended:
-                break
-            assert ended == signal.SIGKILL
+    database, killed = site.config.database, 0
+    whole = raw.tables(database)
+    imports = "import alembic.command, alembic.config; from store import config, opening"
+    remove(database)
+    with Killer(imports, 'opening.create(config.load(Path(sys.argv[1])), "test")', str(site.config_file)) as killer:
+        for moment in killer.kills():
+            assert raw.tables(database) == [], f"before statement {moment}"
+            remove(database)
             killed += 1
-            program.stdin.write("next\n")
-            program.stdin.flush()
+    assert raw.tables(database) == whole
     assert killed > 30
     assert site.command("audit", "verify").returncode == 0
 

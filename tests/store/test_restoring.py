@@ -1,18 +1,15 @@
 """Backups and restores at their edges: whose key, what is in the way, what is no backup, and killed at any moment."""
 
-import os
 import shutil
-import signal
 import sqlite3
 import stat
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from store import opening
+from tests.killing import COMMAND, FILES, Killer
 from tests.postgres import Stores
 from tests.site import Site
 from tests.store import raw
@@ -224,55 +221,17 @@ def test_on_postgresql_the_database_must_be_empty(stores: Stores, tmp_path: Path
 
 # --- killed
 
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-from sqlalchemy import event
-from sqlalchemy.engine import Engine
-from store.cli import main
-MOMENTS = {"os.rename", "os.link", "os.mkdir", "os.rmdir", "os.remove", "os.chmod", "os.chown", "sqlite3.connect"}
-import store.cli.backup, store.restoring, store.saving
-for moment, _ in enumerate(sys.stdin):
-    child = os.fork()
-    if not child:
-        left = moment
-        def die(*_):
-            global left
-            left -= 1
-            if left < 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-        event.listen(Engine, "commit", die)
-        sys.addaudithook(lambda name, _: die() if name in MOMENTS else None)
-        os._exit(main.run(sys.argv[1:]))
-    print(os.waitpid(child, 0)[1], flush=True)
-"""
-
-
-def attempts(site: Site, *command: str) -> Iterator[tuple[int, str]]:
-    """How one process after the other ended, each killed a moment later than the one before; what each has said."""
-    whole = [sys.executable, "-c", KILLED, "--config", str(site.config_file), *command]
-    pipe = subprocess.PIPE
-    with subprocess.Popen(whole, stdin=pipe, stdout=pipe, stderr=subprocess.STDOUT, text=True) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        while True:
-            process.stdin.write("\n")
-            process.stdin.flush()
-            rest, said = "", process.stdout.readline()
-            while not said.strip().isdigit():  # what the command itself has printed
-                assert said, "the process has ended"
-                rest, said = rest + said, process.stdout.readline()
-            yield int(said), rest
-
 
 def killed(site: Site, *command: str) -> Iterator[None]:
     """After each kill, and once more when one has gone through."""
-    for status, said in attempts(site, *command):
-        yield
-        if os.WIFEXITED(status):
-            assert os.WEXITSTATUS(status) == 0, said
-            return
-        assert os.WTERMSIG(status) == signal.SIGKILL
+    imports, run = COMMAND
+    whole = f"{imports}, store.cli.backup, store.restoring, store.saving"
+    files = (*FILES, "os.chmod", "os.chown", "sqlite3.connect")
+    arguments = ("--config", str(site.config_file), *command)
+    with Killer(whole, run, *arguments, statements=("commit",), files=files) as killer:
+        for _ in killer.kills():
+            yield
+    yield
 
 
 @pytest.mark.timeout(240)
