@@ -80,7 +80,7 @@ MADE_GOOD = {"tcflush", "tcgetattr", "tcgetpgrp"}
 @pytest.mark.parametrize("which", ["S", "I"])
 def test_whichever_call_fails_in_a_wait_it_is_no_success_and_no_ignore(stack: Stack, which: str, error: int) -> None:
     """The daemon says yes to the line alone that is typed; a terminal that fails is none, and nobody can type."""
-    stack.service("auth [success=done default=die] @us timeout=2")
+    stack.service("auth [success=done default=die] @us timeout=5")
     with screen() as terminal:
         stack.options = {"ctty": terminal.path}
         *failing, last = with_each_call_failing(
