@@ -65,24 +65,42 @@ class Waiters:
             thread.join(max(0.0, until - time.monotonic()))
 
     def _start_one(self) -> None:
-        """With the guard."""
-        thread = threading.Thread(target=self._wait, name=_WAITING, daemon=True)
-        thread.start()
+        """With the guard. Raises RuntimeError if no thread is to be had, or no descriptor for what it waits with."""
+        either = self._either()
+        thread = threading.Thread(target=self._wait, args=(either,), name=_WAITING, daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:
+            either.close()
+            raise
         self._waiting.add(thread)
 
-    def _wait(self) -> None:
-        me = threading.current_thread()
-        # EPOLLEXCLUSIVE: a caller wakes one of those that wait; to stop all of them wake.
-        with select.epoll() as either:
+    def _either(self) -> select.epoll:
+        try:
+            either = select.epoll()
+        except OSError as error:
+            raise RuntimeError(error.strerror) from None
+        try:
+            # EPOLLEXCLUSIVE: a caller wakes one of those that wait; to stop all of them wake.
             either.register(self._listener, select.EPOLLIN | select.EPOLLEXCLUSIVE)
             either.register(self._woken, select.EPOLLIN)
-            while not self._stopping:
-                either.poll()
-                if (guest := self._guest()) is not None and not self._received(guest, me):
-                    break
-        with self._guard:
-            self._waiting.discard(me)
-            self._serving.discard(me)
+        except OSError as error:
+            either.close()
+            raise RuntimeError(error.strerror) from None
+        return either
+
+    def _wait(self, either: select.epoll) -> None:
+        me = threading.current_thread()
+        try:
+            with either:
+                while not self._stopping:
+                    either.poll()
+                    if (guest := self._guest()) is not None and not self._received(guest, me):
+                        break
+        finally:  # else who is not there any more would count as waiting
+            with self._guard:
+                self._waiting.discard(me)
+                self._serving.discard(me)
 
     def _guest(self) -> Guest | None:
         try:

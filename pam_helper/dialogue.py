@@ -109,7 +109,11 @@ def _by_pin_alone(asked: Asked, desk: Desk) -> Talk:
         return
     if not isinstance(outcome, Accept):
         held()
-    decision = yield from conversation(request, outcome, desk, asked.hello.tty)
+    decision, left = yield from _conversation(request, outcome, desk, asked.hello.tty)
+    if isinstance(decision, Reject) and left and decision.reason not in _NOTICES | _WORDS:
+        # It has run out, or a wait has begun: invented names meet neither, and are asked on.
+        yield from _as_if_again(asked, desk, decision, held, left)
+        return
     yield from _verdict(decision, desk, asked)
 
 
@@ -175,7 +179,17 @@ def conversation(
     request: LoginRequest, outcome: Outcome, desk: Desk, tty: str | None
 ) -> Asking[Decision | StoreUnavailable]:
     """Show and ask what the gate says, until it asks no more."""
+    decision, _ = yield from _conversation(request, outcome, desk, tty)
+    return decision
+
+
+def _conversation(
+    request: LoginRequest, outcome: Outcome, desk: Desk, tty: str | None
+) -> Asking[tuple[Decision | StoreUnavailable, int]]:
+    """Beside what it came to, how many more questions there could have been."""
+    left = 0
     while isinstance(outcome, Challenge):
+        left = outcome.tries_left - 1
         answer = replace(request, first_factor=NOT_CHECKED, passcode=None, state=outcome.state)
         match outcome.wants:
             case AskKey():
@@ -192,7 +206,7 @@ def conversation(
         outcome = desk.decide(answer)
         if not isinstance(outcome, Accept):
             held()
-    return outcome
+    return outcome, left
 
 
 def _by_typing(answer: LoginRequest, asked: Challenge, desk: Desk, tty: str | None) -> Asking[LoginRequest]:
@@ -273,10 +287,15 @@ def _as_if(asked: Asked, desk: Desk, refused: Reject) -> Talk:
     yield from _as_if_again(asked, desk, refused, desk.hold(PACE))
 
 
-def _as_if_again(asked: Asked, desk: Desk, refused: Reject, held: Callable[[], None]) -> Talk:
-    """After the first answer, whose time is over when `held` returns; what is to be read is read before that."""
+def _as_if_again(
+    asked: Asked, desk: Desk, refused: Reject, held: Callable[[], None], questions: int | None = None
+) -> Talk:
+    """After an answer whose time is over when `held` returns; what is to be read is read before that. None: as many as
+    after the first one."""
     book, whom = desk.book(), stranger(asked)
-    for left in range(book.settings(whom).tries - 1, 0, -1):
+    if questions is None:
+        questions = book.settings(whom).tries - 1
+    for left in range(questions, 0, -1):
         text = text_in(book, MessageKey.ASK_PIN_AGAIN, whom, tries=left)
         held()
         yield from question(text)

@@ -1,6 +1,6 @@
 """The helper: a thread for each conversation, bounded, so that slow or silent peers starve nobody.
 
-Rules: root's peers and all others have places of their own, and one account at most a few of them, a relay more; who
+Rules: root's peers, each relay and all others have places of their own, and one account at most a few of them; who
 gets none is hung up on. The RADIUS server, known by its uid, has places of its own, too, so that no crowd keeps its
 questions out. A hello must come at once, an answer of a human within minutes, everything else within seconds.
 Whatever goes wrong ends in a refusal: the module takes nothing for success but a whole final frame.
@@ -49,8 +49,8 @@ class Limits:
     """How many conversations at once, and how many seconds for what."""
 
     root: int = 256
-    others: int = 64  # all of them together
-    relay: int = 32
+    others: int = 64  # all of them together, but for
+    relay: int = 32  # each
     server: int = 64
     account: int = 4
     hello: float = 2.0
@@ -129,7 +129,7 @@ class Helper:
         with self._guard:
             if is_server:
                 self._server = uid
-            apart = (0, self._server)
+            apart = {0, self._server} | self._relays
             others = sum(count for of, count in self._places.items() if of not in apart)
             if self._places[uid] >= self._most(uid) or (uid not in apart and others >= self._limits.others):
                 return False

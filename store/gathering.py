@@ -95,12 +95,13 @@ _INSERT_CHALLENGE = Prepared(insert(challenges))
 
 
 def _drop_old(whose: ColumnElement[bool]) -> Prepared:
-    kept = select(challenges.c.state).where(whose).order_by(challenges.c.expires_at.desc())
+    """Of those that are `proved_`, or of those that are not: they do not make room for each other."""
+    here = whose & (challenges.c.proved == bindparam("proved_"))
+    kept = select(challenges.c.state).where(here).order_by(challenges.c.expires_at.desc())
     return Prepared(sweep(challenges, challenges.c.state.in_(kept.offset(bindparam("keep")))))
 
 
 _DROP_OLD_OF_USER = _drop_old(challenges.c.user_id == bindparam("id_"))
-_DROP_OLD_OF_NOBODY = _drop_old(challenges.c.user_id.is_(None))
 _DROP_OLD_OF_CLIENT = _drop_old(challenges.c.client == bindparam("client_"))
 
 
@@ -211,19 +212,20 @@ class Gathering:
         self._all(_CLOSE_CHALLENGE, values, "the challenge was closed in the meantime")
 
     def _open_challenges(self, changes: Sequence[c.OpenChallenge]) -> None:
-        """The oldest make room: of one user, of all names that are nobody's, of one client (R-097). Where many are
-        counted it is done for one State in sixteen: they are random, so it cannot be avoided."""
+        """The oldest make room: of one client, and of one user who has proved his password (R-097). Of those of a
+        client it is done for one State in sixteen: they are random, so it cannot be avoided. Nobody who has proved
+        nothing makes room in what a user has, and names that are nobody's are treated like his."""
         _SWEEP_CHALLENGES.run(self._driver, [{"now": max(one.now for one in changes)}])
         opened = [one.challenge for one in changes]
         _INSERT_CHALLENGE.run(self._driver, [rows.challenge_columns(one, self._sealer()) for one in opened])
-        users = sorted({one.user_id for one in opened if one.user_id is not None})
+        users = sorted({one.user_id for one in opened if one.user_id is not None and one.proved})
         if users:
-            of_users = [{"id_": id_, "keep": c.CHALLENGES_OF_USER} for id_ in users]
+            of_users = [{"id_": id_, "proved_": True, "keep": c.CHALLENGES_OF_USER} for id_ in users]
             _DROP_OLD_OF_USER.run(self._driver, of_users)
-        counted = sorted({one.client for one in opened if one.state.startswith("0")})
+        counted = sorted({(one.client, one.proved) for one in opened if one.state.startswith("0")})
         if counted:
-            _DROP_OLD_OF_NOBODY.run(self._driver, [{"keep": c.CHALLENGES_OF_NOBODY}])
-            of_clients = [{"client_": client, "keep": c.CHALLENGES_OF_CLIENT} for client in counted]
+            keep = c.CHALLENGES_OF_CLIENT
+            of_clients = [{"client_": client, "proved_": proved, "keep": keep} for client, proved in counted]
             _DROP_OLD_OF_CLIENT.run(self._driver, of_clients)
 
 

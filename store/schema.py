@@ -144,7 +144,7 @@ challenges = Table(
     "challenges",
     metadata,
     Column("state", _Text, primary_key=True),
-    Column("user_id", _Id, ForeignKey("users.id", ondelete="CASCADE"), index=True),  # NULL: of a name that is nobody's
+    Column("user_id", _Id, ForeignKey("users.id", ondelete="CASCADE")),  # NULL: of a name that is nobody's
     Column("client", _Text, nullable=False),
     Column("face", _Text, nullable=False),
     Column("tries_left", Integer, nullable=False),
@@ -353,6 +353,7 @@ floods = Table(
 SCORE_ENDS = source_scores.c.at + source_scores.c.score * literal_column("60")
 
 Index("ix_source_scores_end", SCORE_ENDS)
-Index("ix_challenges_client", challenges.c.client, challenges.c.expires_at)
+Index("ix_challenges_client", challenges.c.client, challenges.c.proved, challenges.c.expires_at)
+Index("ix_challenges_user", challenges.c.user_id, challenges.c.proved, challenges.c.expires_at)
 Index("ix_answers_packet", answers.c.packet, unique=True)
 Index("ix_audit_user", audit.c.user, audit.c.at)

@@ -75,7 +75,8 @@ _OPEN_REUSE = Upsert(reuse_windows, ["user_id", "client", "source"], same("expir
 _OF_THIS_USER = known_sources.c.user_id == bindparam("id_")
 _CLEAR_KNOWN_SOURCES = update(known_sources).where(_OF_THIS_USER).values(failures=0, blocked_until=0.0)
 _FORGET_KNOWN_SOURCES = delete(known_sources).where(_OF_THIS_USER)
-_RECORD_ANSWERS = Upsert(answers, ["packet"], same("user_id", "at", "generation", "sealed_decision"))
+# With its place: one that is written anew would else stand before the old ones for ever, and the sweep stop there.
+_RECORD_ANSWERS = Upsert(answers, ["packet"], same("id", "user_id", "at", "generation", "sealed_decision"))
 _SWEPT_AT_LEAST = 16
 # One that is of a moment far ahead is of no use either, and must not stand in the way of those behind it.
 _oldest = select(answers.c.id).order_by(answers.c.id).limit(bindparam("most"))

@@ -351,7 +351,8 @@ class _Transaction:
         _expect(change.challenge.state not in challenges, "this State is open already")
         _expect(change.challenge.tries_left >= 1, "no tries left")
         challenges[change.challenge.state] = change.challenge
-        mine = [open_ for open_ in challenges.values() if open_.user_id == change.challenge.user_id]
+        whose = change.challenge.user_id
+        mine = [open_ for open_ in challenges.values() if open_.user_id == whose and open_.proved]
         for old in sorted(mine, key=lambda open_: -open_.expires_at)[c.CHALLENGES_OF_USER :]:
             del challenges[old.state]
 

@@ -28,9 +28,8 @@ from validation.model import (
 from validation.settings import Reply, Rule, Scope, Text
 from validation.values import dataclass
 
-CHALLENGES_OF_USER = 32  # open ones
-CHALLENGES_OF_NOBODY = 2048
-CHALLENGES_OF_CLIENT = 16_384
+CHALLENGES_OF_USER = 32  # open ones, after a proved password
+CHALLENGES_OF_CLIENT = 16_384  # of either sort: those after a proved password, and all others
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +120,8 @@ class SetThrottle:
 @dataclass(frozen=True, slots=True)
 class OpenChallenge:
     """Open `challenge`. Challenges that expired before `now` are swept out on the way, and where there are too many
-    those that expire first: of the same user, of names that are nobody's, of the same client (R-097)."""
+    those that expire first: of the same client, and of the same user after a proved password; those without one make
+    no room in the others (R-097)."""
 
     challenge: PendingChallenge
     now: float

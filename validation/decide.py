@@ -463,7 +463,7 @@ def _passcode_failed(case: Case, user: User, held: list[tuple[Token, Comparison]
     else:
         after = after_failure(before, case.now, case.settings, mark)
         changes = _counted(case, user, held, after)
-        notice = "password_maybe_stolen" if _alarming(case, after) else _locked(case, after)
+        notice = "password_maybe_stolen" if _alarming(case, held) else _locked(case, after)
     if challenge is not None:
         return _ask_again(case, user, challenge, reason, changes, after.failures, notice)
     if case.request.asked:
@@ -506,9 +506,10 @@ def _token_failure(case: Case, user: User, token: Token) -> tuple[Change, ...]:
     return (CountTokenFailure(token.id, failures, disable=True), EndLoginsOf(user.id), row)
 
 
-def _alarming(case: Case, after: Throttle) -> bool:
-    """Once per row of failures: somebody knows the password and does not have the token."""
-    return case.password_proved and after.failures == ALARM_AT
+def _alarming(case: Case, held: list[tuple[Token, Comparison]]) -> bool:
+    """Once per row of failures: somebody knows the password and does not have the token. Its own failures are those
+    after a proved password alone, so wrong PINs elsewhere do not step over it."""
+    return case.password_proved and any(token.failures + 1 == ALARM_AT for token, c in held if c.against)
 
 
 def _locked(case: Case, after: Throttle) -> str:
@@ -551,7 +552,7 @@ def _ask_once_more(
     again = replace(again, refusal=challenge.refusal)
     text = case.strangers_text if stage is Stage.ASKED else case.text
     decision = case.ask(again, (text(MessageKey.ASK_PIN_AGAIN, tries=left),), reason)
-    audit = case.audit("again", reason, failures=failures, notice=notice)
+    audit = case.row(case.audit("again", reason, failures=failures, notice=notice), reason)
     return Verdict(decision, (*changes, OpenChallenge(again, case.now), audit))
 
 

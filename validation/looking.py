@@ -8,14 +8,14 @@ easiest to guess, and a wrong guess is counted as one only if the rest of the fi
 
 In `Mode.AUTO` a field in which no PIN matches is the password alone, and the PIN is asked for. A wrong PIN there counts
 as a wrong password, so after `lock_from` of those no field is taken apart any more: whoever knows the password must
-guess at the question, where guesses are counted as such.
+guess at the question, where guesses are counted as such. It is the count that the login is judged by (`sources.py`).
 """
 
 from collections.abc import Iterator
 
 from validation import repeating
 from validation.decisions import Look, Split
-from validation.model import Factor, Mode, Moment, Snapshot, Token, User
+from validation.model import Mode, Moment, Snapshot, Token, User
 from validation.policy import (
     OBSTACLE,
     as_of,
@@ -30,6 +30,7 @@ from validation.policy import (
 from validation.requests import LookRequest, typed_alone
 from validation.reusing import opened_by, window_open
 from validation.settings import Settings
+from validation.sources import password_throttle
 from validation.tokens.kind import DIGITS
 from validation.tokens.registry import kind_of
 
@@ -56,7 +57,7 @@ def look(snapshot: Snapshot, request: LookRequest, moment: Moment) -> Look:
 
 def _split(snapshot: Snapshot, user: User, request: LookRequest, settings: Settings, now: float) -> Split | None:
     """The split whose PIN matches; else the password alone, where no PIN is asked; else the shortest length."""
-    if request.mode is Mode.AUTO and snapshot.throttle(Factor.PASSWORD).failures >= settings.lock_from:
+    if request.mode is Mode.AUTO and password_throttle(snapshot, now).failures >= settings.lock_from:
         return None
     if (split := _matching(snapshot, request, settings, now)) is not None:
         return split

@@ -111,9 +111,7 @@ class Case:
         message: MessageKey = MessageKey.REFUSED,
         notice: str = "",
     ) -> Verdict:
-        audit: Change = self.audit("reject", reason, failures=failures, notice=notice)
-        if (self.snapshot.user is None or reason is Reason.SOURCE_HELD) and isinstance(audit, Audit):
-            audit = AuditFlood(audit, f"{reason}|{self.request.source or self.request.client}", FLOOD_EVERY)
+        audit = self.row(self.audit("reject", reason, failures=failures, notice=notice), reason)
         # What a text tells of the user is for him alone: a client that checks the password itself may not have done so.
         shown = message if self.password_proved else MessageKey.REFUSED
         reject = Reject(reason, self.text(shown), failures, self.stranger.reject_delay)
@@ -132,7 +130,8 @@ class Case:
         """A fresh challenge with a State of its own."""
         lifetime = _LIFETIMES.get(stage, self.settings.onboarding_lifetime)
         if stage in (Stage.PIN, Stage.ASKED):
-            lifetime = (self.settings if stage is Stage.PIN else self.stranger).challenge_lifetime
+            known = stage is Stage.PIN and self.password_proved
+            lifetime = (self.settings if known else self.stranger).challenge_lifetime
         groups, replies = _learned(self.snapshot, self.request)
         return PendingChallenge(
             state=self.moment.new_state,
@@ -201,6 +200,13 @@ class Case:
             detail=detail,
             notice=notice,
         )
+
+    def row(self, audit: Audit, reason: Reason) -> Change:
+        """As it is written: what anybody can make by the thousand is one row a minute."""
+        if self.snapshot.user is not None and reason is not Reason.SOURCE_HELD:
+            return audit
+        source = self.request.source or self.request.client
+        return AuditFlood(audit, f"{reason}|{source}", FLOOD_EVERY)
 
     def _password_word(self) -> str:
         """Both factors stand in every row: what is known of the password at this step."""

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, inspect, text
 
 from store.migrations import postgresql
 
-HEAD = "0008"  # a test compares this with the newest file in versions/
+HEAD = "0009"  # a test compares this with the newest file in versions/
 
 
 def current(connection: Connection) -> str | None:

@@ -61,6 +61,19 @@ def test_a_user_has_so_many_open_challenges_and_the_oldest_go(store: Store, alic
     assert see(store, state="ff" * 16).challenge is not None
 
 
+@pytest.mark.statement("R-097", "R-100")
+def test_challenges_without_a_proved_password_make_no_room_in_those_with_one(store: Store, alice: User) -> None:
+    """Anybody may begin logins of hers at a door that asks everybody."""
+    hers = challenge(user_id=alice.id, state="ff" * 16, expires_at=NOW + 1)
+    apply(store, OpenChallenge(hers, NOW))
+    states = [f"{number:032x}" for number in range(CHALLENGES_OF_USER + 3)]
+    for state in states:
+        theirs = challenge(user_id=alice.id, state=state, proved=False, stage=Stage.ASKED, expires_at=NOW + 60)
+        apply(store, OpenChallenge(theirs, NOW))
+    assert see(store, state=hers.state).challenge == hers
+    assert all(see(store, state=state).challenge is not None for state in states), "as of a name that is nobody's"
+
+
 # --- clients
 
 

@@ -389,7 +389,7 @@ def test_an_older_schema_is_brought_forward_and_the_servers_role_may_use_what_is
     stores.server.sql("CREATE ROLE servant LOGIN")
     site.config_file.write_text(site.config_file.read_text().replace("postgres@", "servant@"))
     done = site.command("db", "upgrade", "--as", owner_url)
-    assert (done.returncode, "0003 -> 0008" in done.stdout) == (0, True), done
+    assert (done.returncode, "0003 -> 0009" in done.stdout) == (0, True), done
     again = Site.__new__(Site)
     again.folder, again.config_file = site.folder, site.config_file
     assert shape_of(again) == wanted

@@ -44,7 +44,7 @@ def of_topic(site: Site, topic: str) -> Finding:
 def test_a_store_that_is_right_has_nothing_to_mend(site: Site) -> None:
     site.add_user("alice")
     assert found(site) == []
-    assert of_topic(site, "store").text.startswith("SQLite, schema 0008, 1 user, disk ")
+    assert of_topic(site, "store").text.startswith("SQLite, schema 0009, 1 user, disk ")
 
 
 @pytest.mark.parametrize("damage", ["no key", "loose key", "no store"])

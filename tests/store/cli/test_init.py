@@ -32,7 +32,7 @@ def test_everything_is_made_beside_the_configuration(tmp_path: Path, capsys: pyt
         f"config   {tmp_path}/twofold.toml",
         f"key      {tmp_path}/master.key",
         f"store    {tmp_path}/twofold.db",
-        "schema   none -> 0008",
+        "schema   none -> 0009",
         f"ballast  {tmp_path}/twofold.db.ballast",
         "ready",
     ]
