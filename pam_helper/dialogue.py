@@ -2,7 +2,8 @@
 
 Rules: nothing is decided here. The password is checked once, the gate decides every step, and what it answers is
 shown. Until the password was proved by us everybody meets the same questions: who is unknown, locked, or has typed a
-wrong password is asked for PINs like anybody else, and refused at the end. PAM_IGNORE stands for one thing: the gate
+wrong password is asked for PINs like anybody else, and refused at the end. Of one field for both that holds for whoever
+types both: a password alone is asked for its PIN if it is right. PAM_IGNORE stands for one thing: the gate
 let somebody in without a PIN, and the rest of the stack must judge the password as it would without us.
 """
 

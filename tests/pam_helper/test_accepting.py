@@ -1,6 +1,8 @@
 """Threads at a listener: who waits, who serves, and what nobody is left with."""
 
+import errno
 import os
+import select
 import socket
 import threading
 from collections.abc import Iterator
@@ -172,3 +174,23 @@ def test_whether_a_thread_has_the_rights_of_the_process(folder: Path) -> None:
     os.chown(folder / "store", 0, DAEMON)
     with rights_of_owner(folder / "store"):
         assert not has_rights_of_this_process(), "the group counts, too"
+
+
+def test_a_waiter_without_a_descriptor_is_none(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who calls when the last is taken is turned away, and the next is served as ever, with others behind him."""
+    house = House(folder / "door")
+    house.waiters.start()
+    epoll, missing = select.epoll, OSError(errno.EMFILE, "Too many open files")
+
+    def none() -> select.epoll:
+        raise missing
+
+    try:
+        monkeypatch.setattr(select, "epoll", none)
+        assert house.call() == b""
+        assert house.turned_away == ["no thread can be started"]
+        monkeypatch.setattr(select, "epoll", epoll)
+        assert [house.call(), house.call(), house.call()] == [b"!"] * 3
+    finally:
+        house.waiters.stop()
+        house.hang_up()

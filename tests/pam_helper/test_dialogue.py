@@ -28,6 +28,7 @@ from validation.requests import (
     SetTokenUse,
     UserAct,
 )
+from validation.settings import DEFAULTS as SETTINGS
 from validation.settings import Book, Scope
 
 ASK = "PIN from your authenticator app: "
@@ -475,6 +476,39 @@ def test_a_group_is_not_told_by_what_is_asked(room: Room, serial: str, key: str,
     room.engine.set_policy(key, value, Scope(group="staff"))
     set_text(room, MessageKey.ASK_PIN, "PIN of the staff: ", group="staff")
     assert usual(room, bobs, user="bob").steps == usual(room, serial).steps
+
+
+def typed_slowly(room: Room, user: str, seconds: float) -> Heard:
+    """Wrong PINs where no password is proved, so long after one another."""
+
+    def wrong(heard: Heard) -> str:
+        room.engine.clock.now += seconds
+        return f"00000{len(heard.prompts)}"
+
+    return room.login(wrong, user=user, authtok=None)
+
+
+@pytest.mark.statement("P-011")
+def test_how_long_questions_stand_does_not_tell_who_exists(room: Room, serial: str) -> None:
+    """An open challenge runs out, and nobody's cannot."""
+    lifetime = SETTINGS.challenge_lifetime
+    expected = typed_slowly(room, "nobody", lifetime + 1)
+    assert len(expected.prompts) == 3
+    assert typed_slowly(room, "alice", lifetime + 1).steps == expected.steps
+    room.engine.set_policy("challenge_lifetime", "10s", Scope(group="staff"))
+    administer(room, AddUser(actor=ACTOR, name="bob", groups=("staff",), password_hash="hash"))
+    room.engine.enroll("bob")
+    assert typed_slowly(room, "bob", 11).steps == expected.steps
+    assert room.engine.throttle("bob", Factor.PASSCODE).failures == 3, "the lifetime is not that of his group"
+
+
+@pytest.mark.statement("P-011")
+def test_a_wait_that_begins_between_two_questions_does_not_tell_who_exists(room: Room, serial: str) -> None:
+    room.engine.set_policy("tries", "7")
+    expected = typed_slowly(room, "nobody", 0.0)
+    assert len(expected.prompts) == 7
+    assert typed_slowly(room, "alice", 0.0).steps == expected.steps
+    assert room.engine.throttle("alice", Factor.PASSCODE).failures == SETTINGS.lock_from
 
 
 @pytest.mark.statement("P-011")

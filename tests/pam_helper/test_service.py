@@ -225,6 +225,17 @@ def test_a_relay_has_more_places_than_one_person_needs(folder: Path, daemon: int
         assert host.peer(nobody).take() is None
 
 
+@needs_root
+def test_no_crowd_of_others_takes_the_places_of_a_relay(folder: Path, daemon: int, nobody: int) -> None:
+    """One person may have thousands of uids (subuid)."""
+    with Host(folder, Limits(others=2, account=2), relays={"daemon": ("nginx",)}) as host:
+        host.peers(nobody, 2)
+        until(lambda: host.helper.open == 2, "all places of others are taken")
+        assert host.peer(NO_ACCOUNT).take() is None
+        host.peers(daemon, 2)
+        until(lambda: host.helper.open == 4, "the relay is let in")
+
+
 # --- peers that are slow, silent, or gone -----------------------------------------------------------------------
 
 

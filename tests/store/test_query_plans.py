@@ -31,7 +31,6 @@ WHOLE = {
 # What is sorted after it was found by an index, and why it is never much.
 SORTED = {
     ("DELETE", "known_sources"): "the sources of one user, of which 20 stay",
-    ("DELETE", "challenges"): "the open ones of one user, or of all names that are nobody's: bounded (R-097)",
     ("SELECT", "users"): "those of one batch, to be locked in their order",
     ("SELECT", "tokens"): "those that one command names, to be locked in their order",
 }

@@ -277,3 +277,12 @@ def test_at_a_console_there_are_no_reply_attributes() -> None:
     accepted = made.log_in("alice", made.pin(a_token(made).serial), client=CONSOLE)
     assert isinstance(accepted, Accept)
     assert accepted.replies == ()
+
+
+def test_names_of_nobody_make_few_rows_however_often_they_are_asked() -> None:
+    """DESIGN 5: a row a minute for each source."""
+    made = engine()
+    before = len(made.trail)
+    for number in range(50):
+        conversation(made, ASKS, f"ghost{number}", WRONG_PINS, FirstFactor.WRONG)
+    assert len(made.trail) - before <= 2

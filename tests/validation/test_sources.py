@@ -4,6 +4,7 @@ Addresses: alice is at home; a stranger sits elsewhere; `None` is a login whose 
 """
 
 from dataclasses import replace
+from ipaddress import ip_network
 from typing import Any
 
 import pytest
@@ -21,8 +22,12 @@ from validation.gate import Outcome
 from validation.model import Factor, KnownSource, Mode, RevokeReason, Snapshot, SourceScore, Throttle, TokenState
 from validation.policy import is_held
 from validation.requests import (
+    AddClient,
     ChangeUserState,
+    Channel,
     FirstFactor,
+    FirstFactorResult,
+    LoginRequest,
     LookRequest,
     RemoveUser,
     RevokeToken,
@@ -599,3 +604,60 @@ def test_a_wrong_password_is_written_where_it_is_judged() -> None:
     assert isinstance(audit, Audit)
     throttled, *_ = decide.login(replace(before, known_source=None), wrong, moment()).changes
     assert throttled == SetThrottle(1, Factor.PASSWORD, Throttle(8, NOW + 240))
+
+
+# --- a field that is taken apart (mode auto)
+
+
+def in_one_field(engine: Engine, typed: str, source: str) -> tuple[bool, Outcome]:
+    """As a server does: a look, one password check, the gate. Whether a PIN was cut off, and what came of it."""
+    (look,) = engine.gate.look([LookRequest("alice", AUTO, Mode.AUTO, typed, source)])
+    password, passcode = (look.split.password, look.split.passcode) if look.split else (typed, None)
+    proved = look.password_hash is not None and password == "geheim"
+    seen = engine.see(user="alice", client=AUTO)
+    assert seen.client is not None
+    result = FirstFactorResult(FirstFactor.PROVED if proved else FirstFactor.WRONG, look.password_version)
+    channel = Channel.of_client(seen.client)
+    request = LoginRequest("alice", channel, AUTO, seen.client.version, result, passcode=passcode, source=source)
+    (outcome,) = engine.gate.login([request])
+    return look.split is not None, outcome
+
+
+AUTO = "auto"
+
+
+@pytest.fixture
+def auto() -> tuple[Engine, str]:
+    """Alice was let in at home."""
+    engine = Engine()
+    engine.gate.administer(
+        AddClient(actor="t", name=AUTO, network=ip_network("192.0.2.50/32"), secret=b"s" * 24, mode=Mode.AUTO)
+    )
+    engine.add_user("alice")
+    serial = engine.enroll("alice")
+    cut, outcome = in_one_field(engine, "geheim" + engine.pin(serial), HOME)
+    assert cut
+    assert isinstance(outcome, Accept)
+    engine.clock.now += 60
+    return engine, serial
+
+
+def test_wrong_passwords_from_elsewhere_do_not_keep_a_field_from_being_taken_apart_at_home(
+    auto: tuple[Engine, str],
+) -> None:
+    engine, serial = auto
+    for _ in range(5):
+        in_one_field(engine, "wrong", ELSEWHERE)
+    cut, outcome = in_one_field(engine, "geheim" + engine.pin(serial), HOME)
+    assert cut
+    assert isinstance(outcome, Accept)
+
+
+def test_who_guesses_pins_at_a_known_source_gets_no_field_taken_apart_either(auto: tuple[Engine, str]) -> None:
+    """Decision 63: at the question guesses count as guesses."""
+    engine, serial = auto
+    for _ in range(5):
+        in_one_field(engine, "geheim" + engine.wrong_pin(serial), HOME)
+        engine.clock.now += 3601
+    cut, outcome = in_one_field(engine, "geheim" + engine.pin(serial), HOME)
+    assert (cut, type(outcome)) == (False, Reject)

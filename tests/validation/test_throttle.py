@@ -44,6 +44,11 @@ def test_a_wait_ends_to_the_second() -> None:
     assert [is_waiting(throttle, NOW + s) for s in (-3600, 0, 29.999, 30, 31)] == [True, True, True, False, False]
 
 
+def test_a_clock_that_was_set_back_holds_nobody_for_ever() -> None:
+    """No wait is longer than a day."""
+    assert [is_waiting(Throttle(9, NOW + s), NOW) for s in (DAY, DAY + 1, 365 * DAY)] == [True, False, False]
+
+
 # --- in logins
 
 
@@ -234,3 +239,11 @@ def test_the_alarm_for_a_stolen_password_stands_in_the_trail(engine: Engine, ser
         "password_maybe_stolen",
         None,
     ]
+
+
+def test_wrong_pins_elsewhere_do_not_step_over_the_alarm(engine: Engine, serial: str) -> None:
+    """The sixth is typed where the client has checked the password, if anybody has."""
+    fail_times(engine, serial, 5, SSH)
+    fail_times(engine, serial, 1, PORTAL)
+    fail_times(engine, serial, 2, SSH)
+    assert [row.detail.get("notice") for row in engine.trail].count("password_maybe_stolen") == 1
