@@ -171,7 +171,10 @@ class Gate:
         """After the commit, and never in its way: hand over what somebody asked to be told."""
         for change in changes:
             if isinstance(change, Audit) and change.notice:
-                self._notices.tell(change)
+                try:
+                    self._notices.tell(change)
+                except Exception as error:  # what is committed would else be decided a second time
+                    self._faults.notice_failed(change, error)
 
     def policies(self) -> Book:
         """Policies and texts as they are now. Raises StoreUnavailable."""
