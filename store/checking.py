@@ -22,8 +22,8 @@ def problems(store: Database) -> Iterator[str]:
         yield from store.connections.faults(connection)
         for name in migrations.missing_triggers(connection):
             yield f"the trigger {name} is missing, which keeps rows as they must be; restore the store from a backup"
-        yield from _unreadable(connection, store.keys.sealer)
         with store.connections.text_as_it_is(connection):
+            yield from _unreadable(connection, store.keys.sealer)
             findings = listings.verify(connection, store.keys.audit, store.chain, {}).findings
         yield from audit.lines(findings)
 
@@ -40,9 +40,9 @@ def _each(connection: Connection, table: Table, named: str, read: Callable[[Any]
     statement = select(table).execution_options(yield_per=1000)
     for row in connection.execute(statement).mappings():
         try:
-            read(row)
+            read(rows.legible(dict(row)))
         except Damaged as error:
             yield str(error)
-        except (ValueError, TypeError, AttributeError) as error:
+        except (AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
             what = f"{table.name.removesuffix('s')} {row[named]}" if named else "an open challenge"
             yield f"{what}: {error}; restore the row from a backup"

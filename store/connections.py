@@ -21,6 +21,9 @@ from validation.requests import Wanted
 DEADLINE = 5.0  # seconds a transaction may wait for other writers; NAS time-outs are 3 to 15 s
 READING = "twofold_reading"  # in what is known of a connection: whether its transaction only reads
 
+NO_TEXT = "Could not decode to UTF-8 column"  # what SQLite's driver says, and which; and then:
+_VALUE = " with text "
+
 
 class Connections(ABC):
     """Connections to one database. Knows nothing of what is in it. `name` is how errors call it."""
@@ -158,6 +161,7 @@ class Connections(ABC):
         try:
             yield
         except DBAPIError as error:
+            _forget_value(error)
             if self._is_conflict(error):
                 raise Conflict(_words(error)) from error
             if hurried and self._makes_room(error):
@@ -168,6 +172,13 @@ class Connections(ABC):
 
     def _unavailable(self, error: SQLAlchemyError) -> StoreUnavailable:
         return StoreUnavailable(f"the store {self.name} cannot be used: {_words(error)}")
+
+
+def _forget_value(error: DBAPIError) -> None:
+    """What is no text may be a password hash with a flipped bit; not even a traceback may show it."""
+    if NO_TEXT in str(error.orig):
+        for told in (error, error.orig):
+            told.args = tuple(str(said).partition(_VALUE)[0] for said in told.args)  # type: ignore[union-attr]
 
 
 def _words(error: SQLAlchemyError) -> str:

@@ -45,14 +45,22 @@ class CommandNotices:
 
     def tell(self, audit: Audit) -> None:
         _log_alarm(audit)
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="twofold-notify", daemon=True)
-            self._thread.start()
-            atexit.register(self.close)
         try:
             self._waiting.put_nowait(audit)
         except queue.Full:
             _log.error("notify: %d events are waiting; %s was not told", WAITING_MOST, audit.notice)
+        if self._thread is None:
+            self._start()
+
+    def _start(self) -> None:
+        thread = threading.Thread(target=self._run, name="twofold-notify", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:  # the system has no room for one now; the next event tries again
+            _log.error("notify: %s; %d events are waiting", error, self._waiting.qsize())
+            return
+        self._thread = thread
+        atexit.register(self.close)
 
     def close(self) -> None:
         """Wait a while for what was told to be passed on."""

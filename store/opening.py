@@ -62,6 +62,10 @@ class LoggedFaults:
         )
         _log.debug("decision failed, where it happened", exc_info=error)
 
+    def notice_failed(self, audit: Audit, error: Exception) -> None:
+        _log.error("notify: %s was not told: %s", audit.notice, type(error).__name__)
+        _log.debug("notice failed, where it happened", exc_info=error)
+
 
 def open_gate(config: Config) -> Gate:
     """The gate on the store of `config`. Raises StoreUnavailable or StoreMismatch."""

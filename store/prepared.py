@@ -8,9 +8,10 @@ driver is told as SQLAlchemy tells it, without the values.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from operator import itemgetter
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Boolean, Column, Connection, Select, bindparam
 from sqlalchemy.engine import Dialect
@@ -20,6 +21,12 @@ from sqlalchemy.sql.dml import Delete, Insert, Update
 Row = Mapping[str, Any]
 
 MOST = 64  # values of one query; a batch has no more
+
+_Found = TypeVar("_Found")
+
+# In what is known of a connection: how it is read once more after such an error, or None if that would be no better.
+READ_ANEW = "twofold_read_anew"
+ReadAnew = Callable[[Connection, DBAPIError], AbstractContextManager[None] | None]
 
 
 # --- changes ----------------------------------------------------------------------------------------------------
@@ -179,6 +186,20 @@ class Driver:
             raise _told(self._connection, text, error) from error
         count: int = cursor.rowcount
         return count
+
+
+def as_it_is(connection: Connection, read: Callable[[], _Found]) -> tuple[_Found, bool]:
+    """What `read` finds; and whether there is text in it with octets that the driver makes no text of: they come as
+    surrogates, and one such row does not stand in the way of the others."""
+    try:
+        return read(), False
+    except DBAPIError as error:
+        known: ReadAnew | None = None if error.connection_invalidated else connection.info.get(READ_ANEW)
+        anew = known(connection, error) if known is not None else None
+        if anew is None:
+            raise
+    with anew:
+        return read(), True
 
 
 def _told(connection: Connection, text: str, error: Exception) -> BaseException:

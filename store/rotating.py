@@ -123,7 +123,7 @@ class _Work:
                 f"other hosts use this store, too: {', '.join(others)}. Name the new key in [key] on each, and the old "
                 "one as old_file, old_credential or old_command; then run: twofold key rotate --on-every-host"
             )
-        strange = [id_.hex() for id_ in sealed.counts(connection) if self._ring.find(id_) is None]
+        strange = [id_.hex() or "none at all" for id_ in sealed.counts(connection) if self._ring.find(id_) is None]
         if strange:
             raise Refused(f"some values are sealed with a key that is not here, {', '.join(strange)}: twofold db check")
 

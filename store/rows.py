@@ -4,6 +4,7 @@ Rule: a token or client whose seal does not open raises Damaged; the caller deci
 """
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from functools import lru_cache
@@ -33,10 +34,20 @@ from validation.model import (
 )
 from validation.settings import Reply, Rule, Scope, Text
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
 
 def can_stand_in_a_row(value: object) -> bool:
     """PostgreSQL's text cannot hold NUL, so nothing that holds one is ever found."""
     return not (isinstance(value, str) and "\0" in value)
+
+
+def legible(row: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The row itself. Raises ValueError if a text in it was read as it is (`prepared.as_it_is`) and is no UTF-8."""
+    for name, value in row.items():
+        if isinstance(value, str) and _SURROGATE.search(value):
+            raise ValueError(f"its {name} is no UTF-8")
+    return row
 
 
 def user_from(row: Mapping[str, Any]) -> User:
@@ -117,6 +128,17 @@ def token_from(row: Mapping[str, Any], sealer: Sealer) -> Token:
         expires_at=row["expires_at"],
         needs_resync=row["needs_resync"],
     )
+
+
+def token_without_key(row: Mapping[str, Any], sealer: Sealer) -> Token:
+    """As much as can be read of a token that is damaged, enough to take it out of service; and never an active one if
+    there is more to it than its key."""
+    try:
+        return token_from(legible({**row, "sealed_key": None}), sealer)
+    except (TypeError, ValueError):
+        serial, kind = (_SURROGATE.sub("?", str(row[name])) for name in ("serial", "kind"))
+        state = TokenState.REVOKED if row["state"] == TokenState.REVOKED else TokenState.DISABLED
+        return Token(row["id"], serial, row["user_id"], kind, key=b"", state=state)
 
 
 def token_columns(token: Token, sealer: Sealer, fingerprint: bytes, sealed: bytes | None = None) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Column, Connection, LargeBinary, Select, Table, Update, bindparam, func, select, update
+from sqlalchemy import Column, Connection, LargeBinary, Select, Table, Update, bindparam, cast, func, select, update
 
 from store.rows import answer_owner, token_owner
 from store.schema import answers, challenges, clients, store_keys, tokens
@@ -77,10 +77,11 @@ def counts(connection: Connection) -> dict[bytes, int]:
         here = column.table.c[column.name]
         key_id = _key_id(here)
         for id_, count in connection.execute(select(key_id, func.count()).where(here.is_not(None)).group_by(key_id)):
-            found[bytes(id_)] = found.get(bytes(id_), 0) + count
+            under = id_ or b""  # SQLite's part of nothing is NULL
+            found[under] = found.get(under, 0) + count
     return found
 
 
 def _key_id(column: Column[Any]) -> Any:
-    """As `sealing.key_id_of`."""
-    return func.substr(column, 2, 8, type_=LargeBinary)
+    """As `sealing.key_id_of`. SQLite keeps a text or a number, too: cast, it is under a key that nobody has."""
+    return func.substr(cast(column, LargeBinary), 2, 8, type_=LargeBinary)

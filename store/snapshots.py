@@ -4,14 +4,14 @@ Rule: a row that cannot be read damages only the snapshots that need it.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, bindparam, func, select
 
 from store import rows
-from store.prepared import Driver, Query
+from store.prepared import Driver, Query, as_it_is
 from store.schema import (
     answers,
     challenges,
@@ -77,6 +77,13 @@ _sheets = select(tokens.c.user_id).where(tokens.c.state != TokenState.REVOKED.va
 _sheets_of = Query(tokens.c.user_id, _sheets.where)
 
 _NOBODY = -1  # an id that the store gives to no user
+
+# What a row that was written past the product can raise when it is read: a value of another type, JSON of another form
+# or nested deeply.
+_BROKEN = (Damaged, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+
+_Row = Mapping[str, Any]
+_Made = TypeVar("_Made")
 
 BOOK_GENERATION = "book_generation"
 FROZEN = "frozen"
@@ -160,7 +167,8 @@ class SnapshotReader:
 
 def read_clients(connection: Connection, sealer: Sealer) -> tuple[dict[str, Client], dict[str, Damaged]]:
     """All clients by name, and what is wrong with some. One whose secret does not open comes with an empty one."""
-    return _clients(connection, sealer, connection.execute(select(clients)).mappings())
+    found, _ = as_it_is(connection, lambda: connection.execute(select(clients)).mappings().all())
+    return _clients(connection, sealer, found)
 
 
 def _clients(
@@ -176,11 +184,17 @@ def _clients(
     for row in listed:
         name = row["name"]
         try:
-            readable[name] = rows.client_from(row, frozenset(signed[name]))
+            readable[name] = rows.client_from(rows.legible(row), frozenset(signed[name]))
             readable[name] = rows.with_secrets(readable[name], row, sealer)
-        except (Damaged, ValueError) as error:
+        except _BROKEN as error:
             damaged[name] = Damaged(f"client {name}: {error}; set its secret anew, or remove it")
     return readable, damaged
+
+
+def _refuse(row: _Row, error: Exception) -> None:
+    """For who needs all of them."""
+    what = f"token {row['serial']}" if "serial" in row else f"user {row['name']}"
+    raise error if isinstance(error, Damaged) else Damaged(f"{what}: {error}; restore the row from a backup")
 
 
 class _Batch:
@@ -202,6 +216,7 @@ class _Batch:
         self._fingerprint_key = fingerprint_key
         self._wanted = wanted
         self._book = book
+        self._any_odd = False  # whether a text was found that is no UTF-8
         self._damage_of_name: dict[str, Damaged] = {}
         self._damage_of_user: dict[int, Damaged] = {}
         self._damage_of_serial: dict[str, Damaged] = {}
@@ -262,12 +277,13 @@ class _Batch:
         if not (wanted.serials or wanted.keys or wanted.users):
             return Holdings()
         whole = bool(wanted.serials) and not wanted.keys
-        tokens_ = {row["serial"]: self._held(row, whole) for row in self._rows(_tokens_by_serial, wanted.serials)}
+        held = self._each(_tokens_by_serial, wanted.serials, lambda row: self._held(row, whole), _refuse)
+        tokens_ = {token.serial: token for token in held}
         marks = {self._fingerprint(key): key for key in wanted.keys}
         known = {marks[row["fingerprint"]]: row["serial"] for row in self._rows(_known_keys, marks)}
-        named = self._rows(_users_by_name, wanted.users)
+        users_ = list(self._each(_users_by_name, wanted.users, rows.user_from, _refuse))
         owners = {token.user_id for token in tokens_.values() if token.user_id is not None}
-        users_ = [rows.user_from(row) for row in (*named, *self._rows(_users_by_id, owners))]
+        users_ += self._each(_users_by_id, owners, rows.user_from, _refuse)
         ids = [user.id for user in users_]
         counts = {row["user_id"]: row["count"] for row in self._rows(_registrations_of, ids)}
         sheets = frozenset(row["user_id"] for row in self._rows(_sheets_of, ids))
@@ -292,16 +308,41 @@ class _Batch:
 
     def _rows(self, query: Query, wanted: Iterable[Any]) -> list[dict[str, Any]]:
         values = [value for value in wanted if value is not None and rows.can_stand_in_a_row(value)]
-        return query.rows(self._driver, values) if values else []
+        if not values:
+            return []
+        found, odd = as_it_is(self._connection, lambda: query.rows(self._driver, values))
+        self._any_odd |= odd
+        return found
 
-    def _read_users(self, statement: Any, wanted: Iterable[Any]) -> Iterator[User]:
-        """The users whose rows can be read; of the others the damage is noted."""
-        for row in self._rows(statement, wanted):
+    def _each(
+        self,
+        query: Query,
+        wanted: Iterable[Any],
+        read: Callable[[_Row], _Made],
+        note: Callable[[_Row, Exception], None],
+    ) -> Iterator[_Made]:
+        """What `read` makes of the rows; of one that nothing can be made of, the damage is noted."""
+        for row in self._rows(query, wanted):
             try:
-                yield rows.user_from(row)
-            except (ValueError, TypeError) as error:
-                damage = Damaged(f"user {row['name']}: {error}; restore the row from a backup")
-                self._damage_of_name[row["name"]] = damage
+                made = read(self._whole(row))
+            except _BROKEN as error:
+                note(row, error)
+            else:
+                yield made
+
+    def _whole(self, row: _Row) -> _Row:
+        return rows.legible(row) if self._any_odd else row
+
+    def _note_of_user(self, row: _Row, error: Exception) -> None:
+        """Of a row that is his and neither he himself nor a token."""
+        self._damage_of_user[row["user_id"]] = Damaged(f"a row of user number {row['user_id']}: {error}")
+
+    def _read_users(self, query: Query, wanted: Iterable[Any]) -> Iterator[User]:
+        def note(row: _Row, error: Exception) -> None:
+            damage = Damaged(f"user {row['name']}: {error}; restore the row from a backup")
+            self._damage_of_name[row["name"]] = damage
+
+        return self._each(query, wanted, rows.user_from, note)
 
     def _read_named_tokens(self) -> dict[str, Token]:
         found: dict[str, Token] = {}
@@ -325,19 +366,22 @@ class _Batch:
     def _token(self, row: Any) -> Token:
         """The token; without its key, and with its damage noted, if the seal does not open."""
         try:
-            return rows.token_from(row, self._sealer)
-        except (Damaged, ValueError) as error:
+            return rows.token_from(self._whole(row), self._sealer)
+        except _BROKEN as error:
             damage = error if isinstance(error, Damaged) else Damaged(f"token {row['serial']}: {error}")
             if row["user_id"] is not None:
                 self._damage_of_user[row["user_id"]] = damage
             self._damage_of_serial[row["serial"]] = damage
-            return rows.token_from({**row, "sealed_key": None}, self._sealer)
+            return rows.token_without_key(row, self._sealer)
 
     def _read_throttles(self, user_ids: set[int]) -> dict[int, dict[Factor, Throttle]]:
-        found: dict[int, dict[Factor, Throttle]] = defaultdict(dict)
-        for row in self._rows(_throttles_of, user_ids):
+        def read(row: _Row) -> tuple[int, Factor, Throttle]:
             throttle = Throttle(row["failures"], row["blocked_until"], row["last_guess"])
-            found[row["user_id"]][Factor(row["factor"])] = throttle
+            return row["user_id"], Factor(row["factor"]), throttle
+
+        found: dict[int, dict[Factor, Throttle]] = defaultdict(dict)
+        for user_id, factor, throttle in self._each(_throttles_of, user_ids, read, self._note_of_user):
+            found[user_id][factor] = throttle
         return found
 
     def _read_guesses(self, user_ids: set[int]) -> dict[int, dict[int, int]]:
@@ -349,11 +393,15 @@ class _Batch:
 
     def _read_reuse(self, user_ids: set[int]) -> dict[tuple[int, str, str], ReuseWindow]:
         asked = user_ids if any(w.source for w in self._wanted) else set()
-        return {(r["user_id"], r["client"], r["source"]): rows.reuse_from(r) for r in self._rows(_reuse_of, asked)}
+        found = self._each(_reuse_of, asked, lambda row: (row["user_id"], rows.reuse_from(row)), self._note_of_user)
+        return {(user_id, reuse.client, reuse.source): reuse for user_id, reuse in found}
 
     def _read_known_sources(self, user_ids: set[int]) -> dict[tuple[int, str], KnownSource]:
         asked = user_ids if any(w.source for w in self._wanted) else set()
-        return {(r["user_id"], r["source"]): rows.known_source_from(r) for r in self._rows(_known_sources_of, asked)}
+        found = self._each(
+            _known_sources_of, asked, lambda row: (row["user_id"], rows.known_source_from(row)), self._note_of_user
+        )
+        return {(user_id, known.source): known for user_id, known in found}
 
     def _read_scores(self) -> dict[str, SourceScore]:
         found = self._rows(
@@ -363,22 +411,22 @@ class _Batch:
 
     def _read_answers(self) -> dict[bytes, Answered]:
         """Not before the users: what another server has just committed for one of them is seen then."""
-        found: dict[bytes, Answered] = {}
-        for row in self._rows(_answers_to, {w.packet for w in self._wanted}):
-            try:
-                found[row["packet"]] = rows.answered_from(row, self._sealer)
-            except Damaged as error:
-                self._damage_of_packet[row["packet"]] = error
-        return found
+
+        def note(row: _Row, error: Exception) -> None:
+            damage = error if isinstance(error, Damaged) else Damaged(f"a recorded answer: {error}")
+            self._damage_of_packet[row["packet"]] = damage
+
+        wanted = {w.packet for w in self._wanted}
+        found = self._each(_answers_to, wanted, lambda row: rows.answered_from(row, self._sealer), note)
+        return {answered.packet: answered for answered in found}
 
     def _read_challenges(self) -> dict[str, PendingChallenge]:
-        found: dict[str, PendingChallenge] = {}
-        for row in self._rows(_challenges_by_state, {w.state for w in self._wanted}):
-            try:
-                found[row["state"]] = rows.challenge_from(row, self._sealer)
-            except (Damaged, ValueError, TypeError) as error:
-                self._damage_of_state[row["state"]] = Damaged(f"an open challenge: {error}")
-        return found
+        def note(row: _Row, error: Exception) -> None:
+            self._damage_of_state[row["state"]] = Damaged(f"an open challenge: {error}")
+
+        wanted = {w.state for w in self._wanted}
+        found = self._each(_challenges_by_state, wanted, lambda row: rows.challenge_from(row, self._sealer), note)
+        return {challenge.state: challenge for challenge in found}
 
     def _read_tickets(self) -> dict[bytes, Ticket]:
         wanted = {w.ticket for w in self._wanted} | {c.ticket for c in self._challenges.values()} - {b""}

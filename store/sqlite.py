@@ -21,8 +21,9 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import Pool, QueuePool
 
 from store.ballast import Ballast
-from store.connections import DEADLINE, READING, Connections, let_sqlite_begin
+from store.connections import DEADLINE, NO_TEXT, READING, Connections, let_sqlite_begin
 from store.locking import WriteLock, lock_files
+from store.prepared import READ_ANEW
 from store.sealing import check_mode
 from validation.errors import Refused, StoreMismatch, StoreUnavailable
 from validation.requests import Wanted
@@ -60,14 +61,8 @@ class SqliteFile(Connections):
     def lock(self, connection: Connection, wanted: Sequence[Wanted]) -> None:
         """BEGIN IMMEDIATE has locked everything."""
 
-    @contextmanager
-    def text_as_it_is(self, connection: Connection) -> Iterator[None]:
-        driver: Any = connection.connection.driver_connection  # sqlite3.Connection
-        driver.text_factory = lambda octets: octets.decode("utf-8", "surrogateescape")
-        try:
-            yield
-        finally:
-            driver.text_factory = str
+    def text_as_it_is(self, connection: Connection) -> AbstractContextManager[None]:
+        return _text_as_it_is(connection)
 
     def faults(self, connection: Connection) -> Iterator[str]:
         for (line,) in connection.exec_driver_sql("PRAGMA integrity_check"):
@@ -126,6 +121,21 @@ class SqliteFile(Connections):
             self._engine.dispose()
             for pool in self._pools_left:
                 pool.dispose()
+
+
+@contextmanager
+def _text_as_it_is(connection: Connection) -> Iterator[None]:
+    driver: Any = connection.connection.driver_connection  # sqlite3.Connection
+    driver.text_factory = lambda octets: octets.decode("utf-8", "surrogateescape")
+    try:
+        yield
+    finally:
+        driver.text_factory = str
+
+
+def _read_anew(connection: Connection, error: DBAPIError) -> AbstractContextManager[None] | None:
+    """A flipped bit makes of a text what the driver raises for, whoever else is in the batch."""
+    return _text_as_it_is(connection) if NO_TEXT in str(error.orig) else None
 
 
 def _code(error: DBAPIError) -> int:
@@ -226,6 +236,7 @@ def _engine(path: Path, deadline: float) -> Engine:
     return engine
 
 
-def _configure(connection: Any, _record: Any) -> None:
+def _configure(connection: Any, record: Any) -> None:
+    record.info[READ_ANEW] = _read_anew
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "trusted_schema=OFF", _CACHE):
         connection.execute(f"PRAGMA {pragma}")

@@ -563,13 +563,17 @@ class FakeMoments:
 
 
 class CollectedFaults:
-    """The errors inside decisions, with the requests that met them."""
+    """The errors inside decisions, with the requests that met them, and what could not be told."""
 
     def __init__(self) -> None:
         self.found: list[tuple[LoginRequest, Exception]] = []
+        self.untold: list[tuple[Audit, Exception]] = []
 
     def decision_failed(self, request: LoginRequest, error: Exception) -> None:
         self.found.append((request, error))
+
+    def notice_failed(self, audit: Audit, error: Exception) -> None:
+        self.untold.append((audit, error))
 
 
 class CollectedNotices:

@@ -110,7 +110,14 @@ class Gate:
 
     def look(self, requests: Sequence[LookRequest]) -> list[Look]:
         """Read-only. Raises StoreUnavailable. A request whose look raises gets one that proves nothing, alone."""
-        snapshots = self._store.look([request.wanted for request in requests])
+        try:
+            snapshots = self._store.look([request.wanted for request in requests])
+        except StoreUnavailable:
+            raise
+        except Exception as error:
+            if len(requests) > 1:
+                return [look for request in requests for look in self.look([request])]
+            return [self._look_failed(request, error) for request in requests]
         return [self._look(s, r) for s, r in zip(snapshots, requests, strict=True)]
 
     def _look(self, snapshot: Snapshot, request: LookRequest) -> Look:
@@ -119,9 +126,12 @@ class Gate:
         except Damaged:  # the gate will say so when it decides
             return _PROVES_NOTHING
         except Exception as error:  # one bad row must not silence a batch
-            asked = LoginRequest(request.user, Channel.for_mode(request.mode), request.client, client_version=-1)
-            self._faults.decision_failed(asked, error)
-            return _PROVES_NOTHING
+            return self._look_failed(request, error)
+
+    def _look_failed(self, request: LookRequest, error: Exception) -> Look:
+        asked = LoginRequest(request.user, Channel.for_mode(request.mode), request.client, client_version=-1)
+        self._faults.decision_failed(asked, error)
+        return _PROVES_NOTHING
 
     def administer(self, command: Command) -> Done:
         """Carry out an admin's command. Raises Refused, BadInput, Damaged or StoreUnavailable; then nothing changed."""
@@ -161,7 +171,10 @@ class Gate:
         """After the commit, and never in its way: hand over what somebody asked to be told."""
         for change in changes:
             if isinstance(change, Audit) and change.notice:
-                self._notices.tell(change)
+                try:
+                    self._notices.tell(change)
+                except Exception as error:  # what is committed would else be decided a second time
+                    self._faults.notice_failed(change, error)
 
     def policies(self) -> Book:
         """Policies and texts as they are now. Raises StoreUnavailable."""

@@ -53,6 +53,9 @@ class Faults(Protocol):
 
     def decision_failed(self, request: LoginRequest, error: Exception) -> None: ...
 
+    def notice_failed(self, audit: Audit, error: Exception) -> None:
+        """What was committed stays decided; somebody was not told of it."""
+
 
 class Notices(Protocol):
     """Where events that somebody asked to be told of go (`[notify] command`). Must not block, and never raises."""

@@ -60,7 +60,7 @@ def status(ctx: click.Context, as_json: bool) -> int:
         left = found.counts.get(found.old_key_id, 0)
         print_line(f"rotation  unfinished: {left:,} values are under key {found.old_key_id}. Run: twofold key rotate")
     for id_, count in sorted(found.counts.items(), key=lambda entry: entry[0] != found.key_id):
-        print_line(f"values    {count:,} under key {id_}")
+        print_line(f"values    {count:,} under key {id_ or '- (none at all)'}")
     for one in found.held:
         print_line(f"held      key {one.key.id.hex()}: {one.source}")
     if found.trouble and found.missing:

@@ -83,7 +83,8 @@ def actor() -> str:
     login = _login_uid()
     # The login uid first: the environment is whatever the caller says.
     behind = _user_name(login) if login is not None else os.environ.get("SUDO_USER", "")
-    return f"{behind} as {name}" if behind and behind != name else name
+    told = f"{behind} as {name}" if behind and behind != name else name
+    return os.fsencode(told).decode("utf-8", "replace")  # the trail takes no octets that are no text
 
 
 def _user_name(uid: int) -> str:

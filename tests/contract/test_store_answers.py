@@ -148,3 +148,17 @@ def test_old_answers_are_swept_out_a_few_at_a_time(kept: Kept) -> None:
     assert counts[-1] == 0
     assert counts == sorted(counts, reverse=True)
     assert all(before - after <= 16 for before, after in zip([50, *counts], counts, strict=False))
+
+
+def test_packets_that_come_again_do_not_keep_the_old_answers_of_others(kept: Kept) -> None:
+    """As many as a sweep looks at, each recorded anew once its record has run out and before it would go."""
+    store = kept.store
+    again = [b"again" + bytes([n]) * 27 for n in range(16)]
+    once = [b"once" + bytes([n]) * 28 for n in range(40)]
+    apply(store, *(RecordAnswer(answer(None, packet)) for packet in again))
+    apply(store, *(RecordAnswer(answer(None, packet)) for packet in once))
+    for round_ in (1, 2, 3):
+        for packet in again:
+            apply(store, RecordAnswer(answer(None, packet, NOW + 31 * round_)))
+    assert [packet for packet in once if kept_of(store, packet) is not None] == []
+    assert all(kept_of(store, packet) == answer(None, packet, NOW + 31 * 3) for packet in again)

@@ -380,6 +380,26 @@ def test_a_value_under_a_key_that_nobody_has_stops_it_before_it_begins(
     assert b"strange!".hex() in refusal(site)
 
 
+@pytest.mark.parametrize("value", ["a text, no octets", 5, "", b"", b"\x01"])
+def test_what_is_no_sealed_value_stops_it_too_and_the_status_counts_it(
+    site: Site, tokens: list[Token], ids: tuple[str, str], value: object
+) -> None:
+    raw.tamper(site.config.database, ("UPDATE tokens SET sealed_key = ? WHERE serial = ?", (value, tokens[0].serial)))
+    strange = b" text, n".hex() if value == "a text, no octets" else "none at all"
+    assert f"some values are sealed with a key that is not here, {strange}: twofold db check" in refusal(site)
+    status = site.command("key", "status")
+    assert status.returncode == 0
+    assert f"values    {sum(counts(site).values()) - 1} under key {ids[0]}" in status.stdout
+    assert f"{strange}" in status.stdout
+
+
+def test_a_text_with_octets_that_are_none_stops_it_too(site: Site, tokens: list[Token], ids: tuple[str, str]) -> None:
+    raw.tamper(site.config.database, "UPDATE tokens SET sealed_key = CAST(x'01fffffffffffffffffe' AS TEXT)")
+    assert f"values    {len(tokens)} under key ffffffffffffffff" in site.command("key", "status").stdout
+    with pytest.raises(Refused, match="ffffffffffffffff: twofold db check"):
+        rotating.rotate(site.config, "test")
+
+
 def test_a_value_that_does_not_open_is_named_and_all_others_are_sealed_anew(
     site: Site, tokens: list[Token], ids: tuple[str, str]
 ) -> None:

@@ -5,6 +5,7 @@ import logging
 import os
 import stat
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +19,7 @@ from tests.builders import NOW
 from tests.flows.crowd import ask_all, numbered
 from tests.site import PASSWORD, SECRET, Site, eventually, pin
 from tests.store import raw
-from tests.validation.engine import Engine
+from tests.validation.engine import VPN, Engine
 from tests.wire import ACCEPT
 from validation.changes import Audit
 from validation.decisions import Accept
@@ -26,6 +27,7 @@ from validation.errors import StoreUnavailable
 from validation.gate import Gate
 from validation.model import Mode
 from validation.requests import (
+    ChangeUserState,
     Channel,
     EnrollToken,
     FirstFactor,
@@ -35,6 +37,7 @@ from validation.requests import (
     IssueTicket,
     LoginRequest,
     RevokeToken,
+    UserAct,
     typed_alone,
 )
 from validation.tokens.uri import grouped
@@ -167,6 +170,44 @@ def test_an_event_is_told_after_its_commit_and_never_without_one() -> None:
     with pytest.raises(StoreUnavailable):
         gate.administer(EnrollToken(actor="admin", user="alice"))
     assert order == ["begin", "rollback"], "what did not happen is not told"
+
+
+def test_what_cannot_be_told_undoes_no_decision() -> None:
+    """One of a batch is alarmed of, and that fails after the commit: decided anew, the other's PIN would be used."""
+    engine = Engine(lock_from="8")
+    for name in ("alice", "bob"):
+        engine.add_user(name)
+    alice, bob = engine.enroll("alice"), engine.enroll("bob")
+
+    class Broken:
+        def tell(self, audit: Audit) -> None:
+            raise RuntimeError("can't start new thread")
+
+    gate = Gate(engine.store, engine.clock, engine.faults, Broken())
+    wrong = [engine.request("bob", VPN, engine.wrong_pin(bob)) for _ in range(6)]
+    gate.login(wrong[:-1])
+    accepted, _ = gate.login([engine.request("alice", VPN, engine.pin(alice)), wrong[-1]])
+    assert isinstance(accepted, Accept)
+    assert [row.decision for row in engine.trail if row.event == "login" and row.user == "alice"] == ["accept"]
+    gate.administer(ChangeUserState(actor="admin", name="bob", act=UserAct.LOCK))
+    assert [untold.notice for untold, _ in engine.faults.untold] == ["password_maybe_stolen", "locked"]
+    assert engine.faults.found == []
+
+
+def test_an_event_that_finds_no_thread_waits_for_the_next_one(
+    tmp_path: Path, log: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_room(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    program = Program(tmp_path)
+    with telling(str(program.path)) as notifier:
+        with monkeypatch.context() as full:
+            full.setattr(threading.Thread, "start", no_room)
+            notifier.tell(audit("first"))
+        notifier.tell(audit("second"))
+    assert program.told == ["first", "second"]
+    assert "notify: can't start new thread; 1 events are waiting" in log.text
 
 
 def test_what_a_login_did_is_in_the_store_when_the_program_hears_of_it(tmp_path: Path) -> None:

@@ -385,6 +385,9 @@ def test_an_older_schema_is_brought_forward_and_the_servers_role_may_use_what_is
     stores.server.sql("ALTER TABLE tokens DROP COLUMN needs_resync", database)
     for index in ("reuse_windows_expires_at", "tickets_expires_at", "floods_since", "source_scores_end"):
         stores.server.sql(f"DROP INDEX ix_{index}", database)
+    stores.server.sql("DROP INDEX ix_challenges_user, ix_challenges_client", database)
+    for column in ("user_id", "client"):
+        stores.server.sql(f"CREATE INDEX ix_challenges_{column} ON challenges ({column})", database)
     stores.server.sql("UPDATE alembic_version SET version_num = '0003'", database)
     stores.server.sql("CREATE ROLE servant LOGIN")
     site.config_file.write_text(site.config_file.read_text().replace("postgres@", "servant@"))

@@ -11,9 +11,9 @@ from tests.validation.engine import PORTAL, SSH, VPN, Engine
 from validation.decisions import Accept, Challenge, Look, Reason, Reject
 from validation.errors import Damaged, Refused, RoomMade, StoreMismatch, StoreUnavailable
 from validation.gate import Gate, Outcome
-from validation.model import MOMENT_RANDOM_OCTETS, Mode, Moment
+from validation.model import MOMENT_RANDOM_OCTETS, Mode, Moment, Snapshot
 from validation.ports import Conflict
-from validation.requests import AddUser, LoginRequest, LookRequest
+from validation.requests import AddUser, LoginRequest, LookRequest, Wanted
 
 NAMES = [f"user{n:02}" for n in range(64)]
 
@@ -374,6 +374,25 @@ def test_a_look_that_raises_proves_nothing_alone(engine: Engine, serial: str) ->
     assert found.password_hash == "hash"
     ((asked, error),) = engine.faults.found
     assert (asked.user, type(error)) == ("alice", TypeError)
+
+
+def test_a_look_that_the_store_raises_at_proves_nothing_alone(
+    engine: Engine, serial: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those that are read together would else all wait for nothing."""
+    read = engine.store.look
+
+    def reads_but_for_bob(wanted: Sequence[Wanted]) -> list[Snapshot]:
+        if any(one.user == "bob" for one in wanted):
+            raise RecursionError
+        return read(wanted)
+
+    monkeypatch.setattr(engine.store, "look", reads_but_for_bob)
+    alice = LookRequest("alice", SSH, Mode.APPEND, f"geheim{engine.pin(serial)}")
+    first, bob, last = engine.gate.look([alice, replace(alice, user="bob"), alice])
+    assert (first.password_hash, bob, last) == ("hash", Look("local", None, -1), first)
+    ((asked, error),) = engine.faults.found
+    assert (asked.user, type(error)) == ("bob", RecursionError)
 
 
 def test_looking_at_a_store_that_is_gone_says_so(engine: Engine) -> None:

@@ -373,6 +373,24 @@ def test_the_first_hosts_chain_removed_is_found(twofold: Twofold, site: Site) ->
     assert found(twofold("audit", "verify")) == [f"chain north: {NEW}"]
 
 
+@pytest.mark.parametrize("begun_anew", [False, True])
+def test_another_hosts_chain_removed_whole_is_found_by_the_anchor_alone(
+    twofold: Twofold, site: Site, tmp_path: Path, begun_anew: bool
+) -> None:
+    """A host whose chain has not begun looks the same: only the first one's must begin with the creation."""
+    site.config_file.write_text('[store]\nchain = "north"\n')
+    twofold.done("user", "add", "carol")
+    twofold.done("user", "add", "dave")
+    anchor = tmp_path / "anchor"
+    twofold.done("audit", "verify", "--anchor", str(anchor))
+    attack(site, "DELETE FROM audit WHERE chain = 'north'", "DELETE FROM audit_heads WHERE chain = 'north'")
+    if begun_anew:
+        twofold.done("user", "lock", "carol")
+    twofold.done("audit", "verify")
+    findings = found(twofold("audit", "verify", "--anchor", str(anchor)))
+    assert "chain north: the anchored row 2 is missing: the trail was cut" in findings
+
+
 def test_a_row_moved_to_another_chain_is_found(twofold: Twofold, site: Site) -> None:
     attack(
         site,

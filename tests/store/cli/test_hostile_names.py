@@ -1,12 +1,14 @@
 """Names that strangers choose can forge no line of a log and steer no terminal, and can be read back."""
 
 import json
+import os
 import re
 import unicodedata
 from collections.abc import Iterator
 
 import pytest
 
+from store.cli import shared
 from tests.site import SECRET, Site, eventually
 from tests.store import raw
 from tests.store.cli.command import Twofold
@@ -228,3 +230,13 @@ def test_no_refusal_is_steered(twofold: Twofold, name: str) -> None:
         assert result.status in (1, 2)
         assert set(steers(result.err)) == {"\n"}, arguments
         assert len(result.err.splitlines()) == 1, arguments
+
+
+def test_who_was_at_the_keyboard_is_written_down_though_his_name_is_no_text(
+    twofold: Twofold, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The environment is whatever the caller says, where the kernel does not know who logged in."""
+    monkeypatch.setattr(shared, "_login_uid", lambda: None)
+    monkeypatch.setenv("SUDO_USER", os.fsdecode(b"a\xffb"))
+    twofold.done("user", "add", "alice")
+    assert str(site.audit()[-1]["actor"]).startswith("a\ufffdb as ")
