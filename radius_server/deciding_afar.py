@@ -59,6 +59,7 @@ class DecidingAfar(Deciding):
         finally:
             self._gathers = False
             self._send()
+            self._end_if_done()  # all that was left may have been too late for a batch
 
     # --- a batch ------------------------------------------------------------------------------------------------
 
@@ -119,6 +120,7 @@ class DecidingAfar(Deciding):
             self._send()
         else:
             self._giving_up = self._loop.call_later(WAITS, self._give_up)
+        self._end_if_done()  # all that waited may have been too late for a batch
 
     def _give_up(self) -> None:
         now = time.monotonic()

@@ -3,6 +3,7 @@
 import asyncio
 import queue
 import socket
+import threading
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
@@ -15,7 +16,7 @@ from radius_server.conversation import Entry
 from radius_server.deciding_afar import DecidingAfar
 from radius_server.gate_keeper import Keeper
 from radius_server.gate_process import GateProcess
-from radius_server.jobs import Job
+from radius_server.jobs import DECIDE_WITHIN, Job
 from radius_server.listening import Way
 from radius_server.packet import parse
 from radius_server.replying import Replies
@@ -202,9 +203,17 @@ def test_while_much_is_read_answers_are_heard_and_the_next_batch_leaves() -> Non
     run(story)
 
 
-def _job(name: str) -> Job:
+def _job(name: str, lane: Lane = Lane.LOGIN) -> Job:
     way = Way(None, ("127.0.0.1", 1))  # type: ignore[arg-type] # nothing leaves
-    return Job(PACKET, client(), way, "127.0.0.1", time.monotonic(), Lane.LOGIN, Entry(name, secret=SECRET))
+    return Job(PACKET, client(), way, "127.0.0.1", time.monotonic(), lane, Entry(name, secret=SECRET))
+
+
+def _late(stage: Stage, name: str) -> Job:
+    """One that nobody waits for any more."""
+    job = _job(name)
+    job.arrival -= 2 * DECIDE_WITHIN
+    stage.replies.work.enter(job.load)
+    return job
 
 
 def test_killed_with_two_on_their_way_it_costs_these_and_what_waits_goes_to_the_next() -> None:
@@ -314,5 +323,41 @@ def test_who_closes_waits_for_what_is_on_its_way(within: float | None) -> None:
             stage.accept("c")
         await closing
         assert stage.replies.said == accepted("abc" if within is None else "ab")
+
+    run(story)
+
+
+def test_who_closes_need_not_wait_for_another_process_when_all_that_is_left_is_too_late() -> None:
+    """No batch leaves for it, so no answer comes by which the end would be seen."""
+
+    async def story(stage: Stage) -> None:
+        stage.submit("a")
+        stage.submit("b")
+        stage.stage.submit(_late(stage, "c"))
+        closing = threading.Thread(target=stage.stage.close, args=(None,), daemon=True)
+        closing.start()
+        await until(lambda: stage.stage._closed is not None)
+        stage.keeper.end()
+        await until(lambda: not closing.is_alive())
+        assert stage.replies.said == [("a", LOST), ("b", LOST)]
+        assert stage.replies.drops.counters["too-late"] == 1
+
+    run(story)
+
+
+def test_who_closes_need_not_wait_where_all_that_was_read_together_is_too_late() -> None:
+    async def story(stage: Stage) -> None:
+        stage.submit("a")
+        stage.submit("b")
+        stage.stage.submit(_late(stage, "c"))
+        closing = threading.Thread(target=stage.stage.close, args=(None,), daemon=True)
+        closing.start()
+        await until(lambda: stage.stage._closed is not None)
+        with stage.stage.gathering():
+            stage.accept("a")
+            stage.accept("b")
+            stage.gate.hear()
+        await until(lambda: not closing.is_alive())
+        assert stage.replies.said == accepted("ab")
 
     run(story)
