@@ -105,7 +105,11 @@ class GateProcess:
         """The first process. Raises StoreUnavailable. `gone` is called where it `is_gone`."""
         self._loop = asyncio.get_running_loop()
         self._gone = gone
-        self._use(*self._opened())
+        try:
+            first = self._opened()
+        except OSError as error:  # there is no line for it
+            raise StoreUnavailable(f"no process that decides logins can be started: {error.strerror}") from None
+        self._use(*first)
         self._thread.start()
 
     def _use(self, number: int, sock: socket.socket) -> None:
@@ -128,7 +132,7 @@ class GateProcess:
     # --- its life, in a thread ----------------------------------------------------------------------------------
 
     def _opened(self) -> tuple[int, socket.socket]:
-        """A process that can decide. Raises StoreUnavailable."""
+        """A process that can decide. Raises StoreUnavailable, or OSError where there is no line for it."""
         number = next(self._numbers)
         sock = self._newest = self._keeper.start(number)
         if self._closing.is_set():

@@ -1,6 +1,7 @@
 """The stage that asks a gate in another process, without that process: the test answers instead of it."""
 
 import asyncio
+import errno
 import queue
 import socket
 import threading
@@ -294,6 +295,19 @@ def test_without_one_requests_wait_a_while_and_then_get_silence(monkeypatch: pyt
 
 def _none(number: int) -> socket.socket:
     raise StoreUnavailable("none can be had")
+
+
+def test_a_server_that_can_start_none_for_want_of_a_descriptor_says_so() -> None:
+    async def story(stage: Stage) -> None:
+        stage.keeper.start = _no_descriptor  # type: ignore[method-assign]
+        with pytest.raises(StoreUnavailable, match="can be started: Too many open files"):
+            GateProcess(stage.keeper).start()
+
+    run(story)
+
+
+def _no_descriptor(number: int) -> socket.socket:
+    raise OSError(errno.EMFILE, "Too many open files")
 
 
 def test_one_that_cannot_be_written_costs_its_batch_and_the_next_one_leaves() -> None:
