@@ -80,8 +80,9 @@ def fork(serve: Serve) -> Keeper:
     """`serve` is the life of a gate. Before the process has threads, connections or secrets."""
     # Packets: each word is read whole, and what is written for nobody raises.
     ours, its = socket.socketpair(type=socket.SOCK_SEQPACKET)
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:  # as where it was closed when the server was started
+            stream.flush()
     if os.fork() == 0:
         ours.close()
         _live("twofold-keeper", lambda: _keep(its, serve))
