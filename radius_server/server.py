@@ -20,6 +20,8 @@ whole or not at all.
 """
 
 import asyncio
+import contextlib
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,7 +45,8 @@ from validation.gate import Gate
 from validation.names import EXACT, Spelling
 
 DRAIN_ON_STOP = 8.0  # seconds for requests in work when the server is told to stop
-HURRY = 1.0  # seconds for what is being decided when it is told so again
+HURRY = 1.0  # seconds for what a stage is at when it is told so again
+HURRY_IN_ALL = 6.0  # seconds then; a file of records may hang on its disk
 OLD_DOORS = DECIDE_WITHIN + 5  # seconds that replies may still leave through a door that is not listened at any more
 
 
@@ -93,7 +96,7 @@ class RadiusServer:
         return dict(self._replies.drops.counters)
 
     async def run(self, stop: asyncio.Event, hurry: asyncio.Event | None = None) -> None:
-        """Serve until `stop` is set, then finish what is in work and close; with `hurry` without finishing."""
+        """Serve until `stop` is set, then finish what is in work and close; from `hurry` on without finishing."""
         self._loop = asyncio.get_running_loop()
         post: Post = self._loop.call_soon_threadsafe
         self._deciding = self._stage_of_decisions(post)
@@ -141,14 +144,29 @@ class RadiusServer:
     async def _finish(self, hurry: asyncio.Event) -> None:
         idle, hurried = asyncio.create_task(self._replies.idle()), asyncio.create_task(hurry.wait())
         await asyncio.wait({idle, hurried}, timeout=DRAIN_ON_STOP, return_when=asyncio.FIRST_COMPLETED)
-        for task in (idle, hurried):
-            task.cancel()
-        await self._loop.run_in_executor(None, self._close_stages, HURRY if hurry.is_set() else None)
+        idle.cancel()
+        if not hurry.is_set():
+            await asyncio.wait({self._closing(None), hurried}, return_when=asyncio.FIRST_COMPLETED)
+        if hurry.is_set():  # before, or while that waited
+            await asyncio.wait({self._closing(HURRY)}, timeout=HURRY_IN_ALL)
+        hurried.cancel()
         await asyncio.sleep(0)  # what the stages have posted is sent
         for door in self._old_doors:
             self._loop.remove_reader(door.sock)
             door.close()
         self._fittings.close()
+
+    def _closing(self, within: float | None) -> asyncio.Task[bool]:
+        """The stages are being closed, by a thread that need not be waited for: the loop joins those of its own."""
+        closed = asyncio.Event()
+
+        def close() -> None:
+            self._close_stages(within)
+            with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
+                self._loop.call_soon_threadsafe(closed.set)
+
+        threading.Thread(target=close, name="twofold-closing", daemon=True).start()
+        return asyncio.create_task(closed.wait())
 
     def _close_stages(self, within: float | None) -> None:
         self._passwords.close(within)
