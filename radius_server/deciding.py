@@ -74,7 +74,7 @@ class Deciding(ABC):
         return job.lane is Lane.LOGIN and not job.is_late(now) and self._waiting.patience.is_over(job.arrival, now)
 
     def _probed(self, probes: list[Job], logins: list[Job], trouble: Exception | None) -> list[Job]:
-        """The logins that are to be decided after `probes` have been asked for."""
+        """The logins that are to be decided after `probes` have been asked for, which may have taken long."""
         if trouble is None:
             self._tell(self._replies.healthy, probes)
         else:
@@ -82,7 +82,7 @@ class Deciding(ABC):
         if logins and isinstance(trouble, StoreUnavailable):  # waiting for it once is enough
             self._tell(self._replies.no_answer, logins, trouble)
             return []
-        return logins
+        return self._in_time(logins)
 
     def _decided(self, logins: list[Job], outcomes: Sequence[Outcome]) -> None:
         self._tell(self._replies.decided, list(zip(logins, outcomes, strict=True)))

@@ -27,6 +27,7 @@ from validation.gate import Outcome
 AT_ONCE = 2  # batches on their way
 WAITS = 2.0  # seconds that a request waits for a process that is being started
 AGAIN = 0.5  # seconds
+BEHIND = 4.0  # seconds that a batch may wait for the one before it, and still be decided; less than a store is given
 
 
 class DecidingAfar(Deciding):
@@ -69,22 +70,23 @@ class DecidingAfar(Deciding):
 
     def _begin(self, jobs: list[Job]) -> None:
         probes, logins = sorted_out(jobs)
+        until = time.monotonic() + BEHIND
         if jobs:
             self._on_way += 1
         if probes:
-            self._gate.check(partial(self._checked, probes, logins))
+            self._gate.check(partial(self._checked, probes, logins, until))
         elif logins:
-            self._ask(logins)
+            self._ask(logins, until)
 
-    def _checked(self, probes: list[Job], logins: list[Job], trouble: StoreUnavailable | None) -> None:
+    def _checked(self, probes: list[Job], logins: list[Job], until: float, trouble: StoreUnavailable | None) -> None:
         if logins := self._probed(probes, logins, trouble):
-            self._ask(logins)
+            self._ask(logins, until)
         else:
             self._done()
 
-    def _ask(self, logins: list[Job]) -> None:
+    def _ask(self, logins: list[Job], until: float) -> None:
         try:
-            self._gate.login([request_of(job) for job in logins], partial(self._answered, logins))
+            self._gate.login([request_of(job) for job in logins], until, partial(self._answered, logins))
         except Exception as error:  # one that cannot be written
             self._replies.no_answer(logins, error)
             self._done()

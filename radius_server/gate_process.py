@@ -34,7 +34,6 @@ OPENS_WITHIN = 30.0  # seconds; a program that says the key has ten for each
 PAUSES = (0.0, 0.1, 0.5, 1.0, 5.0)  # seconds between the end of a process and the next one, while none lives long
 ENDS_WITHIN = 10.0  # seconds; a command line waits as long for a program that is told of an event
 LONG = 10.0  # seconds
-BEHIND = 4.0  # seconds that a batch may wait for the one before it, and still be decided; less than a store is given
 
 
 class GateProcess:
@@ -52,11 +51,13 @@ class GateProcess:
 
     # --- as a gate, in the event loop ---------------------------------------------------------------------------
 
-    def login(self, requests: Sequence[LoginRequest], answered: Callable[[list[Outcome]], object]) -> None:
-        """As `Gate.login`."""
+    def login(
+        self, requests: Sequence[LoginRequest], until: float, answered: Callable[[list[Outcome]], object]
+    ) -> None:
+        """As `Gate.login`, if it comes to that before `until`, by the monotonic clock; else they are TooLate."""
         count = len(requests)
         self._ask(
-            (frames.LOGINS, frames.of_requests(requests, time.monotonic() + BEHIND)),
+            (frames.LOGINS, frames.of_requests(requests, until)),
             lambda said, body: frames.outcomes_in(_expected(frames.OUTCOMES, said, body), count),
             lambda outcomes: answered([outcomes] * count if isinstance(outcomes, StoreUnavailable) else outcomes),
         )

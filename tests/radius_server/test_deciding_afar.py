@@ -276,6 +276,51 @@ def test_health_is_asked_first_and_trouble_is_waited_for_once() -> None:
     run(story)
 
 
+def test_who_shares_a_batch_with_a_health_check_waits_no_longer_than_others() -> None:
+    """From when they left: the check may have waited behind another batch, and taken long itself."""
+
+    async def story(stage: Stage) -> None:
+        now = _job("now")
+        later = _job("later")
+        for job in (now, later):
+            stage.replies.work.enter(job.load)
+        with stage.stage.gathering():
+            stage.stage.submit(_job("probe", Lane.PROBE))
+            stage.stage.submit(now)
+            stage.stage.submit(later)
+        left = time.monotonic()
+        assert stage.asked() == ["check"]
+        later.arrival -= 2 * DECIDE_WITHIN
+        frames.send(stage.keeper.gates[-1], frames.READY)
+        assert await stage.until_told(1) == [("probe", "healthy")]
+        frame = frames.receive(stage.keeper.gates[-1])
+        assert frame is not None
+        until, requests = frames.requests_in(frame[1])
+        assert [request.user for request in requests] == ["now"]
+        assert until - deciding_afar.BEHIND <= left
+        assert stage.replies.drops.counters["too-late"] == 1
+
+    run(story)
+
+
+def test_where_a_health_check_took_too_long_for_all_beside_it_the_next_batch_leaves() -> None:
+    async def story(stage: Stage) -> None:
+        late = _job("late")
+        stage.replies.work.enter(late.load)
+        with stage.stage.gathering():
+            stage.stage.submit(_job("probe", Lane.PROBE))
+            stage.stage.submit(late)
+        stage.submit("a")
+        stage.submit("b")
+        assert [stage.asked(), stage.asked()] == [["check"], ["a"]]
+        late.arrival -= 2 * DECIDE_WITHIN
+        frames.send(stage.keeper.gates[-1], frames.READY)
+        await stage.until_told(1)
+        assert stage.asked() == ["b"]
+
+    run(story)
+
+
 def test_without_one_requests_wait_a_while_and_then_get_silence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(deciding_afar, "WAITS", 0.2)
     monkeypatch.setattr(deciding_afar, "AGAIN", 0.01)
