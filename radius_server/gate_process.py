@@ -83,7 +83,8 @@ class GateProcess:
 
     @property
     def is_there(self) -> bool:
-        return self._line is not None
+        """Also not where it has ended, and what it has said is still being heard: what is asked then is lost."""
+        return self._line is not None and not self._line.is_ending
 
     def hear(self) -> None:
         """What it has answered by now."""

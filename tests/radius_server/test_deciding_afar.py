@@ -244,6 +244,39 @@ def test_what_it_said_before_it_ended_counts() -> None:
     run(story)
 
 
+def test_the_last_answers_of_one_that_has_ended_take_no_more_into_its_grave() -> None:
+    async def story(stage: Stage) -> None:
+        people = _more_than_two_batches(stage)
+        stage.gate._ended(1)
+        assert stage.replies.said == accepted(people[:128])
+        assert stage.stage.waiting == {"gate": 192}
+
+    run(story)
+
+
+def test_one_that_cannot_be_asked_any_more_costs_one_batch() -> None:
+    """Whose end has not been told yet."""
+
+    async def story(stage: Stage) -> None:
+        people = _more_than_two_batches(stage)
+        stage.keeper.gates[0].close()
+        stage.gate.hear()
+        assert stage.replies.said == accepted(people[:128])
+        assert stage.stage.waiting == {"gate": 128}
+        assert not stage.gate.is_there
+
+    run(story)
+
+
+def _more_than_two_batches(stage: Stage) -> list[str]:
+    """Two are answered, which nobody has heard yet."""
+    people = names(0, 320)
+    stage.submit(*people)
+    for asked in (stage.asked(), stage.asked()):
+        stage.accept(*asked)
+    return people
+
+
 def test_answers_that_do_not_fit_their_questions_are_the_end_of_it() -> None:
     async def story(stage: Stage) -> None:
         stage.submit("a")
