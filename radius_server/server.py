@@ -47,6 +47,7 @@ from validation.names import EXACT, Spelling
 DRAIN_ON_STOP = 8.0  # seconds for requests in work when the server is told to stop
 HURRY = 1.0  # seconds for what a stage is at when it is told so again
 HURRY_IN_ALL = 6.0  # seconds then; a file of records may hang on its disk
+RETIRE_MOST = 16  # times 256 datagrams are read from a door that is given up; its buffer has room for some 2,500
 OLD_DOORS = DECIDE_WITHIN + 5  # seconds that replies may still leave through a door that is not listened at any more
 
 
@@ -73,7 +74,7 @@ class RadiusServer:
         self._checker = checker
         self._settings = settings
         self._replies = Replies()
-        self._old_doors: list[Door] = []
+        self._old_doors: dict[Door, asyncio.TimerHandle] = {}  # until they are closed
 
     def bind(self) -> list[Listen]:
         """Read the clients and bind every address. Raises BadInput for an address, StoreUnavailable for the store."""
@@ -113,7 +114,7 @@ class RadiusServer:
             await stop.wait()
         finally:
             following.cancel()
-            for door in self._fittings.doors:
+            for door in (*self._fittings.doors, *self._old_doors):
                 self._loop.remove_reader(door.sock)
             await self._finish(hurry or asyncio.Event())
 
@@ -131,6 +132,9 @@ class RadiusServer:
             self._deciding.submit(job)
 
     def _open(self, door: Door) -> None:
+        """A new one, or an old one that is listened at again."""
+        if closing := self._old_doors.pop(door, None):
+            closing.cancel()
         self._loop.add_reader(door.sock, self._reception.drain, door)
 
     def _each_time(self, now: float) -> None:
@@ -151,8 +155,8 @@ class RadiusServer:
             await asyncio.wait({self._closing(HURRY)}, timeout=HURRY_IN_ALL)
         hurried.cancel()
         await asyncio.sleep(0)  # what the stages have posted is sent
-        for door in self._old_doors:
-            self._loop.remove_reader(door.sock)
+        for door, closing in self._old_doors.items():
+            closing.cancel()
             door.close()
         self._fittings.close()
 
@@ -178,7 +182,7 @@ class RadiusServer:
     async def reload(self, checker: Checker, settings: Settings) -> None:
         """Go on with these. Raises BadInput, and then everything stays as it was."""
         old = self._fittings
-        new = Fittings.prepare(settings, self._metrics, old, self._old_doors)
+        new = Fittings.prepare(settings, self._metrics, old, tuple(self._old_doors))
         self._fittings, self._settings = new, settings
         await self._loop.run_in_executor(None, self._recording.move, new.records)
         self._passwords.checker = checker
@@ -186,7 +190,6 @@ class RadiusServer:
         for door in new.doors:
             if door not in old.doors:
                 self._open(door)
-        self._old_doors = [door for door in self._old_doors if door not in new.doors]
         for door in old.doors:
             if door not in new.doors:
                 self._retire(door)
@@ -201,17 +204,17 @@ class RadiusServer:
     def _retire(self, door: Door) -> None:
         """What has come in is still answered, and nothing else; but the kernel gives it what is sent to its address
         as long as it is open, also where another door has taken its place."""
-        self._reception.drain(door)
+        for _ in range(RETIRE_MOST):
+            if not self._reception.drain(door):
+                break
         if not any(new.covers(door) for new in self._fittings.doors):
             self._loop.remove_reader(door.sock)
-        self._old_doors.append(door)
-        self._loop.call_later(OLD_DOORS, self._close_old, door)
+        self._old_doors[door] = self._loop.call_later(OLD_DOORS, self._close_old, door)
 
     def _close_old(self, door: Door) -> None:
-        if door in self._old_doors:  # it may have been opened again
-            self._old_doors.remove(door)
-            self._loop.remove_reader(door.sock)
-            door.close()
+        del self._old_doors[door]
+        self._loop.remove_reader(door.sock)
+        door.close()
 
     # --- for those who watch ------------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -9,17 +10,17 @@ from typing import Any
 import pytest
 
 from first_factor import checker
+from radius_server import gate_frames as frames
 from radius_server import server as server_module
 from radius_server.deciding_afar import DecidingAfar
 from radius_server.gate_process import GateProcess
-from radius_server.server import RadiusServer, Settings
+from radius_server.server import OLD_DOORS, RadiusServer, Settings
 from store.config import Listen
 from tests.radius_server.test_deciding_afar import Forks, until
 from tests.site import SECRET, Site
 from tests.wire import Nas, access_request
+from validation.decisions import Accept, Reason
 from validation.model import Mode
-
-ANYWHERE = Listen("127.0.0.1", 0)
 
 
 @pytest.fixture
@@ -27,6 +28,13 @@ def site(tmp_path: Path) -> Site:
     site = Site(tmp_path / "site")
     site.add_client(mode=Mode.PASSCODE_ONLY)
     return site
+
+
+def somewhere() -> Listen:
+    """An address that nobody has."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("127.0.0.1", 0))
+        return Listen(*sock.getsockname())
 
 
 class Inside:
@@ -62,7 +70,7 @@ class Inside:
 
 def run(site: Site, story: Callable[[Inside], Coroutine[Any, Any, None]], accounting: Path | None = None) -> None:
     async def whole() -> None:
-        one = Inside(site, Settings((ANYWHERE,), accounting=accounting))
+        one = Inside(site, Settings((somewhere(),), accounting=accounting))
         await asyncio.sleep(0)  # it is serving now
         try:
             await story(one)
@@ -104,3 +112,62 @@ def test_told_again_while_it_waits_for_the_last_decision_it_waits_no_more(
             assert one.keeper.killed == [], "the gate was not waited for"
 
     run(site, story)
+
+
+# --- doors that are given up
+
+
+def test_told_to_stop_it_reads_nothing_more_from_a_door_that_was_given_up_either(site: Site) -> None:
+    """One that another has taken the place of is read until it is closed."""
+
+    async def story(one: Inside) -> None:
+        (at,) = one.server.bound
+        async with asking(one) as nas:
+            await one.reload(Listen("0.0.0.0", at.port))
+            one.stop.set()
+            await until(lambda: one.server._replies._idle is not None)
+            nas.send(access_request(SECRET, "too late", "123456", identifier=200).data)
+            frames.send(one.keeper.gates[0], frames.OUTCOMES, frames.of_outcomes([Accept("user0", Reason.GRACE)]))
+            await one.running
+            assert one.taken_in() == 1
+
+    run(site, story)
+
+
+def test_all_that_has_come_to_a_door_is_taken_in_before_it_is_given_up(site: Site) -> None:
+    async def story(one: Inside) -> None:
+        (at,) = one.server.bound
+        with Nas((at.address, at.port), SECRET) as first, Nas((at.address, at.port), SECRET) as second:
+            for number in range(150):  # nobody reads them before the reload does
+                for nas in (first, second):
+                    nas.send(access_request(SECRET, f"user{number}", "123456", identifier=number).data)
+            one.server._retire(one.server._fittings.doors[0])
+            assert one.taken_in() == 300
+
+    run(site, story)
+
+
+def test_a_door_that_is_given_up_again_stays_open_as_long_as_the_first_time(site: Site) -> None:
+    async def story(one: Inside) -> None:
+        here, there = somewhere(), somewhere()
+        await one.reload(here)
+        (door,) = one.server._fittings.doors
+        await one.reload(there)
+        await later(0.6 * OLD_DOORS)
+        await one.reload(here)
+        assert one.server._fittings.doors == (door,)
+        await one.reload(there)
+        await later(0.6 * OLD_DOORS)
+        assert not door.closed
+        await later(0.6 * OLD_DOORS)
+        assert door.closed
+
+    run(site, story)
+
+
+async def later(seconds: float) -> None:
+    """The loop's clock is set forward, and whatever is due by then is done."""
+    loop = asyncio.get_running_loop()
+    shown = loop.time
+    loop.time = lambda: shown() + seconds  # type: ignore[method-assign]
+    await asyncio.sleep(0.001)
