@@ -183,8 +183,9 @@ class RadiusServer:
         """Go on with these. Raises BadInput, and then everything stays as it was."""
         old = self._fittings
         new = Fittings.prepare(settings, self._metrics, old, tuple(self._old_doors))
+        # From here on nothing fails, and the loop is not left before all is in its place.
+        moving = self._loop.run_in_executor(None, self._recording.move, new.records)
         self._fittings, self._settings = new, settings
-        await self._loop.run_in_executor(None, self._recording.move, new.records)
         self._passwords.checker = checker
         self._reception.house = _house(settings)
         for door in new.doors:
@@ -196,6 +197,7 @@ class RadiusServer:
         if old.metrics is not None and old.metrics is not new.metrics:
             old.metrics.close()
         self._start_metrics()
+        await moving
 
     def _start_metrics(self) -> None:
         if self._fittings.metrics is not None:

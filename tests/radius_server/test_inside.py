@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import errno
+import os
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
@@ -14,6 +16,7 @@ from radius_server import gate_frames as frames
 from radius_server import server as server_module
 from radius_server.deciding_afar import DecidingAfar
 from radius_server.gate_process import GateProcess
+from radius_server.record_file import RecordFile
 from radius_server.server import OLD_DOORS, RadiusServer, Settings
 from store.config import Listen
 from tests.radius_server.test_deciding_afar import Forks, until
@@ -78,6 +81,12 @@ def run(site: Site, story: Callable[[Inside], Coroutine[Any, Any, None]], accoun
             await one.end()
 
     asyncio.run(whole())
+
+
+async def a_few_passes() -> None:
+    """Of the loop: what can be read is read, and what is due is done."""
+    for _ in range(5):
+        await asyncio.sleep(0)
 
 
 @contextlib.asynccontextmanager
@@ -170,4 +179,52 @@ async def later(seconds: float) -> None:
     loop = asyncio.get_running_loop()
     shown = loop.time
     loop.time = lambda: shown() + seconds  # type: ignore[method-assign]
-    await asyncio.sleep(0.001)
+    await a_few_passes()
+
+
+# --- reload
+
+
+def test_a_reload_is_whole_also_where_the_old_file_of_records_ends_with_an_error(
+    site: Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A file on a network may say only then that it is full."""
+    records, there = site.folder / "records", somewhere()
+
+    async def story(one: Inside) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(RecordFile, "close", _cannot_be_closed)
+            await one.reload(there, accounting=records)
+        async with asking(one):
+            assert one.server.bound == [there]
+        assert "accounting-not-closed" in caplog.text
+
+    run(site, story, accounting=records)
+
+
+def _cannot_be_closed(file: RecordFile) -> None:
+    os.close(file._file)
+    raise OSError(errno.EIO, "Input/output error")
+
+
+def test_told_to_stop_while_a_reload_waits_for_a_disk_it_reads_nothing_more(site: Site) -> None:
+    """The records are on their way to a disk that hangs."""
+
+    async def story(one: Inside) -> None:
+        there = somewhere()
+        async with asking(one) as nas:
+            with one.server._recording._guard:
+                reloading = asyncio.create_task(one.reload(there))
+                await until(lambda: one.server._settings.listen == (there,))
+                one.stop.set()
+                await until(lambda: one.server._replies._idle is not None)
+                with Nas((there.address, there.port), SECRET) as other:
+                    for late in (nas, other):
+                        late.send(access_request(SECRET, "too late", "123456", identifier=200).data)
+                    await a_few_passes()
+                    assert one.taken_in() == 1
+            await reloading
+            await a_few_passes()
+            assert one.taken_in() == 1
+
+    run(site, story)
