@@ -22,11 +22,12 @@ whole or not at all.
 import asyncio
 import contextlib
 import threading
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from first_factor import Checker
-from radius_server.client_rows import POLL, ClientRows
+from radius_server.client_rows import ClientRows
 from radius_server.deciding import Deciding
 from radius_server.deciding_afar import DecidingAfar
 from radius_server.deciding_here import DecidingHere
@@ -109,6 +110,7 @@ class RadiusServer:
         for door in self._fittings.doors:
             self._open(door)
         self._start_metrics()
+        self._looked_at = time.monotonic()
         following = asyncio.create_task(self._clients.follow(self._each_time))
         try:
             await stop.wait()
@@ -138,10 +140,11 @@ class RadiusServer:
         self._loop.add_reader(door.sock, self._reception.drain, door)
 
     def _each_time(self, now: float) -> None:
-        """Twice a second."""
+        """Twice a second, or as often as the store can be asked for the clients."""
+        seconds, self._looked_at = now - self._looked_at, now
         for lane, stage in ((Lane.PASSWORD, self._passwords), (Lane.LOGIN, self._deciding)):
             stage.drop_late(now)
-            self._replies.work.adapt(lane, POLL, stage.is_tried())
+            self._replies.work.adapt(lane, seconds, stage.is_tried())
 
     # --- end ----------------------------------------------------------------------------------------------------
 

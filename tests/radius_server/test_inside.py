@@ -5,7 +5,9 @@ import contextlib
 import errno
 import os
 import socket
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from radius_server.deciding_afar import DecidingAfar
 from radius_server.gate_process import GateProcess
 from radius_server.record_file import RecordFile
 from radius_server.server import OLD_DOORS, RadiusServer, Settings
+from radius_server.work import Lane, Load
 from store.config import Listen
 from tests.radius_server.test_deciding_afar import Forks, until
 from tests.site import SECRET, Site
@@ -63,6 +66,9 @@ class Inside:
         """How many requests were found right so far."""
         return self.server._replies.counts.requests.total()
 
+    def has_taken_in(self, count: int) -> bool:
+        return self.taken_in() == count
+
     async def end(self) -> None:
         self.stop.set()
         self.hurry.set()
@@ -90,13 +96,12 @@ async def a_few_passes() -> None:
 
 
 @contextlib.asynccontextmanager
-async def asking(one: Inside, count: int = 1) -> AsyncIterator[Nas]:
-    """A gateway whose requests have come to the gate, which says nothing."""
+async def asking(one: Inside) -> AsyncIterator[Nas]:
+    """A gateway whose first request has come to the gate, which says nothing."""
     (at,) = one.server.bound
     with Nas((at.address, at.port), SECRET) as nas:
-        for number in range(count):
-            nas.send(access_request(SECRET, f"user{number}", "123456", identifier=number).data)
-        await until(lambda: one.gate.busy_for() > 0.0 and one.taken_in() == count)
+        nas.send(access_request(SECRET, "user0", "123456", identifier=0).data)
+        await until(lambda: one.gate.busy_for() > 0.0)
         yield nas
 
 
@@ -226,5 +231,29 @@ def test_told_to_stop_while_a_reload_waits_for_a_disk_it_reads_nothing_more(site
             await reloading
             await a_few_passes()
             assert one.taken_in() == 1
+
+    run(site, story)
+
+
+# --- under a load that does not end
+
+
+def test_room_is_made_for_what_is_done_in_the_time_that_has_passed(site: Site) -> None:
+    """While the store is slow a round takes seconds, not half of one."""
+
+    async def story(one: Inside) -> None:
+        async with asking(one) as nas:
+            for number in (1, 2):  # one by one, so that the last waits behind two batches
+                nas.send(access_request(SECRET, f"user{number}", "123456", identifier=number).data)
+                await until(partial(one.has_taken_in, number + 1))
+            assert one.deciding.waiting == {"gate": 1}
+            one.deciding._queue.patience._empty_at = float("-inf")
+            work, load, began = one.server._replies.work, Load(Lane.LOGIN, "other"), time.monotonic()
+            one.server._each_time(began)
+            for _ in range(400):
+                work.enter(load)
+                work.decided(load)
+            one.server._each_time(began + 4.0)
+            assert work._most[Lane.LOGIN] == 200, "a hundred a second, for two seconds"
 
     run(site, story)
