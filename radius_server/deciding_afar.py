@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from functools import partial
 
 from radius_server.batches import MOST
-from radius_server.deciding import Deciding, request_of, sorted_out
+from radius_server.deciding import Deciding, companions_of, request_of, sorted_out
 from radius_server.gate_frames import TooLate
 from radius_server.gate_process import GateProcess, not_running
 from radius_server.jobs import Job, Post
@@ -34,7 +34,7 @@ class DecidingAfar(Deciding):
     """All but `close` in the event loop."""
 
     def __init__(self, gate: GateProcess, replies: Replies, post: Post) -> None:
-        self._queue: PatientQueue[Job] = PatientQueue()
+        self._queue: PatientQueue[Job] = PatientQueue(companions_of)
         super().__init__(self._queue, replies, self._at_once)
         self._gate = gate
         self._post = post

@@ -189,6 +189,37 @@ def test_a_batch_is_64_at_most_and_a_full_one_does_not_wait_for_more() -> None:
     run(story)
 
 
+def test_of_one_user_a_few_are_in_a_batch() -> None:
+    """Each is a transaction of its own: with 64 of them a gate that works would be taken for one that hangs."""
+
+    async def story(stage: Stage) -> None:
+        stage.submit(*["alice"] * 6, "bob", *["carol"] * 5)
+        assert stage.asked() == ["alice"] * 4
+        assert stage.asked() == ["alice", "alice", "bob", *["carol"] * 4]
+        stage.accept(*["alice"] * 4)
+        assert await stage.until_told(4) == accepted(["alice"] * 4)
+        assert stage.asked() == ["carol"]
+
+    run(story)
+
+
+def test_of_one_state_a_few_are_in_a_batch_whoever_sends_it_and_of_health_checks_all() -> None:
+    async def story(stage: Stage) -> None:
+        with stage.stage.gathering():
+            for name in names(0, 5):
+                stage.stage.submit(_job(name, state="the same"))
+        assert [stage.asked(), stage.asked()] == [names(0, 4), names(4, 5)]
+        stage.submit(*["probe"] * 9, lane=Lane.PROBE)
+        stage.accept(*names(0, 4))
+        await stage.until_told(4)
+        assert stage.asked() == ["check"]
+        stage.accept(*names(4, 5))
+        frames.send(stage.keeper.gates[-1], frames.READY)
+        assert (await stage.until_told(14))[5:] == [("probe", "healthy")] * 9
+
+    run(story)
+
+
 def test_while_much_is_read_answers_are_heard_and_the_next_batch_leaves() -> None:
     async def story(stage: Stage) -> None:
         with stage.stage.gathering():
@@ -204,9 +235,9 @@ def test_while_much_is_read_answers_are_heard_and_the_next_batch_leaves() -> Non
     run(story)
 
 
-def _job(name: str, lane: Lane = Lane.LOGIN) -> Job:
+def _job(name: str, lane: Lane = Lane.LOGIN, state: str | None = None) -> Job:
     way = Way(None, ("127.0.0.1", 1))  # type: ignore[arg-type] # nothing leaves
-    return Job(PACKET, client(), way, "127.0.0.1", time.monotonic(), lane, Entry(name, secret=SECRET))
+    return Job(PACKET, client(), way, "127.0.0.1", time.monotonic(), lane, Entry(name, state=state, secret=SECRET))
 
 
 def _late(stage: Stage, name: str) -> Job:
