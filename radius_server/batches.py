@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 
 from radius_server.log import line, log
 from radius_server.patience import Patience, PatientQueue
-from radius_server.queues import ANYWHERE, Place
+from radius_server.queues import ANYWHERE, Marks, Place, unmarked
 
 T = TypeVar("T")
 
@@ -23,10 +23,17 @@ MOST = 64  # items a batch may hold
 class Batches(Generic[T]):
     """`submit` from any thread; `work` is called with 1 to `most` items in one of the threads of this object."""
 
-    def __init__(self, name: str, work: Callable[[list[T]], None], most: int = MOST, threads: int = 1) -> None:
+    def __init__(
+        self,
+        name: str,
+        work: Callable[[list[T]], None],
+        most: int = MOST,
+        threads: int = 1,
+        marks: Marks[T] = unmarked,
+    ) -> None:
         self._work = work
         self._most = most
-        self._waiting: PatientQueue[T] = PatientQueue()
+        self._waiting = PatientQueue(marks)
         self._wake = threading.Condition()
         self._closed = False
         self._gathering = False

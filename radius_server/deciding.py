@@ -2,7 +2,8 @@
 
 Rules: who answers a challenge of ours goes before new logins, and each client in turn. What has waited too long is not
 decided: a PIN would be used up for a login that nobody waits for any more. Status-Server is answered if the store can
-be written, and a batch with such a question asks that first.
+be written, and a batch with such a question asks that first. A batch holds a few of one user: each is a transaction of
+its own, and a gate with 64 of them in a row would be taken for one that hangs.
 
 Where the gate is says a subclass: here (`deciding_here`), or in a process of its own (`deciding_afar`).
 """
@@ -74,7 +75,7 @@ class Deciding(ABC):
         return job.lane is Lane.LOGIN and not job.is_late(now) and self._waiting.patience.is_over(job.arrival, now)
 
     def _probed(self, probes: list[Job], logins: list[Job], trouble: Exception | None) -> list[Job]:
-        """The logins that are to be decided after `probes` have been asked for."""
+        """The logins that are to be decided after `probes` have been asked for, which may have taken long."""
         if trouble is None:
             self._tell(self._replies.healthy, probes)
         else:
@@ -82,7 +83,7 @@ class Deciding(ABC):
         if logins and isinstance(trouble, StoreUnavailable):  # waiting for it once is enough
             self._tell(self._replies.no_answer, logins, trouble)
             return []
-        return logins
+        return self._in_time(logins)
 
     def _decided(self, logins: list[Job], outcomes: Sequence[Outcome]) -> None:
         self._tell(self._replies.decided, list(zip(logins, outcomes, strict=True)))
@@ -91,6 +92,14 @@ class Deciding(ABC):
 def sorted_out(jobs: list[Job]) -> tuple[list[Job], list[Job]]:
     """Probes, and logins."""
     return [job for job in jobs if job.lane is Lane.PROBE], [job for job in jobs if job.lane is not Lane.PROBE]
+
+
+def companions_of(job: Job) -> tuple[tuple[str, str], ...]:
+    """By what a request is decided after another one, and not together with it."""
+    if job.lane is Lane.PROBE:
+        return ()
+    user, state = job.entry.user, job.entry.state
+    return (("user", user),) if state is None else (("user", user), ("state", state))
 
 
 def request_of(job: Job) -> LoginRequest:

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from functools import partial
 
 from radius_server.batches import MOST
-from radius_server.deciding import Deciding, request_of, sorted_out
+from radius_server.deciding import Deciding, companions_of, request_of, sorted_out
 from radius_server.gate_frames import TooLate
 from radius_server.gate_process import GateProcess, not_running
 from radius_server.jobs import Job, Post
@@ -27,13 +27,14 @@ from validation.gate import Outcome
 AT_ONCE = 2  # batches on their way
 WAITS = 2.0  # seconds that a request waits for a process that is being started
 AGAIN = 0.5  # seconds
+BEHIND = 4.0  # seconds that a batch may wait for the one before it, and still be decided; less than a store is given
 
 
 class DecidingAfar(Deciding):
     """All but `close` in the event loop."""
 
     def __init__(self, gate: GateProcess, replies: Replies, post: Post) -> None:
-        self._queue: PatientQueue[Job] = PatientQueue()
+        self._queue: PatientQueue[Job] = PatientQueue(companions_of)
         super().__init__(self._queue, replies, self._at_once)
         self._gate = gate
         self._post = post
@@ -59,6 +60,7 @@ class DecidingAfar(Deciding):
         finally:
             self._gathers = False
             self._send()
+            self._end_if_done()  # all that was left may have been too late for a batch
 
     # --- a batch ------------------------------------------------------------------------------------------------
 
@@ -68,22 +70,23 @@ class DecidingAfar(Deciding):
 
     def _begin(self, jobs: list[Job]) -> None:
         probes, logins = sorted_out(jobs)
+        until = time.monotonic() + BEHIND
         if jobs:
             self._on_way += 1
         if probes:
-            self._gate.check(partial(self._checked, probes, logins))
+            self._gate.check(partial(self._checked, probes, logins, until))
         elif logins:
-            self._ask(logins)
+            self._ask(logins, until)
 
-    def _checked(self, probes: list[Job], logins: list[Job], trouble: StoreUnavailable | None) -> None:
+    def _checked(self, probes: list[Job], logins: list[Job], until: float, trouble: StoreUnavailable | None) -> None:
         if logins := self._probed(probes, logins, trouble):
-            self._ask(logins)
+            self._ask(logins, until)
         else:
             self._done()
 
-    def _ask(self, logins: list[Job]) -> None:
+    def _ask(self, logins: list[Job], until: float) -> None:
         try:
-            self._gate.login([request_of(job) for job in logins], partial(self._answered, logins))
+            self._gate.login([request_of(job) for job in logins], until, partial(self._answered, logins))
         except Exception as error:  # one that cannot be written
             self._replies.no_answer(logins, error)
             self._done()
@@ -119,6 +122,7 @@ class DecidingAfar(Deciding):
             self._send()
         else:
             self._giving_up = self._loop.call_later(WAITS, self._give_up)
+        self._end_if_done()  # all that waited may have been too late for a batch
 
     def _give_up(self) -> None:
         now = time.monotonic()

@@ -3,7 +3,7 @@
 from contextlib import AbstractContextManager
 
 from radius_server.batches import Batches
-from radius_server.deciding import Deciding, request_of, sorted_out
+from radius_server.deciding import Deciding, companions_of, request_of, sorted_out
 from radius_server.jobs import Job, Post
 from radius_server.replying import Replies
 from validation.gate import Gate
@@ -12,7 +12,7 @@ from validation.gate import Gate
 class DecidingHere(Deciding):
     def __init__(self, gate: Gate, replies: Replies, post: Post) -> None:
         self._gate = gate
-        self._logins: Batches[Job] = Batches("twofold-gate", self._decide)
+        self._logins: Batches[Job] = Batches("twofold-gate", self._decide, marks=companions_of)
         super().__init__(self._logins, replies, post)
 
     def submit(self, job: Job) -> None:

@@ -26,7 +26,7 @@ from typing import NoReturn
 from radius_server.log import line, log
 from validation.errors import StoreUnavailable
 
-_NUMBER = struct.Struct("!i")  # of a gate that is to be started or killed; of how one ended
+_NUMBER = struct.Struct("!i")  # of a gate that is to be started, minus that of one to be killed; of how one ended
 _GONE = "the process that starts those that decide logins has ended"
 
 Serve = Callable[[socket.socket], None]
@@ -43,20 +43,23 @@ class Keeper:
         self._control = control
 
     def start(self, number: int) -> socket.socket:
-        """A new gate, the first that is called so; its line. Raises KeeperGone."""
+        """A new gate, the first that is called so, from 1 on; its line. Raises KeeperGone, or OSError where there is
+        no line for it now: descriptors or memory have run out, and nothing was started."""
         ours, its = socket.socketpair()
         with its:
             try:
                 socket.send_fds(self._control, [_NUMBER.pack(number)], [its.fileno()])
-            except OSError:
+            except OSError as error:
                 ours.close()
-                raise KeeperGone(_GONE) from None
+                if isinstance(error, ConnectionError):
+                    raise KeeperGone(_GONE) from None
+                raise
         return ours
 
     def kill(self, number: int) -> None:
         """That gate, if it has not ended."""
         with contextlib.suppress(OSError):
-            self._control.send(_NUMBER.pack(number))
+            self._control.send(_NUMBER.pack(-number))
 
     def ended(self) -> int:
         """Waits for the end of the gate: its exit status, or minus the signal that ended it. Raises KeeperGone."""
@@ -77,8 +80,9 @@ def fork(serve: Serve) -> Keeper:
     """`serve` is the life of a gate. Before the process has threads, connections or secrets."""
     # Packets: each word is read whole, and what is written for nobody raises.
     ours, its = socket.socketpair(type=socket.SOCK_SEQPACKET)
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:  # as where it was closed when the server was started
+            stream.flush()
     if os.fork() == 0:
         ours.close()
         _live("twofold-keeper", lambda: _keep(its, serve))
@@ -123,9 +127,9 @@ def _keep(control: socket.socket, serve: Serve) -> None:
             told, lines = _told(control)
             if told is None:
                 return
-            if lines:
-                gate = _born(told, control, lines[0], serve)
-            elif gate and gate.number == told:
+            if told > 0:
+                gate = _born(told, control, lines, serve)
+            elif gate and gate.number == -told:
                 os.kill(gate.pid, signal.SIGKILL)  # our child, and not waited for: no other process has this number
 
 
@@ -146,7 +150,7 @@ def _tell(control: socket.socket, status: int) -> None:
 
 
 def _told(control: socket.socket) -> tuple[int | None, list[int]]:
-    """The number of a gate, with a line if it is to be started; None where the server has ended."""
+    """A word of the server, and the line that came with it; None where the server has ended."""
     try:
         octets, lines, _, _ = socket.recv_fds(control, _NUMBER.size, 1)
     except ConnectionError:
@@ -154,13 +158,17 @@ def _told(control: socket.socket) -> tuple[int | None, list[int]]:
     return (_NUMBER.unpack(octets)[0], lines) if octets else (None, [])
 
 
-def _born(number: int, control: socket.socket, descriptor: int, serve: Serve) -> _Gate | None:
+def _born(number: int, control: socket.socket, lines: list[int], serve: Serve) -> _Gate | None:
+    """None, and that is told as its end, where there cannot be one now."""
+    if not lines:  # the system drops what there is no descriptor for
+        _tell_of_none(control, "Too many open files")
+        return None
+    (descriptor,) = lines
     try:
         pid = os.fork()
     except OSError as error:  # too little memory, or too many processes: it may be otherwise in a moment
-        log.error(line("gate-not-forked", error=error.strerror))
         os.close(descriptor)
-        _tell(control, 1)
+        _tell_of_none(control, error.strerror)
         return None
     if pid == 0:
         control.close()
@@ -168,3 +176,8 @@ def _born(number: int, control: socket.socket, descriptor: int, serve: Serve) ->
             _live("twofold-gate", lambda: serve(sock))
     os.close(descriptor)
     return _Gate(number, pid, os.pidfd_open(pid))
+
+
+def _tell_of_none(control: socket.socket, why: str | None) -> None:
+    log.error(line("gate-not-forked", error=why))
+    _tell(control, 1)

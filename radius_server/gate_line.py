@@ -2,7 +2,8 @@
 
 Rules: it lives in the event loop, which waits for neither: what finds no room leaves when there is some, and what comes
 in pieces is put together. Answers come in the order of the questions. Each question gets one, or what became of it.
-A line that is spoiled, ended or silent for `HUNG` seconds is lost, with all that was asked.
+A line that is spoiled, ended or silent for `HUNG` seconds is lost, with all that was asked. Once it `is_ending`, what
+came before the end is still heard, and nothing more should be asked.
 """
 
 import asyncio
@@ -36,6 +37,7 @@ class Line:
     ) -> None:
         """`lost` is called once, before those who wait are told what it returns."""
         self.number = number  # of the gate
+        self.is_ending = False
         self._sock = sock
         self._lost = lost
         self._hung = hung
@@ -78,6 +80,7 @@ class Line:
         except (BlockingIOError, InterruptedError):
             pass
         except OSError:  # half a frame may have left. What was answered before is still read, and then the end
+            self.is_ending = True
             self._to_go.clear()
             _shut(self._sock)
         return bool(self._to_go)
@@ -147,6 +150,7 @@ class Line:
 
     def finish(self) -> None:
         """The gate has ended: what it has answered is there."""
+        self.is_ending = True
         while self.hear():
             pass
         if not self._is_over:

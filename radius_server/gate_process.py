@@ -34,7 +34,6 @@ OPENS_WITHIN = 30.0  # seconds; a program that says the key has ten for each
 PAUSES = (0.0, 0.1, 0.5, 1.0, 5.0)  # seconds between the end of a process and the next one, while none lives long
 ENDS_WITHIN = 10.0  # seconds; a command line waits as long for a program that is told of an event
 LONG = 10.0  # seconds
-BEHIND = 4.0  # seconds that a batch may wait for the one before it, and still be decided; less than a store is given
 
 
 class GateProcess:
@@ -52,11 +51,13 @@ class GateProcess:
 
     # --- as a gate, in the event loop ---------------------------------------------------------------------------
 
-    def login(self, requests: Sequence[LoginRequest], answered: Callable[[list[Outcome]], object]) -> None:
-        """As `Gate.login`."""
+    def login(
+        self, requests: Sequence[LoginRequest], until: float, answered: Callable[[list[Outcome]], object]
+    ) -> None:
+        """As `Gate.login`, if it comes to that before `until`, by the monotonic clock; else they are TooLate."""
         count = len(requests)
         self._ask(
-            (frames.LOGINS, frames.of_requests(requests, time.monotonic() + BEHIND)),
+            (frames.LOGINS, frames.of_requests(requests, until)),
             lambda said, body: frames.outcomes_in(_expected(frames.OUTCOMES, said, body), count),
             lambda outcomes: answered([outcomes] * count if isinstance(outcomes, StoreUnavailable) else outcomes),
         )
@@ -82,7 +83,8 @@ class GateProcess:
 
     @property
     def is_there(self) -> bool:
-        return self._line is not None
+        """Also not where it has ended, and what it has said is still being heard: what is asked then is lost."""
+        return self._line is not None and not self._line.is_ending
 
     def hear(self) -> None:
         """What it has answered by now."""
@@ -105,7 +107,11 @@ class GateProcess:
         """The first process. Raises StoreUnavailable. `gone` is called where it `is_gone`."""
         self._loop = asyncio.get_running_loop()
         self._gone = gone
-        self._use(*self._opened())
+        try:
+            first = self._opened()
+        except OSError as error:  # there is no line for it
+            raise StoreUnavailable(f"no process that decides logins can be started: {error.strerror}") from None
+        self._use(*first)
         self._thread.start()
 
     def _use(self, number: int, sock: socket.socket) -> None:
@@ -128,7 +134,7 @@ class GateProcess:
     # --- its life, in a thread ----------------------------------------------------------------------------------
 
     def _opened(self) -> tuple[int, socket.socket]:
-        """A process that can decide. Raises StoreUnavailable."""
+        """A process that can decide. Raises StoreUnavailable, or OSError where there is no line for it."""
         number = next(self._numbers)
         sock = self._newest = self._keeper.start(number)
         if self._closing.is_set():

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from radius_server.jobs import DECIDE_WITHIN
-from radius_server.queues import ANYWHERE, FairQueue, Place
+from radius_server.queues import ANYWHERE, FairQueue, Marks, Place, unmarked
 
 T = TypeVar("T")
 
@@ -40,9 +40,10 @@ class Patience:
 class PatientQueue(Generic[T]):
     """A fair queue that knows how long it has been full. For one thread at a time."""
 
-    def __init__(self) -> None:
+    def __init__(self, marks: Marks[T] = unmarked) -> None:
         self.patience = Patience()
-        self._items: FairQueue[T] = FairQueue()
+        self._marks = marks
+        self._items = FairQueue(marks)
 
     def __len__(self) -> int:
         return len(self._items)
@@ -67,7 +68,7 @@ class PatientQueue(Generic[T]):
         return self.patience.is_tried(time.monotonic())
 
     def clear(self) -> None:
-        self._items = FairQueue()
+        self._items = FairQueue(self._marks)
 
     def _note(self) -> None:
         self.patience.note(len(self._items), time.monotonic())

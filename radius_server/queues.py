@@ -1,16 +1,18 @@
 """Who is next: first what goes first, and within a rank each line in turn. Pure, for one thread at a time.
 
 Rule: a line is a client. However many requests one of them sends, the next of each other client waits for one of each
-line before it, and not for all of them.
+line before it, and not for all of them. Items may have marks, and of those with the same one at most `ALIKE` are taken
+at once: a line whose next item would be one more waits, in its order, and is the first the next time.
 """
 
-from collections import OrderedDict, deque
-from collections.abc import Callable, Hashable
+from collections import Counter, OrderedDict, deque
+from collections.abc import Callable, Hashable, Sequence
 from typing import Generic, NamedTuple, TypeVar
 
 T = TypeVar("T")
 
 RANKS = 3
+ALIKE = 4
 
 
 class Place(NamedTuple):
@@ -21,11 +23,20 @@ class Place(NamedTuple):
 
 
 ANYWHERE = Place()
+Marks = Callable[[T], Sequence[Hashable]]
+
+
+def unmarked(item: object) -> tuple[()]:
+    return ()
+
+
+_Lines = OrderedDict[Hashable, deque[T]]
 
 
 class FairQueue(Generic[T]):
-    def __init__(self) -> None:
-        self._ranks: tuple[OrderedDict[Hashable, deque[T]], ...] = tuple(OrderedDict() for _ in range(RANKS))
+    def __init__(self, marks: Marks[T] = unmarked) -> None:
+        self._marks = marks
+        self._ranks: tuple[_Lines[T], ...] = tuple(OrderedDict() for _ in range(RANKS))
         self._count = 0
 
     def __len__(self) -> int:
@@ -38,13 +49,29 @@ class FairQueue(Generic[T]):
     def take(self, most: int) -> list[T]:
         """At most `most` items: the first of each line, then the second of each, one rank before the next."""
         taken: list[T] = []
+        alike: Counter[Hashable] = Counter()
         for lines in self._ranks:
-            while lines and len(taken) < most:
-                line, waiting = lines.popitem(last=False)
-                taken.append(waiting.popleft())
-                if waiting:
-                    lines[line] = waiting  # at the end: the others are next
+            taken += self._taken(lines, most - len(taken), alike)
         self._count -= len(taken)
+        return taken
+
+    def _taken(self, lines: _Lines[T], most: int, alike: Counter[Hashable]) -> list[T]:
+        """`alike`: how many with each mark have been taken."""
+        taken: list[T] = []
+        held: _Lines[T] = OrderedDict()
+        while lines and len(taken) < most:
+            line, waiting = lines.popitem(last=False)
+            marks = self._marks(waiting[0])
+            if any(alike[mark] >= ALIKE for mark in marks):
+                held[line] = waiting
+                continue
+            alike.update(marks)
+            taken.append(waiting.popleft())
+            if waiting:
+                lines[line] = waiting  # at the end: the others are next
+        for line in reversed(held):
+            lines[line] = held[line]
+            lines.move_to_end(line, last=False)
         return taken
 
     def take_while(self, condition: Callable[[T], bool]) -> list[T]:

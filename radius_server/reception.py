@@ -78,12 +78,13 @@ class Reception:
         self._nameless = RateLimit(every=NAMELESS_EVERY)
         self._request_ids = request_ids()
 
-    def drain(self, door: Door) -> None:
-        """Read until the socket is empty, so that what came together is decided together."""
+    def drain(self, door: Door) -> bool:
+        """Read until the socket is empty, so that what came together is decided together; whether there may be more."""
         with self._gathering():
             for _ in range(DRAIN_MOST):
                 if not self._take(door):
-                    return
+                    return False
+        return True
 
     def _take(self, door: Door) -> bool:
         """What is there now. False if nothing was."""

@@ -52,8 +52,12 @@ class Recording:
         """From the next batch on into `file`, which may be the same one opened anew. May wait for a disk."""
         with self._guard:
             old, self._file = self._file, file
-        if old is not None:
+        if old is None:
+            return
+        try:
             old.close()
+        except OSError as error:  # what is answered was synced before
+            log.error(line("accounting-not-closed", file=old.path, error=error.strerror))
 
     # --- in the event loop --------------------------------------------------------------------------------------
 

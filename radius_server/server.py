@@ -20,11 +20,14 @@ whole or not at all.
 """
 
 import asyncio
+import contextlib
+import threading
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from first_factor import Checker
-from radius_server.client_rows import POLL, ClientRows
+from radius_server.client_rows import ClientRows
 from radius_server.deciding import Deciding
 from radius_server.deciding_afar import DecidingAfar
 from radius_server.deciding_here import DecidingHere
@@ -43,7 +46,9 @@ from validation.gate import Gate
 from validation.names import EXACT, Spelling
 
 DRAIN_ON_STOP = 8.0  # seconds for requests in work when the server is told to stop
-HURRY = 1.0  # seconds for what is being decided when it is told so again
+HURRY = 1.0  # seconds for what a stage is at when it is told so again
+HURRY_IN_ALL = 6.0  # seconds then; a file of records may hang on its disk
+RETIRE_MOST = 16  # times 256 datagrams are read from a door that is given up; its buffer has room for some 2,500
 OLD_DOORS = DECIDE_WITHIN + 5  # seconds that replies may still leave through a door that is not listened at any more
 
 
@@ -70,7 +75,7 @@ class RadiusServer:
         self._checker = checker
         self._settings = settings
         self._replies = Replies()
-        self._old_doors: list[Door] = []
+        self._old_doors: dict[Door, asyncio.TimerHandle] = {}  # until they are closed
 
     def bind(self) -> list[Listen]:
         """Read the clients and bind every address. Raises BadInput for an address, StoreUnavailable for the store."""
@@ -93,7 +98,7 @@ class RadiusServer:
         return dict(self._replies.drops.counters)
 
     async def run(self, stop: asyncio.Event, hurry: asyncio.Event | None = None) -> None:
-        """Serve until `stop` is set, then finish what is in work and close; with `hurry` without finishing."""
+        """Serve until `stop` is set, then finish what is in work and close; from `hurry` on without finishing."""
         self._loop = asyncio.get_running_loop()
         post: Post = self._loop.call_soon_threadsafe
         self._deciding = self._stage_of_decisions(post)
@@ -105,12 +110,13 @@ class RadiusServer:
         for door in self._fittings.doors:
             self._open(door)
         self._start_metrics()
+        self._looked_at = time.monotonic()
         following = asyncio.create_task(self._clients.follow(self._each_time))
         try:
             await stop.wait()
         finally:
             following.cancel()
-            for door in self._fittings.doors:
+            for door in (*self._fittings.doors, *self._old_doors):
                 self._loop.remove_reader(door.sock)
             await self._finish(hurry or asyncio.Event())
 
@@ -128,27 +134,46 @@ class RadiusServer:
             self._deciding.submit(job)
 
     def _open(self, door: Door) -> None:
+        """A new one, or an old one that is listened at again."""
+        if closing := self._old_doors.pop(door, None):
+            closing.cancel()
         self._loop.add_reader(door.sock, self._reception.drain, door)
 
     def _each_time(self, now: float) -> None:
-        """Twice a second."""
+        """Twice a second, or as often as the store can be asked for the clients."""
+        seconds, self._looked_at = now - self._looked_at, now
         for lane, stage in ((Lane.PASSWORD, self._passwords), (Lane.LOGIN, self._deciding)):
             stage.drop_late(now)
-            self._replies.work.adapt(lane, POLL, stage.is_tried())
+            self._replies.work.adapt(lane, seconds, stage.is_tried())
 
     # --- end ----------------------------------------------------------------------------------------------------
 
     async def _finish(self, hurry: asyncio.Event) -> None:
         idle, hurried = asyncio.create_task(self._replies.idle()), asyncio.create_task(hurry.wait())
         await asyncio.wait({idle, hurried}, timeout=DRAIN_ON_STOP, return_when=asyncio.FIRST_COMPLETED)
-        for task in (idle, hurried):
-            task.cancel()
-        await self._loop.run_in_executor(None, self._close_stages, HURRY if hurry.is_set() else None)
+        idle.cancel()
+        if not hurry.is_set():
+            await asyncio.wait({self._closing(None), hurried}, return_when=asyncio.FIRST_COMPLETED)
+        if hurry.is_set():  # before, or while that waited
+            await asyncio.wait({self._closing(HURRY)}, timeout=HURRY_IN_ALL)
+        hurried.cancel()
         await asyncio.sleep(0)  # what the stages have posted is sent
-        for door in self._old_doors:
-            self._loop.remove_reader(door.sock)
+        for door, closing in self._old_doors.items():
+            closing.cancel()
             door.close()
         self._fittings.close()
+
+    def _closing(self, within: float | None) -> asyncio.Task[bool]:
+        """The stages are being closed, by a thread that need not be waited for: the loop joins those of its own."""
+        closed = asyncio.Event()
+
+        def close() -> None:
+            self._close_stages(within)
+            with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
+                self._loop.call_soon_threadsafe(closed.set)
+
+        threading.Thread(target=close, name="twofold-closing", daemon=True).start()
+        return asyncio.create_task(closed.wait())
 
     def _close_stages(self, within: float | None) -> None:
         self._passwords.close(within)
@@ -160,21 +185,22 @@ class RadiusServer:
     async def reload(self, checker: Checker, settings: Settings) -> None:
         """Go on with these. Raises BadInput, and then everything stays as it was."""
         old = self._fittings
-        new = Fittings.prepare(settings, self._metrics, old, self._old_doors)
+        new = Fittings.prepare(settings, self._metrics, old, tuple(self._old_doors))
+        # From here on nothing fails, and the loop is not left before all is in its place.
+        moving = self._loop.run_in_executor(None, self._recording.move, new.records)
         self._fittings, self._settings = new, settings
-        await self._loop.run_in_executor(None, self._recording.move, new.records)
         self._passwords.checker = checker
         self._reception.house = _house(settings)
         for door in new.doors:
             if door not in old.doors:
                 self._open(door)
-        self._old_doors = [door for door in self._old_doors if door not in new.doors]
         for door in old.doors:
             if door not in new.doors:
                 self._retire(door)
         if old.metrics is not None and old.metrics is not new.metrics:
             old.metrics.close()
         self._start_metrics()
+        await moving
 
     def _start_metrics(self) -> None:
         if self._fittings.metrics is not None:
@@ -183,17 +209,17 @@ class RadiusServer:
     def _retire(self, door: Door) -> None:
         """What has come in is still answered, and nothing else; but the kernel gives it what is sent to its address
         as long as it is open, also where another door has taken its place."""
-        self._reception.drain(door)
+        for _ in range(RETIRE_MOST):
+            if not self._reception.drain(door):
+                break
         if not any(new.covers(door) for new in self._fittings.doors):
             self._loop.remove_reader(door.sock)
-        self._old_doors.append(door)
-        self._loop.call_later(OLD_DOORS, self._close_old, door)
+        self._old_doors[door] = self._loop.call_later(OLD_DOORS, self._close_old, door)
 
     def _close_old(self, door: Door) -> None:
-        if door in self._old_doors:  # it may have been opened again
-            self._old_doors.remove(door)
-            self._loop.remove_reader(door.sock)
-            door.close()
+        del self._old_doors[door]
+        self._loop.remove_reader(door.sock)
+        door.close()
 
     # --- for those who watch ------------------------------------------------------------------------------------
 

@@ -198,6 +198,14 @@ def test_it_writes_its_log_as_the_server_does_after_a_reload_too(site: Site) -> 
     assert all(isinstance(json.loads(line), dict) for line in lines)
 
 
+def test_a_server_that_was_started_without_standard_output_decides_all_the_same(site: Site) -> None:
+    (request,) = crowd(site, 1)
+    program = ["/bin/sh", "-c", 'exec "$@" >&-', "sh", *TWOFOLD]
+    with site.server(program=program) as server, server.nas() as nas:
+        assert nas.ask(request).code == ACCEPT
+    check_each_once(site, 1)
+
+
 def test_programs_that_it_starts_can_be_ended_as_usual(site: Site) -> None:
     """It does not end by the signals that end a server; what it starts does not inherit that."""
     site.key_file.rename(kept := site.folder / "kept")

@@ -1,8 +1,10 @@
 """The stage that asks a gate in another process, without that process: the test answers instead of it."""
 
 import asyncio
+import errno
 import queue
 import socket
+import threading
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
@@ -15,7 +17,7 @@ from radius_server.conversation import Entry
 from radius_server.deciding_afar import DecidingAfar
 from radius_server.gate_keeper import Keeper
 from radius_server.gate_process import GateProcess
-from radius_server.jobs import Job
+from radius_server.jobs import DECIDE_WITHIN, Job
 from radius_server.listening import Way
 from radius_server.packet import parse
 from radius_server.replying import Replies
@@ -187,6 +189,37 @@ def test_a_batch_is_64_at_most_and_a_full_one_does_not_wait_for_more() -> None:
     run(story)
 
 
+def test_of_one_user_a_few_are_in_a_batch() -> None:
+    """Each is a transaction of its own: with 64 of them a gate that works would be taken for one that hangs."""
+
+    async def story(stage: Stage) -> None:
+        stage.submit(*["alice"] * 6, "bob", *["carol"] * 5)
+        assert stage.asked() == ["alice"] * 4
+        assert stage.asked() == ["alice", "alice", "bob", *["carol"] * 4]
+        stage.accept(*["alice"] * 4)
+        assert await stage.until_told(4) == accepted(["alice"] * 4)
+        assert stage.asked() == ["carol"]
+
+    run(story)
+
+
+def test_of_one_state_a_few_are_in_a_batch_whoever_sends_it_and_of_health_checks_all() -> None:
+    async def story(stage: Stage) -> None:
+        with stage.stage.gathering():
+            for name in names(0, 5):
+                stage.stage.submit(_job(name, state="the same"))
+        assert [stage.asked(), stage.asked()] == [names(0, 4), names(4, 5)]
+        stage.submit(*["probe"] * 9, lane=Lane.PROBE)
+        stage.accept(*names(0, 4))
+        await stage.until_told(4)
+        assert stage.asked() == ["check"]
+        stage.accept(*names(4, 5))
+        frames.send(stage.keeper.gates[-1], frames.READY)
+        assert (await stage.until_told(14))[5:] == [("probe", "healthy")] * 9
+
+    run(story)
+
+
 def test_while_much_is_read_answers_are_heard_and_the_next_batch_leaves() -> None:
     async def story(stage: Stage) -> None:
         with stage.stage.gathering():
@@ -202,9 +235,17 @@ def test_while_much_is_read_answers_are_heard_and_the_next_batch_leaves() -> Non
     run(story)
 
 
-def _job(name: str) -> Job:
+def _job(name: str, lane: Lane = Lane.LOGIN, state: str | None = None) -> Job:
     way = Way(None, ("127.0.0.1", 1))  # type: ignore[arg-type] # nothing leaves
-    return Job(PACKET, client(), way, "127.0.0.1", time.monotonic(), Lane.LOGIN, Entry(name, secret=SECRET))
+    return Job(PACKET, client(), way, "127.0.0.1", time.monotonic(), lane, Entry(name, state=state, secret=SECRET))
+
+
+def _late(stage: Stage, name: str) -> Job:
+    """One that nobody waits for any more."""
+    job = _job(name)
+    job.arrival -= 2 * DECIDE_WITHIN
+    stage.replies.work.enter(job.load)
+    return job
 
 
 def test_killed_with_two_on_their_way_it_costs_these_and_what_waits_goes_to_the_next() -> None:
@@ -232,6 +273,39 @@ def test_what_it_said_before_it_ended_counts() -> None:
         assert await stage.until_told(2) == [("a", "Accept"), ("b", LOST)]
 
     run(story)
+
+
+def test_the_last_answers_of_one_that_has_ended_take_no_more_into_its_grave() -> None:
+    async def story(stage: Stage) -> None:
+        people = _more_than_two_batches(stage)
+        stage.gate._ended(1)
+        assert stage.replies.said == accepted(people[:128])
+        assert stage.stage.waiting == {"gate": 192}
+
+    run(story)
+
+
+def test_one_that_cannot_be_asked_any_more_costs_one_batch() -> None:
+    """Whose end has not been told yet."""
+
+    async def story(stage: Stage) -> None:
+        people = _more_than_two_batches(stage)
+        stage.keeper.gates[0].close()
+        stage.gate.hear()
+        assert stage.replies.said == accepted(people[:128])
+        assert stage.stage.waiting == {"gate": 128}
+        assert not stage.gate.is_there
+
+    run(story)
+
+
+def _more_than_two_batches(stage: Stage) -> list[str]:
+    """Two are answered, which nobody has heard yet."""
+    people = names(0, 320)
+    stage.submit(*people)
+    for asked in (stage.asked(), stage.asked()):
+        stage.accept(*asked)
+    return people
 
 
 def test_answers_that_do_not_fit_their_questions_are_the_end_of_it() -> None:
@@ -266,6 +340,51 @@ def test_health_is_asked_first_and_trouble_is_waited_for_once() -> None:
     run(story)
 
 
+def test_who_shares_a_batch_with_a_health_check_waits_no_longer_than_others() -> None:
+    """From when they left: the check may have waited behind another batch, and taken long itself."""
+
+    async def story(stage: Stage) -> None:
+        now = _job("now")
+        later = _job("later")
+        for job in (now, later):
+            stage.replies.work.enter(job.load)
+        with stage.stage.gathering():
+            stage.stage.submit(_job("probe", Lane.PROBE))
+            stage.stage.submit(now)
+            stage.stage.submit(later)
+        left = time.monotonic()
+        assert stage.asked() == ["check"]
+        later.arrival -= 2 * DECIDE_WITHIN
+        frames.send(stage.keeper.gates[-1], frames.READY)
+        assert await stage.until_told(1) == [("probe", "healthy")]
+        frame = frames.receive(stage.keeper.gates[-1])
+        assert frame is not None
+        until, requests = frames.requests_in(frame[1])
+        assert [request.user for request in requests] == ["now"]
+        assert until - deciding_afar.BEHIND <= left
+        assert stage.replies.drops.counters["too-late"] == 1
+
+    run(story)
+
+
+def test_where_a_health_check_took_too_long_for_all_beside_it_the_next_batch_leaves() -> None:
+    async def story(stage: Stage) -> None:
+        late = _job("late")
+        stage.replies.work.enter(late.load)
+        with stage.stage.gathering():
+            stage.stage.submit(_job("probe", Lane.PROBE))
+            stage.stage.submit(late)
+        stage.submit("a")
+        stage.submit("b")
+        assert [stage.asked(), stage.asked()] == [["check"], ["a"]]
+        late.arrival -= 2 * DECIDE_WITHIN
+        frames.send(stage.keeper.gates[-1], frames.READY)
+        await stage.until_told(1)
+        assert stage.asked() == ["b"]
+
+    run(story)
+
+
 def test_without_one_requests_wait_a_while_and_then_get_silence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(deciding_afar, "WAITS", 0.2)
     monkeypatch.setattr(deciding_afar, "AGAIN", 0.01)
@@ -285,6 +404,19 @@ def test_without_one_requests_wait_a_while_and_then_get_silence(monkeypatch: pyt
 
 def _none(number: int) -> socket.socket:
     raise StoreUnavailable("none can be had")
+
+
+def test_a_server_that_can_start_none_for_want_of_a_descriptor_says_so() -> None:
+    async def story(stage: Stage) -> None:
+        stage.keeper.start = _no_descriptor  # type: ignore[method-assign]
+        with pytest.raises(StoreUnavailable, match="can be started: Too many open files"):
+            GateProcess(stage.keeper).start()
+
+    run(story)
+
+
+def _no_descriptor(number: int) -> socket.socket:
+    raise OSError(errno.EMFILE, "Too many open files")
 
 
 def test_one_that_cannot_be_written_costs_its_batch_and_the_next_one_leaves() -> None:
@@ -314,5 +446,41 @@ def test_who_closes_waits_for_what_is_on_its_way(within: float | None) -> None:
             stage.accept("c")
         await closing
         assert stage.replies.said == accepted("abc" if within is None else "ab")
+
+    run(story)
+
+
+def test_who_closes_need_not_wait_for_another_process_when_all_that_is_left_is_too_late() -> None:
+    """No batch leaves for it, so no answer comes by which the end would be seen."""
+
+    async def story(stage: Stage) -> None:
+        stage.submit("a")
+        stage.submit("b")
+        stage.stage.submit(_late(stage, "c"))
+        closing = threading.Thread(target=stage.stage.close, args=(None,), daemon=True)
+        closing.start()
+        await until(lambda: stage.stage._closed is not None)
+        stage.keeper.end()
+        await until(lambda: not closing.is_alive())
+        assert stage.replies.said == [("a", LOST), ("b", LOST)]
+        assert stage.replies.drops.counters["too-late"] == 1
+
+    run(story)
+
+
+def test_who_closes_need_not_wait_where_all_that_was_read_together_is_too_late() -> None:
+    async def story(stage: Stage) -> None:
+        stage.submit("a")
+        stage.submit("b")
+        stage.stage.submit(_late(stage, "c"))
+        closing = threading.Thread(target=stage.stage.close, args=(None,), daemon=True)
+        closing.start()
+        await until(lambda: stage.stage._closed is not None)
+        with stage.stage.gathering():
+            stage.accept("a")
+            stage.accept("b")
+            stage.gate.hear()
+        await until(lambda: not closing.is_alive())
+        assert stage.replies.said == accepted("ab")
 
     run(story)

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from radius_server.patience import RUSH, SHORT, Patience
-from radius_server.queues import RANKS, FairQueue, Place
+from radius_server.queues import ALIKE, RANKS, FairQueue, Place
 from radius_server.states import States
 
 
@@ -24,6 +24,40 @@ def test_a_flood_in_one_line_lets_the_others_pass() -> None:
         queue.put(f"wifi {number}", Place(2, "wifi"))
     assert queue.take(6) == ["flood 0", "vpn 0", "wifi 0", "flood 1", "vpn 1", "wifi 1"]
     assert queue.take(2) == ["flood 2", "flood 3"]
+
+
+def alike(item: str) -> list[str]:
+    """Marks are capital letters."""
+    return [letter for letter in item if letter.isupper()]
+
+
+def test_of_what_is_alike_four_are_taken_at_once_and_their_line_keeps_its_order() -> None:
+    queue = FairQueue(alike)
+    for item in ("A1", "A2", "b", "A3", "A4", "A5", "c", "A6"):
+        queue.put(item)
+    assert queue.take(64) == ["A1", "A2", "b", "A3", "A4"]
+    assert len(queue) == 3
+    assert queue.take(64) == ["A5", "c", "A6"]
+
+
+def test_a_line_that_had_to_wait_for_what_is_alike_is_the_first_the_next_time() -> None:
+    queue = FairQueue(alike)
+    for number in range(6):
+        queue.put(f"A{number}", Place(2, "flood"))
+        queue.put(f"vpn {number}", Place(2, "vpn"))
+        queue.put(f"wifi {number}", Place(2, "wifi"))
+    assert len([item for item in queue.take(14) if "A" in item]) == ALIKE
+    assert queue.take(3) == ["A4", "vpn 5", "wifi 5"]
+
+
+def test_what_is_alike_is_so_in_every_rank() -> None:
+    queue = FairQueue(alike)
+    for number in range(5):
+        queue.put(f"A{number}", Place(0, "vpn"))
+    queue.put("A login", Place(2, "vpn"))
+    queue.put("login", Place(2, "wifi"))
+    assert queue.take(64) == ["A0", "A1", "A2", "A3", "login"]
+    assert queue.take(64) == ["A4", "A login"]
 
 
 def test_what_goes_first_passes_everything_else_however_late_it_comes() -> None:
@@ -62,6 +96,24 @@ def test_nothing_is_lost_and_each_line_keeps_its_order(places: list[tuple[int, i
         assert numbers == sorted(numbers)
     ranks = [place[0] for place, _ in taken]
     assert ranks == sorted(ranks)
+
+
+@given(st.lists(st.tuples(st.integers(0, RANKS - 1), st.integers(0, 2), st.text("ABC", max_size=2))), st.integers(1, 9))
+def test_however_many_are_alike_nothing_is_lost_and_each_line_keeps_its_order(
+    items: list[tuple[int, int, str]], most: int
+) -> None:
+    queue: FairQueue[tuple[int, tuple[int, int, str]]] = FairQueue(lambda item: sorted(set(item[1][2])))
+    for number, (rank, line, letters) in enumerate(items):
+        queue.put((number, (rank, line, letters)), Place(rank, line))
+    taken = []
+    while batch := queue.take(most):
+        assert len(batch) <= most
+        assert all(sum(letter in item[2] for _, item in batch) <= ALIKE for letter in "ABC")
+        taken += batch
+    assert sorted(taken) == list(enumerate(items))
+    for place in {item[:2] for item in items}:
+        numbers = [number for number, item in taken if item[:2] == place]
+        assert numbers == sorted(numbers)
 
 
 def test_in_a_rush_everybody_may_wait_and_under_a_load_that_does_not_end_only_shortly() -> None:
