@@ -168,9 +168,11 @@ class RadiusServer:
         closed = asyncio.Event()
 
         def close() -> None:
-            self._close_stages(within)
-            with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
-                self._loop.call_soon_threadsafe(closed.set)
+            try:
+                self._close_stages(within)
+            finally:
+                with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
+                    self._loop.call_soon_threadsafe(closed.set)
 
         threading.Thread(target=close, name="twofold-closing", daemon=True).start()
         return asyncio.create_task(closed.wait())

@@ -5,10 +5,11 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, Select, func, select
 
 from store import migrations
 from store.audit import Finding, Head, Telling, Verifier, is_sealed
+from store.prepared import as_it_is
 from store.schema import (
     audit,
     audit_heads,
@@ -44,7 +45,13 @@ def user_rows(connection: Connection, name: str | None = None) -> list[Row]:
     statement = select(*columns, has_password, active).order_by(users.c.name)
     if name is not None:
         statement = statement.where(users.c.name == name)
-    return [row | _readable(row) for row in map(dict, connection.execute(statement).mappings())]
+    return [row | _readable(row) for row in _found(connection, statement)]
+
+
+def _found(connection: Connection, statement: Select[Any]) -> list[Row]:
+    """Also those that are no UTF-8, as they are."""
+    found, _ = as_it_is(connection, lambda: connection.execute(statement).mappings().all())
+    return [dict(row) for row in found]
 
 
 def _readable(row: Mapping[str, Any]) -> Row:
@@ -80,7 +87,7 @@ def token_rows(
         statement = statement.where(tokens.c.serial == serial)
     if unassigned:
         statement = statement.where(tokens.c.user_id.is_(None))
-    return [dict(row) for row in connection.execute(statement.order_by(users.c.name, tokens.c.id)).mappings()]
+    return _found(connection, statement.order_by(users.c.name, tokens.c.id))
 
 
 def replies_of_clients(connection: Connection) -> dict[str, dict[str, list[str]]]:
@@ -129,16 +136,16 @@ def status(connection: Connection) -> Status:
 
 
 def policy_rows(connection: Connection) -> list[Row]:
-    return [dict(row) for row in connection.execute(select(policies).order_by(policies.c.id)).mappings()]
+    return _found(connection, select(policies).order_by(policies.c.id))
 
 
 def text_rows(connection: Connection) -> list[Row]:
-    return [dict(row) for row in connection.execute(select(texts).order_by(texts.c.key)).mappings()]
+    return _found(connection, select(texts).order_by(texts.c.key))
 
 
 def client_rows(connection: Connection) -> list[Row]:
     columns = [c for c in clients.c if c.name not in ("sealed_secret", "sealed_old_secret")]
-    return [dict(row) for row in connection.execute(select(*columns).order_by(clients.c.name)).mappings()]
+    return _found(connection, select(*columns).order_by(clients.c.name))
 
 
 def audit_rows(

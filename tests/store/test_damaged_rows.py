@@ -97,6 +97,25 @@ def test_a_client_that_is_no_text_is_not_served_and_others_are(site: Site) -> No
     assert [client.name for client in site.gate.clients()] == ["two"]
 
 
+LISTED = {
+    "UPDATE users SET groups = CAST(x'ff' AS TEXT) WHERE name = 'alice'": ("user", "list"),
+    "UPDATE tokens SET label = CAST(x'ff' AS TEXT) WHERE serial = 'TF-A'": ("token", "list"),
+    "UPDATE clients SET encoding = CAST(x'ff' AS TEXT) WHERE name = 'vpn'": ("client", "list"),
+}
+
+
+@pytest.mark.parametrize("statement", LISTED)
+@pytest.mark.parametrize("form", [(), ("--json",)])
+def test_a_listing_shows_the_others(
+    site: Site, two: tuple[Token, Token], statement: str, form: tuple[str, ...]
+) -> None:
+    site.add_client("bobs", "192.0.2.2/32")
+    raw.tamper(site.config.database, statement)
+    shown = site.command(*LISTED[statement], *form)
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert "bob" in shown.stdout
+
+
 # --- What is no text may be a secret
 
 
