@@ -24,9 +24,7 @@ ALARM_AT = 6  # consecutive wrong PINs after a proved password that look like so
 
 
 def is_waiting(throttle: Throttle, now: float) -> bool:
-    """No wait is longer than a day (`lock_max`): one that ends later began under a clock that was set back since, and
-    must not hold anybody for ever."""
-    return now < throttle.blocked_until <= now + DAY
+    return now < throttle.blocked_until
 
 
 def after_failure(throttle: Throttle, now: float, settings: Settings, last_guess: bytes = b"") -> Throttle:

@@ -332,6 +332,9 @@ def test_a_store_on_postgresql_from_before_is_brought_forward(site: Site) -> Non
     site.database.close()
     with site.database.connections.writing(hurried=False) as connection:
         connection.execute(text("DROP TABLE audit_starts"))
+        connection.execute(text("DROP INDEX ix_challenges_user, ix_challenges_client"))
+        for column in ("user_id", "client"):
+            connection.execute(text(f"CREATE INDEX ix_challenges_{column} ON challenges ({column})"))
         connection.execute(text("UPDATE alembic_version SET version_num = '0006'"))
     refused = site.command(*PRUNE)
     assert refused.returncode == 3

@@ -44,11 +44,6 @@ def test_a_wait_ends_to_the_second() -> None:
     assert [is_waiting(throttle, NOW + s) for s in (-3600, 0, 29.999, 30, 31)] == [True, True, True, False, False]
 
 
-def test_a_clock_that_was_set_back_holds_nobody_for_ever() -> None:
-    """No wait is longer than a day."""
-    assert [is_waiting(Throttle(9, NOW + s), NOW) for s in (DAY, DAY + 1, 365 * DAY)] == [True, False, False]
-
-
 # --- in logins
 
 
