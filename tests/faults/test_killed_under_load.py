@@ -47,8 +47,7 @@ def test_no_accepted_pin_is_lost_when_a_server_is_killed_under_full_load(site: S
 
 @pytest.mark.statement("C-003")
 def test_a_server_that_answers_before_it_commits_would_be_found_out(site: Site) -> None:
-    """The test above can fail."""
-    (found,) = Killing(site, random.Random(5), 1, [sys.executable, hasty_server.__file__]).rounds()
-    assert len(found.accepted) >= LEAST
+    """The test above can fail: in the first round whose kill comes in the midst of logins."""
+    rounds = Killing(site, random.Random(5), 10, [sys.executable, hasty_server.__file__]).rounds()
     lost = f"was let in, and of that the store has {Traces(0, 0, 0)}"
-    assert any(lost in line for line in found.wrong)
+    assert any(lost in line for found in rounds for line in found.wrong)
