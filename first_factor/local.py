@@ -57,8 +57,8 @@ def _is_argon2(text: str) -> bool:
 
 class LocalPasswords:
     def __init__(self, at_once: int | None = None) -> None:
-        # Threads of their own: who waits must not hash himself.
         give_back_large_blocks()
+        # Threads of their own: who waits must not hash himself.
         self._hashing = ThreadPoolExecutor(at_once or os.cpu_count() or 1, thread_name_prefix="argon2")
         self._dummy = _HASHER.hash(os.urandom(16).hex())
 

@@ -177,8 +177,8 @@ class Connections(ABC):
 def _forget_value(error: DBAPIError) -> None:
     """What is no text may be a password hash with a flipped bit; not even a traceback may show it."""
     if NO_TEXT in str(error.orig):
-        for told in (error, error.orig):
-            told.args = tuple(str(said).partition(_VALUE)[0] for said in told.args)  # type: ignore[union-attr]
+        for told in filter(None, (error, error.orig)):
+            told.args = tuple(str(said).partition(_VALUE)[0] for said in told.args)
 
 
 def _words(error: SQLAlchemyError) -> str:

@@ -408,7 +408,7 @@ def _none(number: int) -> socket.socket:
 
 def test_a_server_that_can_start_none_for_want_of_a_descriptor_says_so() -> None:
     async def story(stage: Stage) -> None:
-        stage.keeper.start = _no_descriptor  # type: ignore[method-assign]
+        stage.keeper.start = _no_descriptor  # type: ignore[method-assign] # the system's refusal cannot be had otherwise
         with pytest.raises(StoreUnavailable, match="can be started: Too many open files"):
             GateProcess(stage.keeper).start()
 
@@ -450,16 +450,22 @@ def test_who_closes_waits_for_what_is_on_its_way(within: float | None) -> None:
     run(story)
 
 
+async def _closing_with_one_too_late(stage: Stage) -> threading.Thread:
+    """Two batches are on their way, and what waits behind them will not make another."""
+    stage.submit("a")
+    stage.submit("b")
+    stage.stage.submit(_late(stage, "c"))
+    closing = threading.Thread(target=stage.stage.close, args=(None,), daemon=True)
+    closing.start()
+    await until(lambda: stage.stage._closed is not None)
+    return closing
+
+
 def test_who_closes_need_not_wait_for_another_process_when_all_that_is_left_is_too_late() -> None:
     """No batch leaves for it, so no answer comes by which the end would be seen."""
 
     async def story(stage: Stage) -> None:
-        stage.submit("a")
-        stage.submit("b")
-        stage.stage.submit(_late(stage, "c"))
-        closing = threading.Thread(target=stage.stage.close, args=(None,), daemon=True)
-        closing.start()
-        await until(lambda: stage.stage._closed is not None)
+        closing = await _closing_with_one_too_late(stage)
         stage.keeper.end()
         await until(lambda: not closing.is_alive())
         assert stage.replies.said == [("a", LOST), ("b", LOST)]
@@ -470,12 +476,7 @@ def test_who_closes_need_not_wait_for_another_process_when_all_that_is_left_is_t
 
 def test_who_closes_need_not_wait_where_all_that_was_read_together_is_too_late() -> None:
     async def story(stage: Stage) -> None:
-        stage.submit("a")
-        stage.submit("b")
-        stage.stage.submit(_late(stage, "c"))
-        closing = threading.Thread(target=stage.stage.close, args=(None,), daemon=True)
-        closing.start()
-        await until(lambda: stage.stage._closed is not None)
+        closing = await _closing_with_one_too_late(stage)
         with stage.stage.gathering():
             stage.accept("a")
             stage.accept("b")

@@ -183,7 +183,7 @@ async def later(seconds: float) -> None:
     """The loop's clock is set forward, and whatever is due by then is done."""
     loop = asyncio.get_running_loop()
     shown = loop.time
-    loop.time = lambda: shown() + seconds  # type: ignore[method-assign]
+    loop.time = lambda: shown() + seconds  # type: ignore[method-assign] # its timers are then due
     await a_few_passes()
 
 
