@@ -1,5 +1,6 @@
 """Local passwords: the whole password counts, every octet of it, and nothing but it."""
 
+import os
 import subprocess
 import sys
 from functools import cache
@@ -86,6 +87,24 @@ def test_a_password_that_is_no_utf_8_is_wrong_and_no_error() -> None:
     look = Look("local", hash_password("geheim"), 7)
     for typed in ("geheim\udcff", "\udcff", "\udc80" * 200):
         assert passwords.check(look, typed).status is FirstFactor.WRONG
+
+
+def test_the_threads_that_hash_stand_back_and_no_other_does() -> None:
+    """A flood of logins that are decided without a password would else take the server's own thread its turn."""
+    before = os.getpriority(os.PRIO_PROCESS, 0)
+    one = LocalPasswords(1)
+    one.check(Look("local", None, 1), "geheim")
+    (hashing,) = one._hashing._threads
+    assert os.getpriority(os.PRIO_PROCESS, hashing.native_id or 0) == min(19, before + 2)
+    assert os.getpriority(os.PRIO_PROCESS, 0) == before
+
+
+def test_passwords_are_checked_where_a_thread_may_not_stand_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbidden(increment: int) -> int:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "nice", forbidden)
+    assert LocalPasswords(1).check(stored("geheim"), "geheim").status is FirstFactor.PROVED
 
 
 _HASH_AND_LOOK = """
