@@ -5,8 +5,8 @@ server forks this one while it has neither thread nor connection nor secret; it 
 gate whenever it is asked to. Such a gate has the configuration that the server started with.
 
 Rules: it has no threads and opens nothing. It ends when the server does; a gate ends by its own line to the server, so
-that it can finish. Signals that tell a server to end or to read its configuration are for the server alone: a terminal
-and systemd send them to all.
+that it can finish, and is killed where it does not. Signals that tell a server to end or to read its configuration are
+for the server alone: a terminal and systemd send them to all.
 """
 
 import atexit
@@ -27,6 +27,7 @@ from radius_server.log import line, log
 from validation.errors import StoreUnavailable
 
 _NUMBER = struct.Struct("!i")  # of a gate that is to be started, minus that of one to be killed; of how one ended
+_LAST = 60.0  # seconds that a gate may go on when the server has ended
 _GONE = "the process that starts those that decide logins has ended"
 
 Serve = Callable[[socket.socket], None]
@@ -126,6 +127,8 @@ def _keep(control: socket.socket, serve: Serve) -> None:
         if control.fileno() in readable:
             told, lines = _told(control)
             if told is None:
+                if gate:
+                    gate.end()
                 return
             if told > 0:
                 gate = _born(told, control, lines, serve)
@@ -140,8 +143,14 @@ class _Gate:
     life: int  # readable when it has ended
 
     def ended(self) -> int:
+        """How it has."""
         os.close(self.life)
         return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+
+    def end(self) -> None:
+        """The server has ended, so it does, too, unless it stands still."""
+        if not select.select([self.life], [], [], _LAST)[0]:
+            os.kill(self.pid, signal.SIGKILL)
 
 
 def _tell(control: socket.socket, status: int) -> None:
@@ -175,7 +184,13 @@ def _born(number: int, control: socket.socket, lines: list[int], serve: Serve) -
         with socket.socket(fileno=descriptor) as sock:
             _live("twofold-gate", lambda: serve(sock))
     os.close(descriptor)
-    return _Gate(number, pid, os.pidfd_open(pid))
+    try:
+        return _Gate(number, pid, os.pidfd_open(pid))
+    except OSError as error:  # nobody would hear of its end
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        _tell_of_none(control, error.strerror)
+        return None
 
 
 def _tell_of_none(control: socket.socket, why: str | None) -> None:

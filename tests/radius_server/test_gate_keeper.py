@@ -1,6 +1,9 @@
 """The process that starts those that decide: what it and the server say to each other where something runs short."""
 
+import os
 import resource
+import select
+import signal
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -9,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from radius_server import gate_frames as frames
+from radius_server import gate_keeper
 from radius_server.gate_keeper import Keeper, KeeperGone, fork
 
 
@@ -32,7 +36,16 @@ def keeper() -> Iterator[tuple[Keeper, int]]:
 
 
 def children() -> set[int]:
-    return {int(pid) for pid in Path("/proc/thread-self/children").read_text().split()}
+    return _pids("/proc/thread-self/children")
+
+
+def children_of(pid: int) -> set[int]:
+    """Of a process that has one thread."""
+    return _pids(f"/proc/{pid}/task/{pid}/children")
+
+
+def _pids(file: str) -> set[int]:
+    return {int(pid) for pid in Path(file).read_text().split()}
 
 
 @contextmanager
@@ -84,3 +97,30 @@ def test_the_one_that_is_named_is_killed_and_no_other() -> None:
             assert frames.receive(line) == (frames.READY, b"")
             one.kill(2)
             assert one.ended() == -9
+
+
+def test_one_whose_end_nobody_would_hear_of_does_not_live(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A container may forbid the call that makes a descriptor of a process."""
+
+    def forbidden(pid: int) -> int:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "pidfd_open", forbidden)
+    with keeper() as (one, pid):
+        with one.start(1):
+            assert one.ended() == 1
+        assert children_of(pid) == set()
+
+
+def test_one_that_stands_still_does_not_outlive_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gate_keeper, "_LAST", 0.1)
+    with keeper() as (one, pid), one.start(1) as line:
+        assert frames.receive(line) == (frames.READY, b"")
+        (gate,) = children_of(pid)
+        life = os.pidfd_open(gate)
+        try:
+            os.kill(gate, signal.SIGSTOP)
+            one.close()
+            assert select.select([life], [], [], 60)[0]
+        finally:
+            os.close(life)
