@@ -147,7 +147,7 @@ async def _serve(config: Config, options: _Options, decides: "GateProcess") -> b
     _warn_of_unsigned_clients(gate)
     _say_where(server, config)
     serving.tell_systemd(serving.READY)
-    tasks = (_reloads(server, decides, config, options, again), _watchdog(server), _upkeep(config))
+    tasks = (_reloads(server, decides, config, options, again, stop), _watchdog(server), _upkeep(config))
     beside = [asyncio.create_task(task) for task in tasks]
     try:
         await server.run(stop, hurry)
@@ -185,11 +185,18 @@ def _say_where(server: "RadiusServer", config: Config, before: frozenset[Listen]
 
 
 async def _reloads(
-    server: "RadiusServer", decides: "GateProcess", config: Config, options: _Options, again: asyncio.Event
+    server: "RadiusServer",
+    decides: "GateProcess",
+    config: Config,
+    options: _Options,
+    again: asyncio.Event,
+    stop: asyncio.Event,
 ) -> None:
-    """For ever: each time `again` is set, one after the other."""
+    """Each time `again` is set, one after the other, until `stop` is."""
     while True:
         await again.wait()
+        if stop.is_set():
+            return
         again.clear()
         serving.tell_systemd(serving.reloading())
         try:

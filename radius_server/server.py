@@ -42,6 +42,7 @@ from radius_server.recording import Recording
 from radius_server.replying import Replies
 from radius_server.work import Lane
 from store.config import Listen
+from validation.errors import BadInput
 from validation.gate import Gate
 from validation.names import EXACT, Spelling
 
@@ -76,6 +77,7 @@ class RadiusServer:
         self._settings = settings
         self._replies = Replies()
         self._old_doors: dict[Door, asyncio.TimerHandle] = {}  # until they are closed
+        self._is_ending = False
 
     def bind(self) -> list[Listen]:
         """Read the clients and bind every address. Raises BadInput for an address, StoreUnavailable for the store."""
@@ -115,6 +117,7 @@ class RadiusServer:
         try:
             await stop.wait()
         finally:
+            self._is_ending = True
             following.cancel()
             for door in (*self._fittings.doors, *self._old_doors):
                 self._loop.remove_reader(door.sock)
@@ -186,6 +189,8 @@ class RadiusServer:
 
     async def reload(self, checker: Checker, settings: Settings) -> None:
         """Go on with these. Raises BadInput, and then everything stays as it was."""
+        if self._is_ending:
+            raise BadInput("the server was told to stop")
         old = self._fittings
         new = Fittings.prepare(settings, self._metrics, old, tuple(self._old_doors))
         # From here on nothing fails, and the loop is not left before all is in its place.

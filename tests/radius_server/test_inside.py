@@ -26,6 +26,7 @@ from tests.radius_server.test_deciding_afar import Forks, until
 from tests.site import SECRET, Site
 from tests.wire import Nas, access_request
 from validation.decisions import Accept, Reason
+from validation.errors import BadInput
 from validation.model import Mode
 
 
@@ -231,6 +232,22 @@ def test_told_to_stop_while_a_reload_waits_for_a_disk_it_reads_nothing_more(site
             await reloading
             await a_few_passes()
             assert one.taken_in() == 1
+
+    run(site, story)
+
+
+def test_told_to_stop_it_opens_no_door_any_more(site: Site) -> None:
+    """It was told to read its configuration, and then to stop before it had."""
+
+    async def story(one: Inside) -> None:
+        there = somewhere()
+        async with asking(one):
+            one.stop.set()
+            await until(lambda: one.server._replies._idle is not None)
+            with pytest.raises(BadInput, match="told to stop"):
+                await one.reload(there)
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+                sock.bind((there.address, there.port))  # nobody has it
 
     run(site, story)
 
