@@ -2,7 +2,7 @@
 
 Rules: every request that entered leaves here, once. A refusal leaves at arrival plus delay and holds nobody up. A store
 that does not answer means silence, so that the client asks its next server; the first of a row is logged, and the
-recovery.
+recovery. So does a request whose client was changed while it was under way: its retransmission is read anew.
 """
 
 import asyncio
@@ -29,6 +29,9 @@ from validation.errors import StoreUnavailable, TwofoldError
 NOBODIES_A_SECOND = 10.0
 NOBODIES_AT_ONCE = 100.0
 JITTER = 0.25  # of the reject delay (draft-ietf-radext-deprecating-radius, "Delaying Access-Rejects")
+
+# Neither right nor wrong. What comes again is decided by what is there then: no admin's change refuses anybody.
+_SILENT = frozenset({Reason.FIRST_FACTOR_UNAVAILABLE, Reason.CLIENT_CHANGED})
 
 
 class Replies:
@@ -72,8 +75,8 @@ class Replies:
                 lines.append(shown)
         log_together(lines)
         for job, decision in decided:
-            if isinstance(decision, Reject) and decision.reason is Reason.FIRST_FACTOR_UNAVAILABLE:
-                self.forget(job)  # neither right nor wrong: silence
+            if isinstance(decision, Reject) and decision.reason in _SILENT:
+                self.forget(job)
             else:
                 self._answer(job, decision)
 

@@ -13,7 +13,7 @@ from tests.flows.crowd import ask_all, numbered, send_all
 from tests.radius_server.conftest import NasFrom
 from tests.radius_server.live import Live, Person, Source, check_accepted, check_silence, new_person
 from tests.site import PASSWORD, SECRET, ServerProcess, Site, eventually
-from tests.wire import ACCEPT, CHALLENGE, REJECT, Nas, Reply, access_request, status_server
+from tests.wire import ACCEPT, CHALLENGE, REJECT, Nas, Reply, Request, access_request, status_server
 from validation.model import Mode
 from validation.requests import SetClient, SetRule
 from validation.settings import Scope
@@ -225,22 +225,44 @@ def answers(nas: Nas) -> bool:
     return nas.receive(0.5) is not None
 
 
+def send_last(nas: Nas, alice: Person) -> Request:
+    """A right login, which waits behind so many password checks that its client can be changed before it is decided."""
+    send_all(nas, numbered(SECRET, [(f"nobody{n}", "geheim123456") for n in range(60)]))
+    last = access_request(SECRET, alice.name, PASSWORD + alice.pin(), identifier=255)
+    nas.send(last.data)
+    nas.send(status_server(SECRET, identifier=254).data)
+    assert identifier_of(nas.receive()) == 254, "all were read"
+    return last
+
+
 @pytest.mark.statement("R-028")
-def test_a_request_that_came_under_the_old_secret_is_refused_by_the_gate(site: Site, alice: Person) -> None:
-    """Many password checks go before the right one, so that the client changes while it waits."""
+def test_a_request_that_came_under_the_old_secret_gets_no_answer(site: Site, alice: Person) -> None:
     site.add_client("append", "127.0.0.2/32", mode=Mode.APPEND)
-    with site.server() as server, server.nas(source="127.0.0.2") as nas:
-        send_all(nas, numbered(SECRET, [(f"nobody{n}", "geheim123456") for n in range(60)]))
-        last = access_request(SECRET, alice.name, PASSWORD + alice.pin(), identifier=255)
-        nas.send(last.data)
-        nas.send(status_server(SECRET, identifier=254).data)
-        reply = nas.receive()
-        assert reply is not None
-        assert reply.identifier == 254, "all were read"
+    with site.server() as server, server.nas(source="127.0.0.2") as nas, server.nas(source="127.0.0.2") as probe:
+        last = send_last(nas, alice)
         site.gate.administer(SetClient(actor="test", name="append", secret=OTHER_SECRET))
-        while (reply := nas.receive()) is not None and reply.identifier != 255:
-            pass
-        assert reply is not None
-        assert reply.check(last).code == REJECT
+        eventually(lambda: alice.logins, what="a decision about the last of them")
+        eventually(lambda: not answers(probe), what="an old secret that is not served")
+        nas.send(last.data)
+        server.process.terminate()
+        assert server.process.wait(60) == 0  # what was held back has left
+        identifiers = [reply.identifier for reply in iter(lambda: nas.receive(0.5), None)]
+    assert 255 not in identifiers
     assert alice.logins == [("reject", "client-changed")]
     assert (alice.counter, alice.failures) == (0, 0)
+
+
+def test_nobody_is_refused_because_an_admin_changes_the_client_meanwhile(site: Site, alice: Person) -> None:
+    """There is silence, and the retransmission is decided by the client as it is then."""
+    site.add_client("append", "127.0.0.2/32", mode=Mode.APPEND)
+    with site.server() as server, server.nas(source="127.0.0.2") as nas, server.nas(source="127.0.0.2") as probe:
+        last = send_last(nas, alice)
+        site.gate.administer(SetClient(actor="test", name="append", status_server=False))
+        eventually(lambda: alice.logins, what="a decision about the last of them")
+        eventually(lambda: not answers(probe), what="a server that follows the change")
+        nas.send(last.data)
+        while (reply := nas.receive()) is not None and reply.identifier != 255:
+            pass
+        assert code_of(reply) == ACCEPT
+    assert alice.logins == [("reject", "client-changed"), ("accept", "passcode-right")]
+    assert alice.failures == 0
