@@ -1,9 +1,10 @@
 """Frames over one connection, each with a time limit of its own.
 
-Rules: one thread alone touches the connection. Whatever ends it early is Gone; what is no frame, or not the frame that
-is due, is BadFrame.
+Rules: one thread alone touches the connection; another may hang it up. Whatever ends it early is Gone; what is no
+frame, or not the frame that is due, is BadFrame.
 """
 
+import contextlib
 import logging
 import select
 import socket
@@ -112,6 +113,11 @@ class Line:
             _line(frame)
 
     # --- the end
+
+    def hang_up(self) -> None:
+        """From any thread, while this line is open: the one that waits for the other end sees it gone."""
+        with contextlib.suppress(OSError):
+            self._connection.shutdown(socket.SHUT_RDWR)
 
     def answer(self, octets: bytes) -> None:
         """The one frame that answers a question of the server. Raises Gone."""

@@ -1,8 +1,10 @@
 """The helper: a thread for each conversation, bounded, so that slow or silent peers starve nobody.
 
 Rules: root's peers, each relay and all others have places of their own, and one account at most a few of them; who
-gets none is hung up on. The RADIUS server, known by its uid, has places of its own, too, so that no crowd keeps its
-questions out. A hello must come at once, an answer of a human within minutes, everything else within seconds.
+gets none is hung up on. Those who log other people in (root, relays) find one as long as anybody is asked something:
+whoever has most questions open loses his oldest, so nobody keeps all others out by starting `su` some hundred times and
+answering none. The RADIUS server, known by its uid, has places of its own, too, so that no crowd keeps its questions
+out. A hello must come at once, an answer of a human within minutes, everything else within seconds.
 Whatever goes wrong ends in a refusal: the module takes nothing for success but a whole final frame.
 """
 
@@ -29,9 +31,10 @@ from pam_helper.hello import Hello
 from pam_helper.line import Gone, Line
 from pam_helper.owner import rights_of_owner
 from pam_helper.passwords import Passwords
+from pam_helper.questions import Questions
 from pam_helper.rights import Asked, NotAllowed, allowed
 from pam_helper.seats import Sessions, is_local
-from pam_helper.steps import End, Step, Talk, Verdict, Waiting
+from pam_helper.steps import End, Prompt, Step, Talk, Verdict, Waiting
 from pam_helper.waiting import Tasks
 from store.config import PamSection, SecurityKeySection
 from validation.errors import StoreUnavailable
@@ -85,6 +88,7 @@ class Helper:
         self._limits = limits
         self._relays = frozenset(uid for name in pam.relays if (uid := _uid(name)) is not None)
         self._complaints = Complaints()
+        self._questions = Questions()
         self._tasks = Tasks()
         self._places = Counter[int]()  # by uid
         self._server = 0  # its uid, when it has come; root, until then
@@ -113,7 +117,7 @@ class Helper:
 
     def _let_in(self, connection: socket.socket) -> Guest | None:
         peer = sockets.peer_of(connection)
-        if not self._take_place(peer.uid):
+        if not self._take_place(peer.uid) and not self._make_place(peer):
             self._complain(peer, "hung up on", "too many conversations")
             connection.close()
             return None
@@ -135,6 +139,19 @@ class Helper:
                 return False
             self._places[uid] += 1
             return True
+
+    def _make_place(self, peer: sockets.Peer) -> bool:
+        """Where one is worth more than a question that nobody answers. Its thread has yet to end, so for a moment there
+        is one more than there should be."""
+        if peer.uid != 0 and peer.uid not in self._relays:
+            return False
+        user = self._questions.end_one(peer.uid)
+        if user is None:
+            return False
+        with self._guard:
+            self._places[peer.uid] += 1
+        self._complain(peer, "made room for", f"no place was left; ended the oldest question of user={user}")
+        return True
 
     def _most(self, uid: int) -> int:
         if uid == 0:
@@ -177,7 +194,7 @@ class Helper:
             user = hello.user
             asked = self._allowed(hello, peer)
             with rights_of_owner(self._database):
-                end = self._talk(line, asked)
+                end = self._talk(line, asked, peer)
         except (NotAllowed, BadFrame) as error:
             self._complain(peer, "refused", str(error))
             end = End(Verdict.DENIED)
@@ -212,7 +229,7 @@ class Helper:
         touches = may_touch(asked) and is_local(hello, peer, relay, self._keys, self._sessions)
         return replace(asked, local=touches)
 
-    def _talk(self, line: Line, asked: Asked) -> End:
+    def _talk(self, line: Line, asked: Asked, peer: sockets.Peer) -> End:
         talk: Talk = care(asked, self._desk) if asked.hello.request else login(asked, self._desk)
         try:
             step = next(talk)
@@ -220,13 +237,16 @@ class Helper:
                 if isinstance(step, End):
                     self._log_end(asked, step)
                     return step
-                step = talk.send(self._answer(line, step))
+                step = talk.send(self._answer(line, step, peer.uid, asked.user))
         finally:
             talk.close()
         raise BadFrame("the conversation has no end")
 
-    def _answer(self, line: Line, step: Step) -> str | None:
-        return self._tasks.wait(step.task, line) if isinstance(step, Waiting) else line.show(step)
+    def _answer(self, line: Line, step: Step, uid: int, user: str) -> str | None:
+        if not isinstance(step, Prompt | Waiting):
+            return line.show(step)
+        with self._questions.open(uid, user, line):
+            return self._tasks.wait(step.task, line) if isinstance(step, Waiting) else line.show(step)
 
     def _log_end(self, asked: Asked, end: End) -> None:
         what = asked.hello.request or "login"

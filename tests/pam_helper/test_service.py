@@ -215,6 +215,24 @@ def test_root_has_an_end_too(folder: Path) -> None:
 
 
 @needs_root
+@pytest.mark.parametrize("who", ["root", "daemon"])
+def test_who_begins_many_and_answers_none_makes_room_for_the_others(folder: Path, who: str) -> None:
+    """Anybody may start su or sudo, which are root, as often as he likes, and leave it at its question."""
+    uid, limits, relays = account(who) or None, Limits(root=3, relay=3), {"daemon": ("su",)}
+    with Host(folder, limits, relays=relays) as host:
+        host.site.add_user("alice")
+        token = host.site.enroll("alice")
+        crowd = [host.ask(uid, service="su", user="mallory")[0] for _ in range(3)]
+        alice, asked = host.ask(uid, service="su", user="alice")
+        assert kinds(asked) == "P"
+        assert crowd[0].take() is None, "his oldest is ended"
+        assert kinds(host.ask(uid, service="su", user="mallory")[1]) == "P", "he may begin another"
+        assert crowd[1].take() is None, "but loses one of his own by it"
+        assert alice.reply(pin(token)) == [("F", b"Salice")]
+        assert kinds(crowd[2].reply("000000")) == "P"
+
+
+@needs_root
 def test_a_relay_has_more_places_than_one_person_needs(folder: Path, daemon: int, nobody: int) -> None:
     with Host(folder, Limits(relay=6, account=2), relays={"daemon": ("nginx",), "no-such-account": ("x",)}) as host:
         host.peers(daemon, 6)
