@@ -5,16 +5,12 @@ frame, or not the frame that is due, is BadFrame.
 """
 
 import contextlib
-import logging
 import select
 import socket
 import time
 
 from pam_helper.frames import LINE_MOST, TO_HELPER, BadFrame, Frame, Parser, Type
 from pam_helper.steps import End, Prompt, SetAuthtok, Show, Step, Verdict, Waiting
-from validation.messages import printable
-
-_log = logging.getLogger("twofold.pam")
 
 _CHUNK = 65_536
 
@@ -124,12 +120,10 @@ class Line:
         self._send_whole(octets)
 
     def finish(self, end: End, user: str) -> None:
-        try:
-            if end.verdict is Verdict.DENIED and end.delay:
-                self._send_octets(Type.FAIL_DELAY, int(end.delay * 1_000_000).to_bytes(4, "big"))
-            self._send_octets(Type.FINAL, end.verdict.value + user.encode("utf-8", "surrogateescape"))
-        except Gone as error:
-            _log.info("the verdict about user=%s was not taken: %s", printable(user), error)
+        """Raises Gone if the verdict was not taken."""
+        if end.verdict is Verdict.DENIED and end.delay:
+            self._send_octets(Type.FAIL_DELAY, int(end.delay * 1_000_000).to_bytes(4, "big"))
+        self._send_octets(Type.FINAL, end.verdict.value + user.encode("utf-8", "surrogateescape"))
 
     def _send(self, kind: Type, text: str) -> None:
         self._send_octets(kind, text.encode("utf-8", "surrogateescape"))

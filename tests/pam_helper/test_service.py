@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pam_helper.service import Complaints, Limits
+from pam_helper.service import Limits, Sparing
 from tests.pam_helper.host import Host, Peer, connect, conversations, frame, hello, kinds, needs_root, until
 from tests.site import PASSWORD, pin
 from validation.model import Token
@@ -519,13 +519,49 @@ def test_one_account_does_not_fill_the_log(host: Host, caplog: pytest.LogCapture
     assert 1 <= len(lines) < 50
 
 
+@needs_root
+@pytest.mark.parametrize("what", ["hung up", "given up", "the list", "no verdict", "no store"])
+def test_what_an_account_does_again_and_again_does_not_fill_the_log(
+    folder: Path, daemon: int, caplog: pytest.LogCaptureFixture, what: str
+) -> None:
+    caplog.set_level(logging.INFO)
+    with Host(folder, Limits(account=50)) as host:
+        host.site.add_user("daemon")
+        if what == "no store":
+            host.site.config.database.rename(host.folder / "away")
+        said = {"hung up": b"", "given up": frame("X")}.get(what, hello(request="profile-show"))
+        for peer in host.peers(daemon, 50):
+            peer.send(said)
+            if what in ("the list", "no store"):
+                assert kinds(peer.until_asked())[-1] == "F"
+            peer.close()
+        host.until_idle()
+    lines = [record.message for record in caplog.records if record.name == "twofold.pam"]
+    assert 1 <= len(lines) < 50
+
+
+@needs_root
+def test_whoever_logs_others_in_is_written_down_each_time(
+    folder: Path, daemon: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    with Host(folder, relays={"daemon": ("su",)}) as host:
+        for uid in (None, daemon):
+            for n in range(10):
+                peer, _ = host.ask(uid, service="su", user=f"nobody{n}")
+                for _ in range(3):
+                    peer.reply("000000")
+                host.until_idle()
+                assert f"login denied user=nobody{n} " in caplog.messages[-1]
+
+
 def test_what_was_left_out_of_the_log_is_counted_for_each_account() -> None:
-    complaints = Complaints()
-    assert complaints.due(1, 10.0) == 0
-    assert [complaints.due(1, 10.0 + n / 10) for n in range(1, 10)] == [None] * 9
-    assert complaints.due(2, 10.5) == 0
-    assert complaints.due(1, 11.0) == 9
-    assert complaints.due(1, 12.5) == 0
+    lines = Sparing()
+    assert lines.due(1, 10.0) == 0
+    assert [lines.due(1, 10.0 + n / 10) for n in range(1, 10)] == [None] * 9
+    assert lines.due(2, 10.5) == 0
+    assert lines.due(1, 11.0) == 9
+    assert lines.due(1, 12.5) == 0
 
 
 def test_peers_of_the_same_helper_do_not_hear_each_other(host: Host) -> None:
