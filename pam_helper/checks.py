@@ -129,7 +129,7 @@ def _passwords(config: Config | None, known: Stacks) -> Iterator[Finding]:
 
 def _key_comes_first(ssh: list[sshd.Block]) -> bool:
     """In every way that leads to the dialogue."""
-    ways = [one.split(",") for block in ssh for one in block.values["authenticationmethods"].split()]
+    ways = [sshd.methods_of(one) for block in ssh for one in block.values["authenticationmethods"].split()]
     return all("publickey" in way for way in ways if not {"any", "keyboard-interactive", "password"}.isdisjoint(way))
 
 

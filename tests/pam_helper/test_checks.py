@@ -126,6 +126,8 @@ def test_a_pin_alone_is_enough_only_behind_a_key(here: Host) -> None:
     assert here.wrong() == []
     here.write("etc/ssh/sshd_config", f"LoginGraceTime 0\n{methods}{SSHD}Match User bob\nAuthenticationMethods any\n")
     assert "pam sshd" in [topic for _, topic, _ in here.wrong()]
+    here.write("etc/ssh/sshd_config", f"{SSHD}AuthenticationMethods keyboard-interactive:pam\nLoginGraceTime 0\n")
+    assert [topic for _, topic, _ in here.wrong()] == ["pam sshd"], "by whatever device it asks"
 
 
 def test_copies_that_editors_leave_are_no_services(here: Host) -> None:
