@@ -301,7 +301,8 @@ uninstall_all() {
     if running_systemd; then
         systemctl daemon-reload
     fi
-    rm -f "$DESTDIR$pam_dir/pam_twofold.so" "$DESTDIR/etc/pam.d/$SERVICE" "$DESTDIR$BINDIR/twofold"
+    rm -f "$DESTDIR$pam_dir/pam_twofold.so" "$DESTDIR$BINDIR/twofold"
+    remove_service
     rm -rf "$root"
     if [ -n "$PURGE" ]; then
         for place in "$DESTDIR$CONFIG" "$DESTDIR$STATE"; do
@@ -318,6 +319,16 @@ uninstall_all() {
     if [ -d "$DESTDIR$CONFIG" ] || [ -d "$DESTDIR$STATE" ]; then
         what_is_kept
     fi
+}
+
+# One that an administrator has changed, for SSSD for example, is configuration; nobody is let in by it.
+remove_service() {
+    place=$DESTDIR/etc/pam.d/$SERVICE
+    if [ -z "$PURGE" ] && [ -e "$place" ] && ! cmp -s "$source/contrib/pam/$SERVICE" "$place"; then
+        say "Kept: /etc/pam.d/$SERVICE, which is not as it was installed. PURGE=1 removes it, too."
+        return
+    fi
+    rm -f "$place"
 }
 
 what_is_kept() {

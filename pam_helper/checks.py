@@ -47,8 +47,9 @@ def checks(config: Config | None, root: Path = Path("/")) -> Iterator[Finding]:
     ssh = sshd.settings(root, sshd.program() if root == Path("/") else None)
     yield from _stacks(auth, users, ssh)
     yield from _one_factor(users, ssh)
+    yield from _options(users)
     yield from _passwords(config, known)
-    yield from _sockets(config.pam if config is not None else PamSection(), bool(users), root)
+    yield from _sockets(config.pam if config is not None else PamSection(), users, root)
     yield from _times(config, users, ssh, root)
     yield from _desks(config)
 
@@ -109,6 +110,15 @@ def _one_factor(users: dict[str, list[Rule]], ssh: list[sshd.Block]) -> Iterator
         yield serious(f"pam {service}", text, remedy)
 
 
+def _options(users: dict[str, list[Rule]]) -> Iterator[Finding]:
+    for service, rules in users.items():
+        for rule in rules:
+            for word in rule.not_understood:
+                text = f"{rule} has {word!r}, which is no option of {_MODULE}: it refuses every login."
+                remedy = "Take it out. Options are combined, debug, timeout=SECONDS (1 to 300), socket=PATH (absolute)"
+                yield serious(f"pam {service}", text, remedy)
+
+
 def _passwords(config: Config | None, known: Stacks) -> Iterator[Finding]:
     """libpam would take `other` for a service that is not there, so the helper does not even ask."""
     service = (config.system_passwords if config is not None else SystemSection()).service
@@ -119,7 +129,7 @@ def _passwords(config: Config | None, known: Stacks) -> Iterator[Finding]:
 
 def _key_comes_first(ssh: list[sshd.Block]) -> bool:
     """In every way that leads to the dialogue."""
-    ways = [one.split(",") for block in ssh for one in block.values["authenticationmethods"].split()]
+    ways = [sshd.methods_of(one) for block in ssh for one in block.values["authenticationmethods"].split()]
     return all("publickey" in way for way in ways if not {"any", "keyboard-interactive", "password"}.isdisjoint(way))
 
 
@@ -177,10 +187,23 @@ def _architecture(file: Path) -> bytes:
 # --- sockets ----------------------------------------------------------------------------------------------------
 
 
-def _sockets(pam: PamSection, used: bool, root: Path) -> Iterator[Finding]:
+def _sockets(pam: PamSection, users: dict[str, list[Rule]], root: Path) -> Iterator[Finding]:
     wanted = ((pam.root_socket, 0o600, 0o700), (pam.socket, 0o666, 0o755))
-    found = [finding for place, mode, around in wanted for finding in _socket(place, mode, around, used, root)]
+    found = [finding for place, mode, around in wanted for finding in _socket(place, mode, around, bool(users), root)]
+    found += _elsewhere(pam, users, root)
     yield from found or [fine("pam helper", f"answers at {pam.root_socket} and {pam.socket}")]
+
+
+def _elsewhere(pam: PamSection, users: dict[str, list[Rule]], root: Path) -> Iterator[Finding]:
+    """The module does not read the configuration: it asks where its line says, or at the usual two."""
+    as_user, usual = {*pam.lockers, *(one for ones in pam.relays.values() for one in ones)}, PamSection()
+    for service, rules in users.items():
+        itself, ours = (usual.socket, pam.socket) if service in as_user else (usual.root_socket, pam.root_socket)
+        places = {rule.socket or itself for rule in rules if rule.ours} - {pam.root_socket, pam.socket}
+        for place in sorted(places):
+            if not _answers(root / place.lstrip("/")):
+                text = f"nobody answers at {place}, where {service} asks: it refuses every login."
+                yield serious("pam helper", text, f"Write socket={ours} behind {_MODULE} in /etc/pam.d/{service}")
 
 
 def _socket(place: str, mode: int, around: int, used: bool, root: Path) -> Iterator[Finding]:

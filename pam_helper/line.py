@@ -1,19 +1,16 @@
 """Frames over one connection, each with a time limit of its own.
 
-Rules: one thread alone touches the connection. Whatever ends it early is Gone; what is no frame, or not the frame that
-is due, is BadFrame.
+Rules: one thread alone touches the connection; another may hang it up. Whatever ends it early is Gone; what is no
+frame, or not the frame that is due, is BadFrame.
 """
 
-import logging
+import contextlib
 import select
 import socket
 import time
 
 from pam_helper.frames import LINE_MOST, TO_HELPER, BadFrame, Frame, Parser, Type
 from pam_helper.steps import End, Prompt, SetAuthtok, Show, Step, Verdict, Waiting
-from validation.messages import printable
-
-_log = logging.getLogger("twofold.pam")
 
 _CHUNK = 65_536
 
@@ -113,17 +110,20 @@ class Line:
 
     # --- the end
 
+    def hang_up(self) -> None:
+        """From any thread, while this line is open: the one that waits for the other end sees it gone."""
+        with contextlib.suppress(OSError):
+            self._connection.shutdown(socket.SHUT_RDWR)
+
     def answer(self, octets: bytes) -> None:
         """The one frame that answers a question of the server. Raises Gone."""
         self._send_whole(octets)
 
     def finish(self, end: End, user: str) -> None:
-        try:
-            if end.verdict is Verdict.DENIED and end.delay:
-                self._send_octets(Type.FAIL_DELAY, int(end.delay * 1_000_000).to_bytes(4, "big"))
-            self._send_octets(Type.FINAL, end.verdict.value + user.encode("utf-8", "surrogateescape"))
-        except Gone as error:
-            _log.info("the verdict about user=%s was not taken: %s", printable(user), error)
+        """Raises Gone if the verdict was not taken."""
+        if end.verdict is Verdict.DENIED and end.delay:
+            self._send_octets(Type.FAIL_DELAY, int(end.delay * 1_000_000).to_bytes(4, "big"))
+        self._send_octets(Type.FINAL, end.verdict.value + user.encode("utf-8", "surrogateescape"))
 
     def _send(self, kind: Type, text: str) -> None:
         self._send_octets(kind, text.encode("utf-8", "surrogateescape"))

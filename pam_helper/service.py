@@ -1,8 +1,10 @@
 """The helper: a thread for each conversation, bounded, so that slow or silent peers starve nobody.
 
 Rules: root's peers, each relay and all others have places of their own, and one account at most a few of them; who
-gets none is hung up on. The RADIUS server, known by its uid, has places of its own, too, so that no crowd keeps its
-questions out. A hello must come at once, an answer of a human within minutes, everything else within seconds.
+gets none is hung up on. Those who log other people in (root, relays) find one as long as anybody is asked something:
+whoever has most questions open loses his oldest, so nobody keeps all others out by starting `su` some hundred times and
+answering none. The RADIUS server, known by its uid, has places of its own, too, so that no crowd keeps its questions
+out. A hello must come at once, an answer of a human within minutes, everything else within seconds.
 Whatever goes wrong ends in a refusal: the module takes nothing for success but a whole final frame.
 """
 
@@ -29,9 +31,10 @@ from pam_helper.hello import Hello
 from pam_helper.line import Gone, Line
 from pam_helper.owner import rights_of_owner
 from pam_helper.passwords import Passwords
+from pam_helper.questions import Questions
 from pam_helper.rights import Asked, NotAllowed, allowed
 from pam_helper.seats import Sessions, is_local
-from pam_helper.steps import End, Step, Talk, Verdict, Waiting
+from pam_helper.steps import End, Prompt, Step, Talk, Verdict, Waiting
 from pam_helper.waiting import Tasks
 from store.config import PamSection, SecurityKeySection
 from validation.errors import StoreUnavailable
@@ -41,7 +44,7 @@ _log = logging.getLogger("twofold.pam")
 
 STEPS_MOST = 2000  # of one conversation
 _FIRST = frozenset({Type.HELLO, Type.PASSWORD})
-_COMPLAINTS_EVERY = 1.0  # seconds between two log lines about one account that asks for what it may not have
+_LINES_EVERY = 1.0  # seconds between two log lines about one account: of complaints, and of what it may do
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +87,8 @@ class Helper:
         self._waiters = [Waiters(listener, self._let_in) for listener in listeners]
         self._limits = limits
         self._relays = frozenset(uid for name in pam.relays if (uid := _uid(name)) is not None)
-        self._complaints = Complaints()
+        self._complaints, self._news = Sparing(), Sparing()
+        self._questions = Questions()
         self._tasks = Tasks()
         self._places = Counter[int]()  # by uid
         self._server = 0  # its uid, when it has come; root, until then
@@ -113,7 +117,7 @@ class Helper:
 
     def _let_in(self, connection: socket.socket) -> Guest | None:
         peer = sockets.peer_of(connection)
-        if not self._take_place(peer.uid):
+        if not self._take_place(peer.uid) and not self._make_place(peer):
             self._complain(peer, "hung up on", "too many conversations")
             connection.close()
             return None
@@ -135,6 +139,22 @@ class Helper:
                 return False
             self._places[uid] += 1
             return True
+
+    def _make_place(self, peer: sockets.Peer) -> bool:
+        """Where one is worth more than a question that nobody answers. Its thread has yet to end, so for a moment there
+        is one more than there should be."""
+        if not self._logs_others_in(peer.uid):
+            return False
+        user = self._questions.end_one(peer.uid)
+        if user is None:
+            return False
+        with self._guard:
+            self._places[peer.uid] += 1
+        self._complain(peer, "made room for", f"no place was left; ended the oldest question of user={user}")
+        return True
+
+    def _logs_others_in(self, uid: int) -> bool:
+        return uid == 0 or uid in self._relays
 
     def _most(self, uid: int) -> int:
         if uid == 0:
@@ -161,8 +181,14 @@ class Helper:
     def _complain(self, peer: sockets.Peer, what: str, why: str) -> None:
         unsaid = self._complaints.due(peer.uid, time.monotonic())
         if unsaid is not None:
-            more = f" ({unsaid} more before)" if unsaid else ""
-            _log.warning("%s uid %d pid %d: %s%s", what, peer.uid, peer.pid, printable(why), more)
+            _log.warning("%s uid %d pid %d: %s%s", what, peer.uid, peer.pid, printable(why), _more(unsaid))
+
+    def _tell(self, peer: sockets.Peer, level: int, what: str) -> None:
+        """What became of a conversation, safe to print. Logins of others are all told; what somebody begins for himself
+        costs him nothing, and the trail has what counts."""
+        unsaid = 0 if self._logs_others_in(peer.uid) else self._news.due(peer.uid, time.monotonic())
+        if unsaid is not None:
+            _log.log(level, "%s%s", what, _more(unsaid))
 
     # --- one conversation ---------------------------------------------------------------------------------------
 
@@ -177,17 +203,20 @@ class Helper:
             user = hello.user
             asked = self._allowed(hello, peer)
             with rights_of_owner(self._database):
-                end = self._talk(line, asked)
+                end = self._talk(line, asked, peer)
         except (NotAllowed, BadFrame) as error:
             self._complain(peer, "refused", str(error))
             end = End(Verdict.DENIED)
         except StoreUnavailable as error:
-            _log.error("no answer for user=%s: %s", printable(user), printable(str(error)))
+            self._tell(peer, logging.ERROR, f"no answer for user={printable(user)}: {printable(str(error))}")
             end = End(Verdict.UNAVAILABLE)
         except Gone as error:
-            _log.info("conversation about user=%s ended: %s", printable(user), error)
+            self._tell(peer, logging.INFO, f"conversation about user={printable(user)} ended: {error}")
             return
-        line.finish(end, user)
+        try:
+            line.finish(end, user)
+        except Gone as error:
+            self._tell(peer, logging.INFO, f"the verdict about user={printable(user)} was not taken: {error}")
 
     def _answer_server(self, line: Line, peer: sockets.Peer, payload: bytes) -> None:
         """Raises BadFrame, or Gone."""
@@ -212,33 +241,37 @@ class Helper:
         touches = may_touch(asked) and is_local(hello, peer, relay, self._keys, self._sessions)
         return replace(asked, local=touches)
 
-    def _talk(self, line: Line, asked: Asked) -> End:
+    def _talk(self, line: Line, asked: Asked, peer: sockets.Peer) -> End:
         talk: Talk = care(asked, self._desk) if asked.hello.request else login(asked, self._desk)
         try:
             step = next(talk)
             for _ in range(STEPS_MOST):
                 if isinstance(step, End):
-                    self._log_end(asked, step)
+                    self._log_end(asked, step, peer)
                     return step
-                step = talk.send(self._answer(line, step))
+                step = talk.send(self._answer(line, step, peer.uid, asked.user))
         finally:
             talk.close()
         raise BadFrame("the conversation has no end")
 
-    def _answer(self, line: Line, step: Step) -> str | None:
-        return self._tasks.wait(step.task, line) if isinstance(step, Waiting) else line.show(step)
+    def _answer(self, line: Line, step: Step, uid: int, user: str) -> str | None:
+        if not isinstance(step, Prompt | Waiting):
+            return line.show(step)
+        with self._questions.open(uid, user, line):
+            return self._tasks.wait(step.task, line) if isinstance(step, Waiting) else line.show(step)
 
-    def _log_end(self, asked: Asked, end: End) -> None:
+    def _log_end(self, asked: Asked, end: End, peer: sockets.Peer) -> None:
         what = asked.hello.request or "login"
         by = f" by={printable(asked.actor)}" if asked.actor else ""
         door = f" service={printable(asked.hello.service)}" if asked.hello.service else ""
         source = f" from={asked.source}" if asked.source else ""
         why = f" reason={printable(end.reason)}" if end.reason else ""
-        _log.info("%s %s user=%s%s%s%s%s", what, end.verdict.name.lower(), printable(asked.user), door, source, by, why)
+        whom = f"{what} {end.verdict.name.lower()} user={printable(asked.user)}"
+        self._tell(peer, logging.INFO, f"{whom}{door}{source}{by}{why}")
 
 
-class Complaints:
-    """Which complaints go into the log: one a second about each account, so that nobody fills it."""
+class Sparing:
+    """Which lines about an account go into the log: one a second, so that nobody fills it."""
 
     def __init__(self) -> None:
         self._last: dict[int, float] = {}
@@ -248,11 +281,15 @@ class Complaints:
     def due(self, uid: int, now: float) -> int | None:
         """None: not now. Else how many about this account were left out before it."""
         with self._guard:
-            if now < self._last.get(uid, -_COMPLAINTS_EVERY) + _COMPLAINTS_EVERY:
+            if now < self._last.get(uid, -_LINES_EVERY) + _LINES_EVERY:
                 self._unsaid[uid] += 1
                 return None
             self._last[uid] = now
             return self._unsaid.pop(uid, 0)
+
+
+def _more(unsaid: int) -> str:
+    return f" ({unsaid} more before)" if unsaid else ""
 
 
 def hold(seconds: float) -> Callable[[], None]:

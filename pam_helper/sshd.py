@@ -160,14 +160,18 @@ def _ways_around(block: Block, combined: bool) -> Iterator[tuple[str, str]]:
                 )
         password = True
     else:
-        asked = [one.split(",") for one in methods.split()]
-        for one in asked:
-            names = {method.partition(":")[0] for method in one}
+        for one in methods.split():
+            names = methods_of(one)
             asks = "keyboard-interactive" in names or (combined and "password" in names)
             if not asks and "password" not in names and all(block.on(_ENABLED_BY.get(n, "usepam")) for n in names):
-                yield f"AuthenticationMethods {','.join(one)} lets in without a PIN.", _set(_SAFE_METHODS)
-        password = any("password" in one for one in asked)
+                yield f"AuthenticationMethods {one} lets in without a PIN.", _set(_SAFE_METHODS)
+        password = any("password" in methods_of(one) for one in methods.split())
     yield from _dialogue(block, combined, password)
+
+
+def methods_of(way: str) -> set[str]:
+    """Of one list of AuthenticationMethods, without devices: `keyboard-interactive:pam` is keyboard-interactive."""
+    return {method.partition(":")[0] for method in way.split(",")}
 
 
 def _dialogue(block: Block, combined: bool, password: bool) -> Iterator[tuple[str, str]]:

@@ -33,6 +33,10 @@ _CONTROLS = {
     "optional": {"success": "ok", "new_authtok_reqd": "ok", "default": "ignore"},
 }
 
+# As the module reads them. Seconds: 1 to 300. What a socket may be called: sun_path has 108 octets, one of them a NUL.
+_OPTION = re.compile(r"combined|debug|socket=/.{0,106}|timeout=0*([1-9]|[1-9][0-9]|[12][0-9][0-9]|300)")
+_ESCAPED = re.compile(r"\\\]")
+
 _TYPES = frozenset({"auth", "account", "session", "password"})
 _ACTIONS = frozenset({"ok", "done", "bad", "die", "ignore", "reset"})
 _RESULTS = frozenset(  # pam.conf(5)
@@ -74,6 +78,22 @@ class Rule:
     @property
     def combined(self) -> bool:
         return self.ours and "combined" in self.arguments
+
+    @property
+    def socket(self) -> str:
+        """Where our module is told to ask; "" if it knows by itself."""
+        told = [word.removeprefix("socket=") for word in self.words if word.startswith("socket=")]
+        return told[-1] if self.ours and told else ""
+
+    @property
+    def not_understood(self) -> list[str]:
+        """For any of these our module refuses every login."""
+        return [word for word in self.words if self.ours and not _OPTION.fullmatch(word)]
+
+    @property
+    def words(self) -> list[str]:
+        """The arguments as the module gets them: brackets hold one together that has blanks."""
+        return [_ESCAPED.sub("]", word[1:-1]) if word.startswith("[") else word for word in self.arguments]
 
     def __str__(self) -> str:
         return f'"auth {self.control} {self.module}" ({self.file}, line {self.line})'

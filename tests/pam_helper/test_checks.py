@@ -92,6 +92,32 @@ def test_a_stack_that_cannot_be_read_does_not_hide_the_others(here: Host) -> Non
     assert "lets in past pam_twofold.so" in found["pam sudo"]
 
 
+@pytest.mark.parametrize(
+    ("line", "word"),
+    [
+        ("nullok", "nullok"),
+        ("combined use_first_pass debug", "use_first_pass"),
+        ("timeout=0", "timeout=0"),
+        ("timeout=301 debug", "timeout=301"),
+        ("timeout=5s", "timeout=5s"),
+        ("socket=pam.sock", "socket=pam.sock"),
+        ("[socket=/run/two fold/pam.sock] Debug", "Debug"),
+    ],
+)
+def test_an_option_for_which_the_module_refuses_everybody_is_named(here: Host, line: str, word: str) -> None:
+    here.write("etc/pam.d/su", f"@include common-auth\nauth required pam_twofold.so {line}\n")
+    severity, _, text = only([one for one in here.wrong() if one[1] == "pam su" and word in one[2]])
+    assert severity == "!!"
+    assert f"has {word!r}, which is no option" in text
+    assert "(/etc/pam.d/su, line 2)" in text
+
+
+def test_the_options_of_the_module_are_fine(here: Host) -> None:
+    line = "auth required pam_twofold.so timeout=0300 combined debug [socket=/run/twofold/pam.sock]"
+    here.write("etc/pam.d/su", f"{line}  # nullok\nauth required pam_unix.so use_first_pass nullok\n")
+    assert here.wrong() == []
+
+
 def test_a_pin_alone_is_enough_only_behind_a_key(here: Host) -> None:
     here.write("etc/pam.d/sshd", "auth required pam_twofold.so\n")
     assert [topic for _, topic, _ in here.wrong()] == ["pam sshd"]
@@ -100,6 +126,8 @@ def test_a_pin_alone_is_enough_only_behind_a_key(here: Host) -> None:
     assert here.wrong() == []
     here.write("etc/ssh/sshd_config", f"LoginGraceTime 0\n{methods}{SSHD}Match User bob\nAuthenticationMethods any\n")
     assert "pam sshd" in [topic for _, topic, _ in here.wrong()]
+    here.write("etc/ssh/sshd_config", f"{SSHD}AuthenticationMethods keyboard-interactive:pam\nLoginGraceTime 0\n")
+    assert [topic for _, topic, _ in here.wrong()] == ["pam sshd"], "by whatever device it asks"
 
 
 def test_copies_that_editors_leave_are_no_services(here: Host) -> None:
@@ -161,6 +189,29 @@ def test_a_helper_that_does_not_run_is_found(here: Host) -> None:
     ]
     here.remove("run/twofold/pam.sock")
     assert "there is no socket /run/twofold/pam.sock" in here.wrong()[-1][2]
+
+
+def test_a_line_that_asks_where_nobody_answers_is_found(here: Host) -> None:
+    here.write("etc/pam.d/su", "@include common-auth\nauth required pam_twofold.so socket=/run/twofold/pam.sok\n")
+    severity, topic, text = only(here.wrong())
+    assert (severity, topic) == ("!!", "pam helper")
+    assert text == "nobody answers at /run/twofold/pam.sok, where su asks: it refuses every login."
+
+
+def test_a_helper_at_other_sockets_than_the_module_asks_is_found(here: Host) -> None:
+    for name, mode in (("root", 0o600), ("all", 0o666)):
+        here.listen(f"srv/{name}.sock", mode)
+        here.remove(f"run/twofold/{'priv/' if name == 'root' else ''}pam.sock")
+    sockets = '[pam]\nroot_socket = "/srv/root.sock"\nsocket = "/srv/all.sock"\nlockers = ["vlock"]\n'
+    config = parse(sockets, Path("twofold.toml"))
+    here.write("etc/pam.d/vlock", ASKED)
+    found = [text for severity, topic, text in here.wrong(config) if (severity, topic) == ("!!", "pam helper")]
+    assert len(found) == len(("login", "sshd", "su", "sudo", "vlock"))
+    assert found[-1].startswith("nobody answers at /run/twofold/pam.sock, where vlock asks")
+    for service in ("login", "sshd", "su", "sudo", "vlock"):
+        place = "/srv/all.sock" if service == "vlock" else "/srv/root.sock"
+        here.write(f"etc/pam.d/{service}", ASKED.rstrip("\n") + f" socket={place}\n")
+    assert not [one for one in here.wrong(config) if one[1] == "pam helper"]
 
 
 def test_what_is_no_socket_is_found(here: Host) -> None:

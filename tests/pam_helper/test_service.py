@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pam_helper.service import Complaints, Limits
+from pam_helper.service import Limits, Sparing
 from tests.pam_helper.host import Host, Peer, connect, conversations, frame, hello, kinds, needs_root, until
 from tests.site import PASSWORD, pin
 from validation.model import Token
@@ -212,6 +212,24 @@ def test_root_has_an_end_too(folder: Path) -> None:
         host.peers(many=2)
         until(lambda: host.helper.open == 2, "two conversations")
         assert host.peer().take() is None
+
+
+@needs_root
+@pytest.mark.parametrize("who", ["root", "daemon"])
+def test_who_begins_many_and_answers_none_makes_room_for_the_others(folder: Path, who: str) -> None:
+    """Anybody may start su or sudo, which are root, as often as he likes, and leave it at its question."""
+    uid, limits, relays = account(who) or None, Limits(root=3, relay=3), {"daemon": ("su",)}
+    with Host(folder, limits, relays=relays) as host:
+        host.site.add_user("alice")
+        token = host.site.enroll("alice")
+        crowd = [host.ask(uid, service="su", user="mallory")[0] for _ in range(3)]
+        alice, asked = host.ask(uid, service="su", user="alice")
+        assert kinds(asked) == "P"
+        assert crowd[0].take() is None, "his oldest is ended"
+        assert kinds(host.ask(uid, service="su", user="mallory")[1]) == "P", "he may begin another"
+        assert crowd[1].take() is None, "but loses one of his own by it"
+        assert alice.reply(pin(token)) == [("F", b"Salice")]
+        assert kinds(crowd[2].reply("000000")) == "P"
 
 
 @needs_root
@@ -501,13 +519,49 @@ def test_one_account_does_not_fill_the_log(host: Host, caplog: pytest.LogCapture
     assert 1 <= len(lines) < 50
 
 
+@needs_root
+@pytest.mark.parametrize("what", ["hung up", "given up", "the list", "no verdict", "no store"])
+def test_what_an_account_does_again_and_again_does_not_fill_the_log(
+    folder: Path, daemon: int, caplog: pytest.LogCaptureFixture, what: str
+) -> None:
+    caplog.set_level(logging.INFO)
+    with Host(folder, Limits(account=50)) as host:
+        host.site.add_user("daemon")
+        if what == "no store":
+            host.site.config.database.rename(host.folder / "away")
+        said = {"hung up": b"", "given up": frame("X")}.get(what, hello(request="profile-show"))
+        for peer in host.peers(daemon, 50):
+            peer.send(said)
+            if what in ("the list", "no store"):
+                assert kinds(peer.until_asked())[-1] == "F"
+            peer.close()
+        host.until_idle()
+    lines = [record.message for record in caplog.records if record.name == "twofold.pam"]
+    assert 1 <= len(lines) < 50
+
+
+@needs_root
+def test_whoever_logs_others_in_is_written_down_each_time(
+    folder: Path, daemon: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    with Host(folder, relays={"daemon": ("su",)}) as host:
+        for uid in (None, daemon):
+            for n in range(10):
+                peer, _ = host.ask(uid, service="su", user=f"nobody{n}")
+                for _ in range(3):
+                    peer.reply("000000")
+                host.until_idle()
+                assert f"login denied user=nobody{n} " in caplog.messages[-1]
+
+
 def test_what_was_left_out_of_the_log_is_counted_for_each_account() -> None:
-    complaints = Complaints()
-    assert complaints.due(1, 10.0) == 0
-    assert [complaints.due(1, 10.0 + n / 10) for n in range(1, 10)] == [None] * 9
-    assert complaints.due(2, 10.5) == 0
-    assert complaints.due(1, 11.0) == 9
-    assert complaints.due(1, 12.5) == 0
+    lines = Sparing()
+    assert lines.due(1, 10.0) == 0
+    assert [lines.due(1, 10.0 + n / 10) for n in range(1, 10)] == [None] * 9
+    assert lines.due(2, 10.5) == 0
+    assert lines.due(1, 11.0) == 9
+    assert lines.due(1, 12.5) == 0
 
 
 def test_peers_of_the_same_helper_do_not_hear_each_other(host: Host) -> None:

@@ -57,6 +57,17 @@ def test_nobody_gets_in_past_us(tmp_path: Path, shipped: Path) -> None:
     assert pin_is_enough(rules) is (shipped.name == "sshd-key")
 
 
+@pytest.mark.parametrize("shipped", SHIPPED, ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_of_each_stack_that_asks_for_no_password_without_us_the_page_on_lockouts_speaks(
+    tmp_path: Path, shipped: Path
+) -> None:
+    """There our line is taken out in need, and passwords must work as before."""
+    page = (ROOT / "docs/pam/lockout.md").read_text().partition("**It must work now")[2]
+    left = [rule for rule in installed(tmp_path, shipped) if not rule.ours]
+    asks = [rule for rule in left if rule.name in ("unix", "sss") and "use_first_pass" not in rule.arguments]
+    assert asks or f"`{shipped.name}`" in page
+
+
 @pytest.mark.parametrize("name", ["sshd", "sudo", "su", "login", "locker"])
 def test_an_include_where_a_substack_must_stand_would_be_found(tmp_path: Path, name: str) -> None:
     rules = installed(tmp_path, ROOT / "contrib/pam/redhat" / name, ("substack", "include"))

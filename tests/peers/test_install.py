@@ -138,6 +138,18 @@ def test_uninstalling_leaves_what_was_there_before(made_below: Destination, tmp_
     assert difference(before, after) == {}
 
 
+def test_a_service_that_was_changed_is_kept_like_the_configuration(made_below: Destination, tmp_path: Path) -> None:
+    folder = tmp_path / "a place"
+    subprocess.run(["cp", "-a", made_below.folder, folder], check=True, timeout=60)
+    service = folder / "etc/pam.d/twofold-first-factor"
+    changed = service.read_text() + "account  required  pam_sss.so\n"
+    service.write_text(changed)
+    out = make("uninstall", f"DESTDIR={folder}", "PREFIX=/srv/two")
+    assert "Kept: /etc/pam.d/twofold-first-factor" in out.stdout
+    assert service.read_text() == changed
+    assert not (folder / "srv/two").exists()
+
+
 @pytest.mark.parametrize(
     "prefix", ["/", "//", "opt/twofold", "/opt/../etc", "/opt/$(reboot)", "/etc/pam.d", "/opt/two fold"]
 )
