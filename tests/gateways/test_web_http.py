@@ -94,6 +94,17 @@ def test_a_cookie_that_comes_twice_is_none() -> None:
     assert (request.cookie("a"), request.cookie("b"), request.cookie("c")) == ("", "2", "")
 
 
+@pytest.mark.parametrize("blank", ["\u00a0", "\u0085", "\u2003", "\u3000", "\u2028", "\x1f", "\v"], ids=ascii)
+def test_a_cookie_that_any_host_can_set_is_not_taken_for_one_that_only_this_host_can(blank: str) -> None:
+    """Browsers keep `__Host-` for the host itself, and look at the name as it stands there."""
+    head = f"GET / HTTP/1.1\r\nCookie: {blank}__Host-a=theirs; b=2;{blank}__Host-a=theirs{blank}\r\n{blank}Host: b"
+    request = parse(head.encode())
+    assert (request.cookie("__Host-a"), request.cookie("b")) == ("", "2")
+    assert request.header("host") == ""
+    ours = parse(f"GET / HTTP/1.1\r\nCookie: {blank}__Host-a=theirs; \t __Host-a=ours \t".encode())
+    assert ours.cookie("__Host-a") == "ours", "and takes nothing away from it"
+
+
 @pytest.mark.parametrize(
     "body", [b"a=1&a=2", b"a=%ff", b"a=\xc3\xa4", b"&".join(b"%d=1" % number for number in range(9))]
 )

@@ -260,6 +260,8 @@ def test_forged_cookies_open_nothing(web: Web, alice: Person) -> None:
         f"{COOKIE}={good[:-1]}",
         f"twofold={good}",
         f"{COOKIE}={good}; {COOKIE}={changed}",
+        f"\u2003{COOKIE}={good}",
+        f"a=b; \u00a0{COOKIE}={good}",
         f"{FORM_COOKIE}={good}",
         f"{COOKIE}={'A' * 4000}",
     ):
