@@ -88,11 +88,15 @@ class LdapPasswords:
         return _Answer(FirstFactor.UNAVAILABLE)
 
     def _ask_in_turn(self, user: str, password: bytes, until: float) -> _Answer:
-        """The first server that answers. Each gets its share of the time that is left."""
+        """The first server that answers. Each gets its share of the time that is left; where one before has used that
+        up (looking up a name has no deadline), the next was not asked, and is not the one that failed."""
         secret = bind_password(self._settings)
         order = self._turns.order()
+        least = self._settings.time_limit / len(order) / 2
         for number, server in enumerate(order):
             now = time.monotonic()
+            if number and until - now < least:
+                break
             try:
                 answer = self._ask(server, secret, user, password, now + (until - now) / (len(order) - number))
             except DirectoryFailed as error:

@@ -2,8 +2,11 @@
 
 import logging
 import re
+import socket
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,7 @@ from first_factor import Checker, checker
 from first_factor.directory import escaped
 from first_factor.ldap import LONGEST, LdapPasswords
 from store.config import Config, parse
+from store.ldap_section import Ldap, LdapServer, Protection
 from tests.first_factor.directory import (
     ALICE,
     BOUND,
@@ -29,6 +33,7 @@ from tests.first_factor.directory import (
     split,
     tlv,
 )
+from tests.site import eventually
 from validation.decisions import Look
 from validation.requests import FirstFactor, FirstFactorResult
 
@@ -324,6 +329,33 @@ def test_the_next_server_is_asked_and_the_first_left_aside(made: Made, caplog: p
     assert [both.check(look(), SECRET).status for _ in range(5)] == [PROVED] * 5
     assert len(silent.heard) == asked
     assert caplog.text.count("is left aside") == 1
+
+
+def test_a_server_that_was_not_asked_is_not_the_one_that_failed(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name server that says nothing uses up the whole time at the first server's name: no deadline ends that."""
+    lookup, may_end, well = socket.getaddrinfo, threading.Event(), made()
+
+    def hanging(host: str, *others: Any, **more: Any) -> Any:
+        if host != "ldap.example.org":
+            return lookup(host, *others, **more)
+        may_end.wait(60)
+        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+
+    monkeypatch.setattr(socket, "getaddrinfo", hanging)
+    checked = LdapPasswords(_first_unresolvable(well))
+    assert checked.check(look(), SECRET).status is UNAVAILABLE
+    may_end.set()
+    eventually(lambda: checked._bounded.hanging == 0)
+    may_end.clear()
+    assert checked.check(look(), SECRET).status is PROVED, "the other is asked first now"
+    may_end.set()
+
+
+def _first_unresolvable(second: Directory) -> Ldap:
+    config = configured(second.url, time_limit=2.0)
+    assert config.ldap is not None
+    name = LdapServer("ldap.example.org", 389, Protection.START_TLS)
+    return replace(config.ldap, servers=(name, *config.ldap.servers))
 
 
 @pytest.mark.parametrize("code", [51, 52])
