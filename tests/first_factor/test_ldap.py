@@ -381,6 +381,19 @@ def test_no_server_is_left_aside_for_what_hangs_on_a_user(
     assert "left aside" not in caplog.text
 
 
+def test_logins_that_cannot_be_checked_do_not_fill_the_log(made: Made, caplog: pytest.LogCaptureFixture) -> None:
+    """What is said of one name keeps nobody from reading that no server answers."""
+    trouble = [53]
+    checked = passwords(made(bind=of_user(lambda question: question.bound(trouble[-1]))))
+    assert [checked.check(look(), SECRET).status for _ in range(20)] == [UNAVAILABLE] * 20
+    trouble.append(52)
+    assert [checked.check(look(), SECRET).status for _ in range(20)] == [UNAVAILABLE] * 20
+    assert [re.sub(r".*: ", "", text) for text in caplog.messages if "cannot check a password" in text] == [
+        "the server says neither yes nor no (result 53, unwillingToPerform)",
+        "no server answers; twofold doctor tells more",
+    ]
+
+
 def test_a_server_that_comes_back_is_used_at_once_where_there_is_no_other(made: Made) -> None:
     trouble = [True]
     checked = passwords(made(bind=lambda question: question.bound(52 if trouble else 0)))
