@@ -107,11 +107,10 @@ def _receive(connection: socket.socket, until: float) -> bytes:
 
 
 def parse(head: bytes) -> Request:
-    """Request line and headers, without the empty line. Raises BadRequest."""
-    try:
-        first, *lines = head.decode("utf-8").split("\r\n")
-    except UnicodeDecodeError:
-        raise BadRequest(HTTPStatus.BAD_REQUEST, "the head is not text") from None
+    """Request line and headers, without the empty line. Raises BadRequest.
+
+    Each octet is a character: what other cookies and headers hold is the business of others, who may write any."""
+    first, *lines = head.decode("latin-1").split("\r\n")
     words = first.split(" ")
     if len(words) != 3 or words[2] not in ("HTTP/1.0", "HTTP/1.1") or not words[1].startswith("/"):
         raise BadRequest(HTTPStatus.BAD_REQUEST, "the first line is no request")
@@ -129,6 +128,8 @@ def _headers(lines: list[str]) -> dict[str, str]:
             continue
         if key in headers:
             raise BadRequest(HTTPStatus.BAD_REQUEST, f"{key} came twice")
+        if key != "cookie" and not value.isascii():
+            raise BadRequest(HTTPStatus.BAD_REQUEST, f"{key} is not ASCII")
         headers[key] = value.strip(_BLANKS)
     return headers
 

@@ -270,6 +270,13 @@ def test_forged_cookies_open_nothing(web: Web, alice: Person) -> None:
     assert browser.get("/").application is not None
 
 
+def test_a_cookie_of_the_application_that_is_no_utf_8_locks_nobody_out(web: Web, alice: Person) -> None:
+    browser, _ = web.logged_in(alice.name, alice.password, alice.pin())
+    cookies = f"Cookie: name=M\udcfcller; {COOKIE}={browser.cookies()[COOKIE]}"  # as the octet FC
+    assert web.browser().get("/", "-H", cookies, cookies=False).status == 200
+    assert web.browser().get(LOGIN, "-H", "Cookie: name=M\udcfcller", cookies=False).status == 200
+
+
 def test_a_login_gives_a_new_key_and_ends_the_session_before(web: Web, alice: Person) -> None:
     """A key that somebody else put into the browser opens nothing afterwards."""
     bob = web.road.newcomer()
