@@ -11,7 +11,7 @@ step need not know the directory.
 
 A server that fails is left aside for a while and the next one is asked, all within one deadline. What hangs on the
 user and not on the server (two entries, an account that the server is unwilling to look at) leaves no server aside:
-nobody shall be able to push one aside by typing a name.
+nobody shall be able to push one aside by typing a name. Nor to fill the log by that, or while no server answers.
 """
 
 import logging
@@ -34,6 +34,7 @@ from first_factor.directory import (
     escaped,
 )
 from first_factor.dn import name_below, parts
+from first_factor.seldom import Seldom
 from first_factor.turns import Turns
 from store.ldap_section import GroupsSection, Ldap, LdapServer
 from store.sealing import read_private
@@ -47,6 +48,7 @@ _log = logging.getLogger("twofold.first_factor")
 
 LONGEST = 4096  # octets; each server would have to be trusted with more
 _OVERTIME = 1.0  # seconds for what has no deadline of its own, such as the look-up of a host's name
+_UNCHECKED = "the directory cannot check a password: %s"
 _INAPPROPRIATE, _INVALID = 48, 49  # RFC 4511 A.1: the entry has no password; or it is another one
 _SERVERS_TROUBLE = frozenset({51, 52})  # busy, unavailable
 
@@ -69,6 +71,7 @@ class LdapPasswords:
         self._groups = Groups(settings.groups) if settings.groups is not None else None
         self._turns: Turns[LdapServer] = Turns(settings.servers)
         self._bounded = Bounded(settings.threads, settings.time_limit + _OVERTIME)
+        self._no_answer, self._undecided = Seldom(_log), Seldom(_log)
 
     def check(self, look: Look, password: str) -> FirstFactorResult:
         answer = self._answer(look.user, _octets(password))
@@ -80,19 +83,25 @@ class LdapPasswords:
         until = time.monotonic() + self._settings.time_limit
         try:
             return self._bounded.run(lambda: self._ask_in_turn(user, password, until))
-        except (NoAnswer, _Undecided, TwofoldError) as error:
-            _log.error("the directory cannot check a password: %s", error)
+        except _Undecided as error:
+            self._undecided.error(_UNCHECKED, error)
+        except (NoAnswer, TwofoldError) as error:
+            self._no_answer.error(_UNCHECKED, error)
         except Exception as error:
-            _log.error("the directory cannot check a password: %s", type(error).__name__)
+            self._no_answer.error(_UNCHECKED, type(error).__name__)
             _log.debug("where it happened", exc_info=error)
         return _Answer(FirstFactor.UNAVAILABLE)
 
     def _ask_in_turn(self, user: str, password: bytes, until: float) -> _Answer:
-        """The first server that answers. Each gets its share of the time that is left."""
+        """The first server that answers. Each gets its share of the time that is left; where one before has used that
+        up (looking up a name has no deadline), the next was not asked, and is not the one that failed."""
         secret = bind_password(self._settings)
         order = self._turns.order()
+        least = self._settings.time_limit / len(order) / 2
         for number, server in enumerate(order):
             now = time.monotonic()
+            if number and until - now < least:
+                break
             try:
                 answer = self._ask(server, secret, user, password, now + (until - now) / (len(order) - number))
             except DirectoryFailed as error:
@@ -103,7 +112,7 @@ class LdapPasswords:
                 raise
             self._well(server)
             return answer
-        raise _Undecided("no server answers; twofold doctor tells more")
+        raise NoAnswer("no server answers; twofold doctor tells more")
 
     def _left_aside(self, server: LdapServer, error: DirectoryFailed) -> None:
         say = _log.warning if self._turns.failed(server) else _log.debug

@@ -3,6 +3,8 @@
 Rules: nothing is read without a bound in octets and in time. Of the headers only those in `LOOKED_AT` are kept, and
 none of them may come twice, since two readers could each believe another one. What is not plainly a request is refused;
 a body has a Content-Length or does not exist (RFC 9112 6.3: no chunks are read). No header of ours holds a line break.
+Blanks are blank and tab (RFC 9110 5.6.3), as for browsers. Python strips more; then a cookie that any host may set,
+named U+2003 and then like ours, would pass for ours.
 """
 
 import socket
@@ -17,6 +19,7 @@ MOST_HEAD = 40 * 1024  # octets; nginx passes on 32 KiB at most
 MOST_BODY = 8 * 1024  # octets of a form
 MOST_FIELDS = 8
 PATIENCE = 10.0  # seconds for the whole request, and for the reply
+_BLANKS = " \t"
 
 
 class BadRequest(Exception):
@@ -40,7 +43,7 @@ class Request:
 
     def cookie(self, name: str) -> str:
         """The value of a cookie; empty if there is none, or more than one of that name."""
-        pairs = [pair.strip().partition("=") for pair in self.header("cookie").split(";")]
+        pairs = [pair.strip(_BLANKS).partition("=") for pair in self.header("cookie").split(";")]
         found = [value for key, _, value in pairs if key == name]
         return found[0] if len(found) == 1 else ""
 
@@ -104,11 +107,10 @@ def _receive(connection: socket.socket, until: float) -> bytes:
 
 
 def parse(head: bytes) -> Request:
-    """Request line and headers, without the empty line. Raises BadRequest."""
-    try:
-        first, *lines = head.decode("utf-8").split("\r\n")
-    except UnicodeDecodeError:
-        raise BadRequest(HTTPStatus.BAD_REQUEST, "the head is not text") from None
+    """Request line and headers, without the empty line. Raises BadRequest.
+
+    Each octet is a character: what other cookies and headers hold is the business of others, who may write any."""
+    first, *lines = head.decode("latin-1").split("\r\n")
     words = first.split(" ")
     if len(words) != 3 or words[2] not in ("HTTP/1.0", "HTTP/1.1") or not words[1].startswith("/"):
         raise BadRequest(HTTPStatus.BAD_REQUEST, "the first line is no request")
@@ -120,13 +122,15 @@ def _headers(lines: list[str]) -> dict[str, str]:
     headers: dict[str, str] = {}
     for line in lines:
         name, colon, value = line.partition(":")
-        if not colon or not name or name != name.strip() or "\n" in line or "\r" in line or "\0" in line:
+        if not colon or not name or name != name.strip(_BLANKS) or "\n" in line or "\r" in line or "\0" in line:
             raise BadRequest(HTTPStatus.BAD_REQUEST, "a line is no header")
         if (key := name.lower()) not in LOOKED_AT:
             continue
         if key in headers:
             raise BadRequest(HTTPStatus.BAD_REQUEST, f"{key} came twice")
-        headers[key] = value.strip()
+        if key != "cookie" and not value.isascii():
+            raise BadRequest(HTTPStatus.BAD_REQUEST, f"{key} is not ASCII")
+        headers[key] = value.strip(_BLANKS)
     return headers
 
 

@@ -13,7 +13,7 @@ import re
 import secrets
 import threading
 from http import HTTPStatus
-from ipaddress import ip_address
+from ipaddress import IPv6Address, ip_address
 from urllib.parse import unquote
 
 from gateways import web_pages
@@ -192,9 +192,11 @@ def site_of(request: Request) -> str:
 
 
 def client_of(request: Request) -> str:
-    """The address of the browser. Raises BadRequest: without one a guesser could not be told from others."""
+    """The address of the browser, IPv4 where nginx listens for both families at once (`::ffff:192.0.2.2`). Raises
+    BadRequest: without one a guesser could not be told from others."""
     try:
-        return str(ip_address(request.header("x-real-ip")))
+        address = ip_address(request.header("x-real-ip"))
+        return str(address.ipv4_mapped or address) if isinstance(address, IPv6Address) else str(address)
     except ValueError:
         _log.error("no client address: nginx must send X-Real-IP $remote_addr")
         raise BadRequest(HTTPStatus.INTERNAL_SERVER_ERROR, "the web server does not say who asks") from None

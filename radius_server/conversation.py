@@ -20,7 +20,7 @@ from radius_server.attributes import (
     Code,
     Prompt,
 )
-from radius_server.clients import Signature
+from radius_server.clients import Signature, source_address
 from radius_server.fields import Unsupported, decode, take_apart
 from radius_server.packet import MAX_VALUE, BadPassword, Packet, unhide
 from validation.decisions import Accept, Challenge, Decision, Look, Reason, Reject
@@ -114,7 +114,8 @@ def _check_nas_address(packet: Packet) -> None:
 def _source(packet: Packet) -> str | None:
     """The address in Calling-Station-Id, of a signed request only: anybody can write one.
 
-    Some clients add the port (`192.0.2.2[4500]`). What is no address (a MAC, a telephone number) is no source.
+    Some clients add the port (`192.0.2.2[4500]`), and some write an IPv4 address as it comes to a socket for both
+    families (`::ffff:192.0.2.2`). What is no address (a MAC, a telephone number) is no source.
     """
     values = packet.values(Attribute.CALLING_STATION_ID)
     return _address(values[0]) if values else None
@@ -124,7 +125,7 @@ def _source(packet: Packet) -> str | None:
 def _address(station: bytes) -> str | None:
     text = station.decode("ascii", "replace").partition("[")[0].strip()
     try:
-        return str(ip_address(text))
+        return str(source_address(text))
     except ValueError:
         return None
 

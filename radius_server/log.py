@@ -1,9 +1,10 @@
 """Log lines of the RADIUS face: `word key=value …` or JSON, no secrets, no forged lines, no floods.
 
 Rules: every value passes `printable`; a value with blanks or quotes is quoted. Lines that strangers can cause are
-limited per key: the first at once, then one a minute that says how many there were. Counters stay exact. As JSON each
-line is one object with the same words. Lines of logins that were decided together are written together, by a call that
-returns when they are written: none waits in memory.
+limited per key: the first at once, then one a minute that says how many there were; and for each client, whatever
+addresses of its network they come from. Counters stay exact. As JSON each line is one object with the same words. Lines
+of logins that were decided together are written together, by a call that returns when they are written: none waits in
+memory.
 """
 
 import json
@@ -16,11 +17,15 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import TextIO
 
+from radius_server.limits import Allowance
 from validation.messages import printable
 
 log = logging.getLogger("twofold.radius")
 
 EVERY = 60.0  # seconds between lines with the same key
+# Lines about the addresses of one client: in a network of its, somebody else may have as many as he likes.
+LINES_A_SECOND = 0.2
+LINES_AT_ONCE = 100.0
 KEYS = 4096  # keys remembered; the oldest is forgotten first
 TEXT = "%(asctime)s %(levelname)s %(message)s"
 # What a write to a pipe keeps whole (pipe(7), PIPE_BUF): others may write to the same one.
@@ -177,12 +182,13 @@ class Drops:
 
     def __init__(self) -> None:
         self.counters: Counter[str] = Counter()
-        self._limit = RateLimit()
+        self._strangers = RateLimit()
+        self._clients = AddressLimit()
 
     def drop(self, now: float, reason: str, source: str, client: str = "", hint: str = "") -> None:
         self.counters[reason] += 1
         # Strangers share one key: source addresses of UDP packets can be made up by the thousand.
-        more = self._limit.allows((source, client, reason) if client else reason, now)
+        more = self._clients.allows(client, source, reason, now) if client else self._strangers.allows(reason, now)
         if more is None:
             return
         values = {"client": client, "from": source, "reason": reason, "hint": hint}
@@ -214,3 +220,24 @@ class RateLimit:
 
 
 _NEVER = (float("-inf"), 0)
+
+
+class AddressLimit:
+    """At most one line in `every` seconds for what is said of an address of a client, and of all its addresses together
+    so many: whoever has a place in a client's network (an IPv6 /64, say) can send from addresses by the thousand."""
+
+    def __init__(self, every: float = EVERY) -> None:
+        self._limit = RateLimit(every)
+        self._of_client = Allowance(LINES_A_SECOND, LINES_AT_ONCE)
+        self._unsaid = Counter[str]()
+
+    def allows(self, client: str, address: str, what: str, now: float) -> int | None:
+        """None to stay silent, else how many lines were kept back before this one: of the same kind, or of this client
+        because there were too many."""
+        held = self._limit.allows((client, address, what), now)
+        if held is None:
+            return None
+        if not self._of_client.takes(client, now):
+            self._unsaid[client] += held + 1
+            return None
+        return held + self._unsaid.pop(client, 0)

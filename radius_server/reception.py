@@ -26,7 +26,7 @@ from radius_server.duplicates import Seen
 from radius_server.jobs import Job, what_a_reply_needs
 from radius_server.limits import Allowance
 from radius_server.listening import Door, Role, Way
-from radius_server.log import RateLimit, line, log
+from radius_server.log import AddressLimit, line, log
 from radius_server.packet import Malformed, Packet, names_its_nas, parse
 from radius_server.replying import Replies
 from radius_server.work import Lane, Load
@@ -75,7 +75,7 @@ class Reception:
         self._submit = submit
         self._gathering = gathering
         self._probes = Allowance(PROBES_A_SECOND, PROBES_AT_ONCE)
-        self._nameless = RateLimit(every=NAMELESS_EVERY)
+        self._nameless = AddressLimit(every=NAMELESS_EVERY)
         self._request_ids = request_ids()
 
     def drain(self, door: Door) -> bool:
@@ -189,7 +189,7 @@ class Reception:
         """Its own duty (RFC 2865 4.1), and no reason not to answer."""
         if packet.code != Code.ACCESS_REQUEST or names_its_nas(packet):
             return
-        if self._nameless.allows((client.name, source), now) is not None:
+        if self._nameless.allows(client.name, source, "", now) is not None:
             hint = "have it send NAS-Identifier or NAS-IP-Address"
             log.warning(line("nas-not-named", client=client.name, **{"from": source}, hint=hint))
 

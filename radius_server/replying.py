@@ -25,7 +25,7 @@ from radius_server.work import Work
 from validation.decisions import Accept, Challenge, Decision, Reason, Reject
 from validation.errors import StoreUnavailable, TwofoldError
 
-# Lines about names that nobody has, for each client.
+# Lines about names that may be nobody's, for each client.
 NOBODIES_A_SECOND = 10.0
 NOBODIES_AT_ONCE = 100.0
 JITTER = 0.25  # of the reject delay (draft-ietf-radext-deprecating-radius, "Delaying Access-Rejects")
@@ -205,13 +205,25 @@ class Replies:
         """None: this decision gets no line. Else how many of the kind got none before it."""
         now, client = time.monotonic(), job.client.name
         # Names that nobody has can be made up by the thousand.
-        if decision.reason is Reason.USER_UNKNOWN and not self._nobodies.takes(client, now):
+        if decision.reason in _OF_ANYBODY and not self._nobodies.takes(client, now):
             self._unsaid[client] += 1
             return None
         more = self._line_limit.allows((client, job.entry.user, decision.reason), now)
         return more if more is None else more + self._unsaid.pop(client, 0)
 
 
+# Reasons that a decision can have whoever is named: before it was looked whose the name is, or so that nobody can tell.
+_OF_ANYBODY = frozenset(
+    {
+        Reason.USER_UNKNOWN,
+        Reason.REQUEST_UNSUPPORTED,
+        Reason.CLIENT_CHANGED,
+        Reason.STATE_UNKNOWN,
+        Reason.STATE_FOREIGN,
+        Reason.SOURCE_HELD,
+        Reason.ASKED,
+    }
+)
 _FIRST_QUESTIONS = frozenset({Reason.PASSWORD_RIGHT, Reason.ONBOARDING, Reason.ASKED})
 
 

@@ -2,8 +2,11 @@
 
 import logging
 import re
+import socket
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,7 @@ from first_factor import Checker, checker
 from first_factor.directory import escaped
 from first_factor.ldap import LONGEST, LdapPasswords
 from store.config import Config, parse
+from store.ldap_section import Ldap, LdapServer, Protection
 from tests.first_factor.directory import (
     ALICE,
     BOUND,
@@ -29,6 +33,7 @@ from tests.first_factor.directory import (
     split,
     tlv,
 )
+from tests.site import eventually
 from validation.decisions import Look
 from validation.requests import FirstFactor, FirstFactorResult
 
@@ -326,6 +331,33 @@ def test_the_next_server_is_asked_and_the_first_left_aside(made: Made, caplog: p
     assert caplog.text.count("is left aside") == 1
 
 
+def test_a_server_that_was_not_asked_is_not_the_one_that_failed(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name server that says nothing uses up the whole time at the first server's name: no deadline ends that."""
+    lookup, may_end, well = socket.getaddrinfo, threading.Event(), made()
+
+    def hanging(host: str, *others: Any, **more: Any) -> Any:
+        if host != "ldap.example.org":
+            return lookup(host, *others, **more)
+        may_end.wait(60)
+        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+
+    monkeypatch.setattr(socket, "getaddrinfo", hanging)
+    checked = LdapPasswords(_first_unresolvable(well))
+    assert checked.check(look(), SECRET).status is UNAVAILABLE
+    may_end.set()
+    eventually(lambda: checked._bounded.hanging == 0)
+    may_end.clear()
+    assert checked.check(look(), SECRET).status is PROVED, "the other is asked first now"
+    may_end.set()
+
+
+def _first_unresolvable(second: Directory) -> Ldap:
+    config = configured(second.url, time_limit=2.0)
+    assert config.ldap is not None
+    name = LdapServer("ldap.example.org", 389, Protection.START_TLS)
+    return replace(config.ldap, servers=(name, *config.ldap.servers))
+
+
 @pytest.mark.parametrize("code", [51, 52])
 def test_a_server_that_is_busy_is_passed_over(made: Made, code: int) -> None:
     busy, well = made(bind=of_user(lambda question: question.bound(code))), made()
@@ -347,6 +379,19 @@ def test_no_server_is_left_aside_for_what_hangs_on_a_user(
     assert [both.check(look(), SECRET).status for _ in range(2)] == [UNAVAILABLE] * 2
     assert second.heard == []
     assert "left aside" not in caplog.text
+
+
+def test_logins_that_cannot_be_checked_do_not_fill_the_log(made: Made, caplog: pytest.LogCaptureFixture) -> None:
+    """What is said of one name keeps nobody from reading that no server answers."""
+    trouble = [53]
+    checked = passwords(made(bind=of_user(lambda question: question.bound(trouble[-1]))))
+    assert [checked.check(look(), SECRET).status for _ in range(20)] == [UNAVAILABLE] * 20
+    trouble.append(52)
+    assert [checked.check(look(), SECRET).status for _ in range(20)] == [UNAVAILABLE] * 20
+    assert [re.sub(r".*: ", "", text) for text in caplog.messages if "cannot check a password" in text] == [
+        "the server says neither yes nor no (result 53, unwillingToPerform)",
+        "no server answers; twofold doctor tells more",
+    ]
 
 
 def test_a_server_that_comes_back_is_used_at_once_where_there_is_no_other(made: Made) -> None:

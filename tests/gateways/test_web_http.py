@@ -64,6 +64,7 @@ def test_who_hangs_up_gets_nothing() -> None:
         (b"GET / HTTP/1.1\r\nCookie: a\r\nCookie: b\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\nX-Real-IP: a\r\nX-Real-IP: b\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\nHost: \xff\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nHost: \xc3\xa4\r\n\r\n", 400),
         (b"POST / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab", 400),
         (b"POST / HTTP/1.1\r\nContent-Length: +1\r\n\r\na", 400),
         (b"POST / HTTP/1.1\r\nContent-Length: -1\r\n\r\na", 400),
@@ -74,7 +75,7 @@ def test_who_hangs_up_gets_nothing() -> None:
         (b"POST / HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % (MOST_BODY + 1), 413),
         (b"GET / HTTP/1.1\r\nX: " + b"a" * (MOST_HEAD + 20_000), 431),
     ],
-    ids=range(21),
+    ids=range(22),
 )
 def test_what_is_no_plain_request_is_refused(head: bytes, status: int) -> None:
     with pytest.raises(BadRequest) as caught:
@@ -92,6 +93,28 @@ def test_who_sends_too_slowly_is_left_alone() -> None:
 def test_a_cookie_that_comes_twice_is_none() -> None:
     request = parse(GET.partition(b"\r\n\r\n")[0])
     assert (request.cookie("a"), request.cookie("b"), request.cookie("c")) == ("", "2", "")
+
+
+def test_what_other_cookies_hold_is_not_looked_at() -> None:
+    request = parse(b"GET / HTTP/1.1\r\nCookie: a=M\xfcller; b=2\r\nReferer: \xff")
+    assert request.cookie("b") == "2"
+
+
+BLANKS = [
+    *(text.encode() for text in ("\u00a0", "\u0085", "\u2003", "\u3000", "\u2028", "\x1f", "\v")),
+    b"\xa0",
+    b"\x85",
+]
+
+
+@pytest.mark.parametrize("blank", BLANKS, ids=ascii)
+def test_a_cookie_that_any_host_can_set_is_not_taken_for_one_that_only_this_host_can(blank: bytes) -> None:
+    """Browsers keep `__Host-` for the host itself, and look at the name as it stands there."""
+    theirs = blank + b"__Host-a=theirs"
+    request = parse(b"GET / HTTP/1.1\r\nCookie: %s; b=2;%s%s\r\n%sHost: b" % (theirs, theirs, blank, blank))
+    assert (request.cookie("__Host-a"), request.cookie("b"), request.header("host")) == ("", "2", "")
+    request = parse(b"GET / HTTP/1.1\r\nCookie: %s; \t __Host-a=ours \t" % theirs)
+    assert request.cookie("__Host-a") == "ours", "and takes nothing away from it"
 
 
 @pytest.mark.parametrize(

@@ -204,6 +204,15 @@ def test_without_the_address_of_the_browser_nobody_logs_in() -> None:
         assert server.requests == []
 
 
+def test_an_ipv4_address_is_told_as_one_also_where_nginx_listens_for_both_families_at_once() -> None:
+    with upstream() as server:
+        visitor = browser(server)
+        visitor.address = f"::ffff:{ADDRESS}"
+        assert visitor.log_in().status == 303
+        (request,) = server.requests
+    assert Reply(request).values(CALLING_STATION_ID) == [ADDRESS.encode()]
+
+
 @pytest.mark.parametrize("site", ["", "a b", "<script>", "a\nb", "x" * 254])
 def test_a_site_has_a_name(site: str) -> None:
     visitor = browser()

@@ -1,6 +1,7 @@
 """Log lines that cannot be forged, limits that keep a flood short, counters that stay exact."""
 
 import logging
+import re
 import shlex
 import unicodedata
 
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from radius_server.log import Drops, RateLimit, line
+from radius_server.log import LINES_A_SECOND, LINES_AT_ONCE, Drops, RateLimit, line
 from validation.messages import printable
 
 HOSTILE = ["a\r\nreject user=bob", "\x1b[2J", "a\0b", "\u2028", "\u202eecila", 'a" user="bob', "x" * 65_536, "a=b c"]
@@ -77,6 +78,22 @@ def test_each_address_and_reason_of_a_known_client_has_its_line(caplog: pytest.L
         drops.drop(0.0, "lone-octet", "192.0.2.2", "vpn")
         drops.drop(0.0, "code-not-served", "192.0.2.1", "vpn")
     assert len(caplog.messages) == 3
+
+
+@pytest.mark.statement("R-046")
+def test_addresses_that_are_made_up_in_a_clients_network_do_not_fill_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    """An IPv6 /64 has more addresses than anybody can remember."""
+    drops = Drops()
+    for number in range(20_000):
+        drops.drop(number / 1000, "message-authenticator-wrong", f"2001:db8::{number:x}", "office", hint="secrets")
+    assert LINES_AT_ONCE <= len(caplog.messages) <= LINES_AT_ONCE + 20 * LINES_A_SECOND + 1
+    assert drops.counters["message-authenticator-wrong"] == 20_000
+    drops.drop(20.0, "lone-octet", "192.0.2.1", "vpn")
+    assert caplog.messages[-1] == "drop client=vpn from=192.0.2.1 reason=lone-octet", "nor keep others from it"
+    said = len(caplog.messages) - 1
+    drops.drop(1000.0, "lone-octet", "2001:db8::f:1", "office")
+    told = [int(found[1]) for text in caplog.messages if (found := re.search(r"\((\d+) more", text))]
+    assert said + sum(told) == 20_000, "each is in a line or in a count"
 
 
 @given(st.one_of(st.text(max_size=300), st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=300)))

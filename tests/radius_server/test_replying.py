@@ -1,5 +1,6 @@
 """What becomes of decisions: each by itself, although they come together."""
 
+import asyncio
 import contextlib
 import logging
 import re
@@ -17,12 +18,12 @@ from radius_server.listening import Door, Way
 from radius_server.log import Line
 from radius_server.packet import parse
 from radius_server.reception import request_ids
-from radius_server.replying import Replies
+from radius_server.replying import NOBODIES_AT_ONCE, Replies
 from radius_server.work import Lane
 from store.config import Listen
 from tests.builders import client
 from tests.wire import ACCEPT, Reply, Request, access_request
-from validation.decisions import Accept, Decision, Reason
+from validation.decisions import Accept, Challenge, Decision, Reason, Reject
 
 SECRET = b"a-secret-of-24-characters"
 NAMES = ["alice", "bob", "carol"]
@@ -38,9 +39,9 @@ class Room:
         self.nas.bind(("127.0.0.1", 0))
         self.nas.setblocking(False)
         self.requests = {name: access_request(SECRET, name, "123456", identifier=at) for at, name in enumerate(NAMES)}
-        self.jobs = [self._job(name, request) for name, request in self.requests.items()]
+        self.jobs = [self.job(name, request) for name, request in self.requests.items()]
 
-    def _job(self, name: str, request: Request) -> Job:
+    def job(self, name: str, request: Request) -> Job:
         packet, way = parse(request.data), Way(self.door, self.nas.getsockname())
         flow, mark, now = (*way.flow, packet.identifier), name.encode(), time.monotonic()
         entry = Entry(name, secret=SECRET)
@@ -103,6 +104,33 @@ def test_what_is_wrong_with_one_takes_no_other_with_it(
         ["accept", "user=carol"],
     ]
     assert (room.replies.work.count, room.replies.duplicates.in_work) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    "decision",
+    [
+        Reject(Reason.USER_UNKNOWN, "no"),
+        Reject(Reason.REQUEST_UNSUPPORTED, "no"),
+        Reject(Reason.STATE_UNKNOWN, "no"),
+        Reject(Reason.STATE_FOREIGN, "no"),
+        Reject(Reason.SOURCE_HELD, "no"),
+        Challenge("0" * 32, ("PIN: ",), 60.0, Reason.ASKED, 3),
+    ],
+    ids=lambda decision: str(decision.reason),
+)
+def test_names_that_are_made_up_do_not_fill_the_log_whatever_becomes_of_them(
+    room: Room, decision: Reject | Challenge, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A gateway that speaks CHAP, a State of nowhere, an address that is held, a client where everybody is asked."""
+    request = access_request(SECRET, "nobody", "123456")
+
+    async def decided() -> None:
+        for number in range(1000):
+            room.replies.decided([(room.job(f"nobody{number}", request), decision)])
+
+    with caplog.at_level(logging.INFO):
+        asyncio.run(decided())
+    assert NOBODIES_AT_ONCE <= len(caplog.messages) < 2 * NOBODIES_AT_ONCE
 
 
 def test_the_log_says_it_before_the_client_does(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:

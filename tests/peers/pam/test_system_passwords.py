@@ -66,6 +66,24 @@ def test_the_password_of_the_account_and_nothing_else(host: World) -> None:
     assert found == ["proved", "wrong", "wrong", "wrong", "wrong"]
 
 
+@pytest.mark.parametrize(
+    ("says", "found"),
+    [("authinfo_unavail", "unavailable"), ("user_unknown", "wrong"), ("auth_err", "wrong")],
+    ids=["does not run", "does not know him", "calls it wrong"],
+)
+def test_while_sssd_does_not_run_its_accounts_have_no_answer_and_those_of_the_host_log_in(
+    host: World, says: str, found: str
+) -> None:
+    """The lines for it in the file that is shipped. What pam_sss would say is said by pam_debug, which asks nothing, as
+    pam_sss does not either where it cannot reach SSSD."""
+    lines = [line.removeprefix("#   ") for line in SHIPPED.read_text().splitlines() if line.startswith("#   a")]
+    assert any("pam_sss.so" in line for line in lines)
+    stack = "".join(f"{line}\n" for line in lines).replace("pam_sss.so", f"pam_debug.so auth={says} acct=user_unknown")
+    host.pam_service("with-sssd", stack)
+    asked = ("alice", RIGHT), ("alice", RIGHT + "x"), ("of-the-directory", RIGHT)
+    assert check(host, *asked, service="with-sssd") == ["proved", "wrong", found]
+
+
 @pytest.mark.statement("C-050", "C-056")
 def test_a_name_counts_only_as_getpwnam_spells_it(host: World) -> None:
     names = ["Alice", "ALICE", "alice ", " alice", "alice\n", "1001", "#1001", "alice@host", "", "*"]

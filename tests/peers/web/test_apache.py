@@ -137,6 +137,27 @@ def test_one_pin_opens_a_session_of_many_pages(web: Web, alice: Person) -> None:
     assert (row["actor"], row["client"], row["source"]) == ("www-data", f"{SERVICE}@web-7", "")
 
 
+def test_a_cookie_that_another_host_can_set_opens_nothing_and_shuts_nobody_out(web: Web, alice: Person) -> None:
+    """`__Host-` keeps the name for this host in browsers, which do not end a cookie where Apache does."""
+    browser, _ = web.log_in(alice.name, alice.password + alice.pin())
+    own = f"{COOKIE}={browser.cookies()[COOKIE]}"
+    for cookie in (
+        f"a=b,{own}",
+        f"a=b, \t {own}; c=d",
+        f"a=b,,{own},{own}",
+        f"{COOKIE[:6]},{COOKIE}=,{COOKIE[6:]}=x,{own}",
+        f"a=,{COOKIE[:6]},{own},{COOKIE[6:]}=x",
+        f"\u2003{own}",
+        f"\udca0{own}",  # as the octet A0
+        own.replace(COOKIE, COOKIE.lower()),
+        own.replace(COOKIE, COOKIE.upper()),
+    ):
+        assert web.browser().get("/", "-H", f"Cookie: {cookie}", cookies=False).status == 302, ascii(cookie)
+    page = web.browser().get("/", "-H", f"Cookie: a=b,{COOKIE}=theirs; {own}; c=d,e", cookies=False)
+    assert page.application is not None
+    assert page.application["headers"]["cookie"] == "a=b; c=d,e"
+
+
 def test_without_a_session_nothing_reaches_the_application(web: Web) -> None:
     for path in ("/", "/a/b?c", "/twofold/../x"):
         page = web.browser().get(path)

@@ -260,12 +260,21 @@ def test_forged_cookies_open_nothing(web: Web, alice: Person) -> None:
         f"{COOKIE}={good[:-1]}",
         f"twofold={good}",
         f"{COOKIE}={good}; {COOKIE}={changed}",
+        f"\u2003{COOKIE}={good}",
+        f"a=b; \u00a0{COOKIE}={good}",
         f"{FORM_COOKIE}={good}",
         f"{COOKIE}={'A' * 4000}",
     ):
         page = web.browser().get("/", "-H", f"Cookie: {cookie}", cookies=False)
         assert page.status == 302, cookie
     assert browser.get("/").application is not None
+
+
+def test_a_cookie_of_the_application_that_is_no_utf_8_locks_nobody_out(web: Web, alice: Person) -> None:
+    browser, _ = web.logged_in(alice.name, alice.password, alice.pin())
+    cookies = f"Cookie: name=M\udcfcller; {COOKIE}={browser.cookies()[COOKIE]}"  # as the octet FC
+    assert web.browser().get("/", "-H", cookies, cookies=False).status == 200
+    assert web.browser().get(LOGIN, "-H", "Cookie: name=M\udcfcller", cookies=False).status == 200
 
 
 def test_a_login_gives_a_new_key_and_ends_the_session_before(web: Web, alice: Person) -> None:
