@@ -25,7 +25,7 @@ from store.snapshots import FROZEN
 from store.sqlite import create_file
 from store.writing import Writer
 from validation.changes import Audit
-from validation.errors import Refused, StoreMismatch
+from validation.errors import Refused, StoreMismatch, StoreUnavailable
 
 _COPYING = "copying"  # in the new store: the id of the one that it is made from
 _RUN = "copy_run"  # in the new store: the run that may take it into use
@@ -144,9 +144,13 @@ def _check_frozen(wanted: Move, source: Connections) -> None:
 
 
 def _new(wanted: Move) -> Connections:
+    """Raises StoreUnavailable if there is none, and none can be made."""
     target = wanted.target
-    if not target.url and not target.database.exists():
-        create_file(target.database)
+    try:
+        if not target.url and not target.database.exists():
+            create_file(target.database)
+    except OSError as error:
+        raise StoreUnavailable(f"{target.database} cannot be made: {error.strerror}") from None
     return connect(target, wanted.owner_url)
 
 

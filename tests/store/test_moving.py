@@ -279,3 +279,15 @@ def test_a_copy_that_was_killed_is_given_up(site: Site, target: str) -> None:
     assert not is_used(site, here)
     assert site.command(*arguments[2:], "--abandon").returncode == 0
     assert (is_used(site, here), is_used(site, target)) == (True, False)
+
+
+@pytest.mark.parametrize("place", ["missing/new.db", "file/new.db"])
+def test_a_place_where_nothing_can_be_made_is_named_and_the_store_goes_on(
+    site: Site, tmp_path: Path, place: str
+) -> None:
+    (tmp_path / "file").touch()
+    here = str(site.config.database)
+    done = site.command("db", "copy", here, str(tmp_path / place))
+    assert (done.returncode, done.stdout) == (3, "")
+    assert done.stderr.startswith(f"twofold: {tmp_path / place} cannot be made: ")
+    assert is_used(site, here)
