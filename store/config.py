@@ -233,13 +233,15 @@ def config_path(option: str | None) -> Path:
 def load(path: Path) -> Config:
     """Read `path`. Raises BadInput that names file, line and key, or says who else could have written it."""
     try:
-        with path.open(encoding="utf-8") as file:
+        with path.open(encoding="utf-8-sig") as file:  # some editors put a byte order mark in front
             mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
             text = file.read()
     except FileNotFoundError:
         raise BadInput(f"the configuration file {path} does not exist; create it with: twofold init") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"the configuration file {path} cannot be read: {error}") from None
+    except OSError as error:
+        raise BadInput(f"the configuration file {path} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise BadInput(f"the configuration file {path} is not UTF-8; save it as that") from None
     if mode & 0o022:  # it names the store and the key, so whoever writes it lets himself in
         raise BadInput(f"{path} has mode {mode:04o}, so others can change it; run: chmod 640 {path}")
     return parse(text, path)

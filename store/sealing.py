@@ -7,6 +7,7 @@ key.
 A sealed value is: version (1 octet) | id of the master key (8) | nonce (12) | ciphertext and tag.
 """
 
+import contextlib
 import errno
 import hashlib
 import hmac
@@ -159,7 +160,8 @@ def create_whole(path: Path, text: str, mode: int) -> None:
         error.filename = str(path)
         raise
     finally:
-        unfinished.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # where nothing can be made, nothing can be removed
+            unfinished.unlink()
 
 
 def _write(path: Path, text: str, mode: int) -> None:

@@ -6,8 +6,10 @@ status: 0 done, 1 refused or not found, 2 usage or configuration, 3 store unavai
 
 import importlib
 import io
+import os
 import resource
 import sys
+import traceback
 from collections.abc import Sequence
 
 import click
@@ -74,10 +76,36 @@ def twofold(ctx: click.Context, config: str | None) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its status."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would hold passwords and keys
+    _open_what_is_closed()
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A terminal that cannot draw a QR code must still show the key beside it.
         sys.stdout.reconfigure(errors="replace")
-    sys.exit(run(arguments))
+    try:
+        status = run(arguments)
+    except OSError as error:
+        status = _unprinted(error)
+    sys.exit(status)
+
+
+def _open_what_is_closed() -> None:
+    """A standard stream that was closed is None to Python, and the next file that is opened stands in its place."""
+    descriptor = os.open(os.devnull, os.O_RDWR)
+    while descriptor <= 2:
+        descriptor = os.open(os.devnull, os.O_RDWR)
+    os.close(descriptor)
+    sys.stdin = sys.stdin or os.fdopen(0)
+    sys.stdout = sys.stdout or os.fdopen(1, "w")
+    sys.stderr = sys.stderr or os.fdopen(2, "w")
+
+
+def _unprinted(error: OSError) -> int:
+    """All is printed by `click.echo`, and what it is printed to may be full. Raises any other error again."""
+    if traceback.extract_tb(error.__traceback__)[-1].name != click.echo.__name__:
+        raise error
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python would try once more at its end
+    said = f"standard output cannot be written to: {error.strerror}; what was changed stays changed"
+    click.echo(f"twofold: {said}, and what is shown once must be made anew", err=True)
+    return _EXIT_REFUSED
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
@@ -94,6 +122,11 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except TwofoldError as error:
         click.echo(f"twofold: {without_controls(str(error))}", err=True)
         return _status(error)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        click.echo(f"twofold: {without_controls(f'{error.filename}: {error.strerror}')}", err=True)
+        return _EXIT_USAGE
     return status if isinstance(status, int) else 0
 
 

@@ -120,7 +120,7 @@ def _new_name(ctx: click.Context, name: str) -> str:
         raise Refused(f"{name!r} is another name of {canonical!r}: names.aliases in {config.file}")
     if canonical is None:
         check_name("user", name)
-        raise BadInput("user name: RFC 8265 does not allow it (symbols that look like others, mixed directions)")
+        raise BadInput(user_list.NOT_ALLOWED)
     return canonical
 
 

@@ -17,10 +17,12 @@ from validation.decisions import Fate
 from validation.errors import BadInput
 from validation.model import FirstFactorKind
 from validation.names import Spelling
+from validation.policy import check_name
 from validation.requests import ImportUsers, NewUser
 
 _COLUMNS = ("name", "first_factor", "groups", "password_hash")
 _MOST_OCTETS = 16 * 1024 * 1024
+NOT_ALLOWED = "user name: RFC 8265 does not allow it (symbols that look like others, mixed directions)"
 
 
 @click.command("import")
@@ -83,7 +85,7 @@ def _user(fields: dict[str, str], place: str, names: Spelling, file: Path) -> Ne
     kind = fields.get("first_factor") or None
     if kind is not None and kind not in list(FirstFactorKind):
         raise BadInput(f"{file}: {place}: first_factor: choose one of {', '.join(FirstFactorKind)}")
-    name = fields["name"]
+    name = _name(fields.get("name", ""), place, names, file)
     groups = tuple(dict.fromkeys(fields.get("groups", "").replace(",", " ").replace(";", " ").split()))
     password_hash = fields.get("password_hash") or None
     if password_hash is not None:
@@ -91,4 +93,18 @@ def _user(fields: dict[str, str], place: str, names: Spelling, file: Path) -> Ne
             check_hash(password_hash)
         except BadInput as error:
             raise BadInput(f"{file}: {place}: password_hash: {error}") from None
-    return NewUser(place, names.canonical(name) or name, FirstFactorKind(kind) if kind else None, groups, password_hash)
+    return NewUser(place, name, FirstFactorKind(kind) if kind else None, groups, password_hash)
+
+
+def _name(text: str, place: str, names: Spelling, file: Path) -> str:
+    """As `user add` takes it. Raises BadInput for one under which nobody could be found again."""
+    canonical = names.canonical(text)
+    if names.is_alias(text):
+        raise BadInput(f"{file}: {place}: {text!r} is another name of {canonical!r}: names.aliases")
+    if canonical is not None:
+        return canonical
+    try:
+        check_name("user", text)
+    except BadInput:
+        return text  # it is refused together with all other rows
+    raise BadInput(f"{file}: {place}: {NOT_ALLOWED}")

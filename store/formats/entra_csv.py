@@ -1,11 +1,12 @@
 """Microsoft Entra ID: `upn,serial number,secret key,time interval,manufacturer,model`.
 
 Rules: the header is there and names the columns, in any order. Tokens are TOTP with SHA-1 and 6 digits, the only kind
-this file can describe; keys are Base32. The upn is whose token it is.
+this file can describe; keys are Base32. The upn is whose token it is. Columns of other names are not read, and that is
+said.
 """
 
 from store.formats import fields
-from store.formats.fields import Bad, Entry, contents, items_of
+from store.formats.fields import Bad, Entry, contents, items_of, unread
 from store.formats.keys import key_from_base32
 from store.formats.lines import Row, rows_of
 from store.formats.oath_row import named_entry
@@ -13,6 +14,7 @@ from store.formats.reading import Contents, Seed, Unlock
 from validation.errors import BadInput
 
 _NEEDED = frozenset({"serial number", "secret key", "time interval"})
+_READ = _NEEDED | {"upn", "manufacturer", "model"}
 
 
 class EntraCsv:
@@ -29,7 +31,8 @@ class EntraCsv:
         if not set(names) >= _NEEDED:
             raise BadInput(f"line 1: the header is missing; it names {', '.join(sorted(_NEEDED))} and upn")
         entries = [_entry(names, row) for row in rows[1:]]
-        return contents(self.name, items_of(entries, _seed))
+        strange = (said for said, name in zip(rows[0].fields, names, strict=True) if name not in _READ)
+        return contents(self.name, items_of(entries, _seed), unread(strange))
 
 
 def _header(row: Row) -> tuple[str, ...]:

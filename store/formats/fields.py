@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 
 from store.formats.reading import BadRow, Contents, Item, Seed, Skipped
 from validation.errors import BadInput
+from validation.messages import printable
 from validation.tokens.kind import MAX_COUNTER
 
 MOST_PERIOD = 120  # seconds
@@ -69,6 +70,12 @@ def contents(name: str, items: tuple[Item, ...], facts: tuple[str, ...] = ()) ->
     if not items:
         raise BadInput("the file holds no token: nothing but blank lines, comments or a header")
     return Contents(name, items, facts)
+
+
+def unread(names: Iterable[str]) -> tuple[str, ...]:
+    """The fact that columns are there which nobody looks at: one may say whose a token is, or how long it is good."""
+    found = list(dict.fromkeys(printable(name, _MOST_NAMED) for name in names if name))
+    return (f"not read: column{'s' if len(found) > 1 else ''} {', '.join(found)}",) if found else ()
 
 
 def whole(text: str, name: str, least: int, most: int) -> int:

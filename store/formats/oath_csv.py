@@ -1,13 +1,13 @@
 """OATH CSV: `serial, seed[, type[, digits[, step or counter[, hash]]]]`.
 
 Makers, privacyIDEA, LinOTP and NetIQ write it with small differences. Rules: without a header the columns have this
-order; a header may give them in any order, and more of them: a user, who gets the token at once, and a label. Whether
-seeds are hex or Base32 is decided for the whole file.
+order; a header may give them in any order, and more of them: a user, who gets the token at once, and a label. Columns
+that it names otherwise are not read, and that is said. Whether seeds are hex or Base32 is decided for the whole file.
 """
 
 from collections.abc import Iterator
 
-from store.formats.fields import Bad, Entry, contents, items_of
+from store.formats.fields import Bad, Entry, contents, items_of, unread
 from store.formats.keys import decided, is_base32, is_hex
 from store.formats.lines import Row, rows_of
 from store.formats.oath_row import KNOWN_KINDS, named_entry, seed_of
@@ -41,7 +41,8 @@ class OathCsv:
         return bool(rows) and 2 * sum(_is_token(row) for row in rows) >= len(rows)
 
     def read(self, octets: bytes, unlock: Unlock) -> Contents:
-        entries = list(_entries(list(rows_of(octets))))
+        rows = list(rows_of(octets))
+        entries = list(_entries(rows))
         encoding = decided(entry.get("seed") for entry in entries)
 
         def made(entry: Entry) -> Seed | Skipped:
@@ -49,7 +50,12 @@ class OathCsv:
                 raise Bad("seed", "there is one column alone; serial and seed are needed, with a comma between")
             return seed_of(entry, encoding)
 
-        return contents(self.name, items_of(entries, made))
+        return contents(self.name, items_of(entries, made), unread(_unread(rows)))
+
+
+def _unread(rows: list[Row]) -> Iterator[str]:
+    for row in rows:
+        yield from (name for name, column in zip(row.fields, header_of(row) or (), strict=False) if not column)
 
 
 def header_of(row: Row) -> tuple[str, ...] | None:

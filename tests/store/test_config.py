@@ -111,7 +111,7 @@ def test_a_mistake_is_named_with_file_line_and_key(text: str, sentence: str) -> 
     assert "\n" not in message
 
 
-@pytest.mark.parametrize(("content", "words"), [(b"\xff", "cannot be read"), (b"x =", "at line 1")])
+@pytest.mark.parametrize(("content", "words"), [(b"\xff", "is not UTF-8; save it as that"), (b"x =", "at line 1")])
 def test_what_is_no_toml_is_refused(tmp_path: Path, content: bytes, words: str) -> None:
     file = tmp_path / "twofold.toml"
     file.write_bytes(content)
@@ -119,6 +119,14 @@ def test_what_is_no_toml_is_refused(tmp_path: Path, content: bytes, words: str) 
     with pytest.raises(BadInput, match=words) as caught:
         load(file)
     assert str(file) in str(caught.value)
+
+
+def test_a_file_saved_on_windows_is_read(tmp_path: Path) -> None:
+    """With a byte order mark, which nobody sees in an editor, and its line ends."""
+    file = tmp_path / "twofold.toml"
+    file.write_bytes('\ufeff[store]\r\nchain = "nörth"\r\n'.encode())
+    file.chmod(0o600)
+    assert load(file).chain == "nörth"
 
 
 def test_a_missing_file_says_how_to_make_one(tmp_path: Path) -> None:

@@ -10,14 +10,15 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from store import copying, opening
+from store import copying, moving, opening
 from store.connections import Connections
 from store.schema import meta
+from store.sqlite import create_file
 from tests.postgres import Stores
 from tests.site import SECRET, Site, pin
 from tests.wire import ACCEPT, access_request
 from validation.decisions import Accept
-from validation.errors import StoreMismatch, StoreUnavailable
+from validation.errors import Refused, StoreMismatch, StoreUnavailable
 from validation.model import Mode
 from validation.requests import Channel, LoginRequest
 
@@ -186,3 +187,107 @@ def test_a_copy_that_is_killed_anywhere_is_finished_by_the_next(site: Site, stor
     there = go_on_with(site, url)
     check_same(before, contents(there.database.connections))
     there.database.close()
+
+
+# --- A copy that is given up
+
+
+@pytest.fixture(params=["file", "server"])
+def target(request: pytest.FixtureRequest, stores: Stores, tmp_path: Path) -> str:
+    return str(tmp_path / "target.db") if request.param == "file" else stores.server.database()
+
+
+def is_used(site: Site, place: str) -> bool:
+    """Whether a store there would serve logins."""
+    here = str(site.config.database)
+    try:
+        opening.open_store(go_on_with(site, place).config).close()
+    except StoreMismatch:
+        return False
+    finally:
+        go_on_with(site, here)
+    return True
+
+
+def test_a_copy_that_is_given_up_while_it_goes_on_is_never_in_use(site: Site, target: str) -> None:
+    """By somebody who takes it for dead; else the old store and the new one were both in use."""
+    here = str(site.config.database)
+    wanted = moving.Move(site.config, here, target)
+    given_up: list[str] = []
+
+    def give_up(table: str, rows: int) -> None:
+        if not given_up:
+            moving.abandon(wanted)
+        given_up.append(table)
+
+    with pytest.raises(Refused, match="or given that up, in the meantime"):
+        moving.move(wanted, "test", give_up)
+    assert len(given_up) > 1
+    assert (is_used(site, here), is_used(site, target)) == (True, False)
+
+
+def test_of_two_copies_at_once_the_newer_one_is_finished(site: Site, target: str) -> None:
+    here = str(site.config.database)
+    wanted = moving.Move(site.config, here, target)
+    begun: list[str] = []
+
+    def begin_another(table: str, rows: int) -> None:
+        if not begun:
+            begun.append(table)
+            assert moving.move(wanted, "test", lambda table, rows: None)
+
+    with pytest.raises((Refused, StoreUnavailable)):
+        moving.move(wanted, "test", begin_another)
+    assert (is_used(site, here), is_used(site, target)) == (False, True)
+    assert site.command("db", "copy", here, target).stdout.startswith("nothing to do: it was copied before")
+
+
+def test_a_store_that_has_moved_elsewhere_is_not_used_again(site: Site, target: str, tmp_path: Path) -> None:
+    """A name mistyped behind it: the store is in use where it went, and would be here, too."""
+    here, other = str(site.config.database), tmp_path / "other.db"
+    create_file(other)
+    assert site.command("db", "copy", here, target).returncode == 0
+    done = site.command("db", "copy", here, str(other), "--abandon")
+    assert done.returncode == 3
+    assert "has moved to" in done.stderr
+    assert not is_used(site, here)
+
+
+def test_a_backup_is_not_made_a_store_by_giving_up_a_copy(site: Site, tmp_path: Path) -> None:
+    """It would be used without its guards raised."""
+    backup, other = str(tmp_path / "backup.db"), tmp_path / "other.db"
+    create_file(other)
+    assert site.command("backup", backup).returncode == 0
+    done = site.command("db", "copy", backup, str(other), "--abandon")
+    assert done.returncode == 3
+    assert "this is a backup of" in done.stderr
+    assert not is_used(site, backup)
+
+
+def test_where_nothing_was_copied_there_is_nothing_to_give_up(site: Site, tmp_path: Path) -> None:
+    create_file(tmp_path / "other.db")
+    done = site.command("db", "copy", str(site.config.database), str(tmp_path / "other.db"), "--abandon")
+    assert done.returncode == 1
+    assert "is in use; there is no copy to give up" in done.stderr
+
+
+def test_a_copy_that_was_killed_is_given_up(site: Site, target: str) -> None:
+    here = str(site.config.database)
+    arguments = ["--config", str(site.config_file), "db", "copy", here, target]
+    done = subprocess.run([sys.executable, "-c", KILLED, "3", *arguments], timeout=60)
+    assert done.returncode == -signal.SIGKILL
+    assert not is_used(site, here)
+    assert site.command(*arguments[2:], "--abandon").returncode == 0
+    assert (is_used(site, here), is_used(site, target)) == (True, False)
+
+
+@pytest.mark.parametrize("place", ["missing/new.db", "file/new.db"])
+def test_a_place_where_nothing_can_be_made_is_named_and_the_store_goes_on(
+    site: Site, tmp_path: Path, place: str
+) -> None:
+    (tmp_path / "file").touch()
+    here = str(site.config.database)
+    done = site.command("db", "copy", here, str(tmp_path / place))
+    assert (done.returncode, done.stdout) == (3, "")
+    assert done.stderr.startswith(f"twofold: {tmp_path / place} cannot be made: ")
+    assert is_used(site, here)

@@ -207,6 +207,48 @@ def test_a_reader_that_has_seen_enough_is_no_error(site: Site) -> None:
     assert done.stderr == b""
 
 
+def test_an_output_that_cannot_be_written_is_one_sentence(site: Site) -> None:
+    """The token is there, and its key is not: whoever reads the sentence can make another."""
+    site.add_user("alice", None)
+    command = [*TWOFOLD, "--config", str(site.config_file), "token", "enroll", "alice", "--serial", "TF-1"]
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 1
+    assert done.stderr == (
+        "twofold: standard output cannot be written to: No space left on device; what was changed stays changed, "
+        "and what is shown once must be made anew\n"
+    )
+    assert [token["serial"] for token in Twofold(site).done("token", "list", "--json").json] == ["TF-1"]
+
+
+@pytest.mark.parametrize("arguments", [["user", "add", "bob", "--password-stdin"], ["token", "assign", "--from", "-"]])
+def test_a_standard_input_that_is_closed_is_an_empty_one(site: Site, arguments: list[str]) -> None:
+    command = [*TWOFOLD, "--config", str(site.config_file), *arguments]
+    done = subprocess.run(["sh", "-c", '"$@" <&-', "sh", *command], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert re.fullmatch("twofold: (password: must not be empty|-: names no token)\n", done.stderr)
+
+
+def test_no_file_takes_the_place_of_a_stream_that_is_closed(site: Site) -> None:
+    """A database that is opened as number 1 would be written to by whoever prints."""
+    command = [*TWOFOLD, "--config", str(site.config_file), "key", "new", "-"]
+    done = subprocess.run(["sh", "-c", '"$@" <&- >&-', "sh", *command], stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr[:4]) == (0, "key ")
+
+
+def test_a_path_that_cannot_be_looked_at_is_one_sentence(twofold: Twofold, site: Site, tmp_path: Path) -> None:
+    """A name too long is such a path for everybody; a folder that one may not enter is one for all but root."""
+    path = tmp_path / ("x" * 300) / "y"
+    backup = tmp_path / "backup"
+    twofold.done("backup", str(backup))
+    for arguments in (["backup", str(path)], ["restore", str(path), "--replace"], ["--config", str(path), "init"]):
+        result = twofold(*arguments)
+        assert (result.status, result.out) == (2, ""), arguments
+        assert re.fullmatch(r"twofold: .*/x{300}.*: File name too long", result.sentence), result
+    site.config_file.write_text(f'[store]\nchain = "test"\n[key]\nfile = "{path}"\n')
+    assert twofold("db", "upgrade").sentence == f"twofold: {path}: File name too long"
+
+
 # --- Secrets come in by standard input or a prompt
 
 

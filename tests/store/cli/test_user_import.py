@@ -106,6 +106,20 @@ def test_one_bad_row_keeps_all_out(twofold: Twofold, site: Site, tmp_path: Path,
     assert set(users(twofold)) == {"here"}
 
 
+def test_a_row_that_ends_before_its_name_is_a_bad_row(twofold: Twofold, tmp_path: Path) -> None:
+    result = imported(twofold, tmp_path, "groups,name\nstaff,bob\nstaff\n")
+    assert (result.status, users(twofold)) == (1, {})
+    assert "line 3: user name: must not be empty" in result.out
+
+
+def test_another_name_of_a_user_is_refused_as_user_add_does(twofold: Twofold, site: Site, tmp_path: Path) -> None:
+    with site.config_file.open("a") as file:
+        file.write('[names.aliases]\n"a.liddell" = "alice"\n')
+    result = imported(twofold, tmp_path, "name\nbob\na.liddell\n")
+    assert (result.status, users(twofold)) == (2, {})
+    assert "line 3: 'a.liddell' is another name of 'alice': names.aliases" in result.sentence
+
+
 DEAR = HASH.replace("m=19456", "m=4194304")
 
 
@@ -117,6 +131,7 @@ DEAR = HASH.replace("m=19456", "m=4194304")
         ("name,name\nalice,x\n", "line 1 must be a header"),
         ("name,password\nalice,geheim\n", "line 1: column 'password' is not known"),
         ("name,first_factor\nalice,ldaps\n", "line 2: first_factor: choose one of local, system"),
+        ("name\nmüller½\n", "line 2: user name: RFC 8265 does not allow it"),
         ("name\nalice,staff\n", "line 2: more fields than the header has; put groups into quotes"),
         ("name,password_hash\nalice,geheim\n", "line 2: password_hash: must be an argon2id hash"),
         ("name,password_hash\nalice,$1$abc$def\n", "line 2: password_hash: must be an argon2id hash"),

@@ -58,6 +58,13 @@ def test_a_field_that_cannot_be_right_is_named(row: str, field: str) -> None:
     assert BASE32[:8] not in repr(bad)
 
 
+def test_columns_that_are_not_read_are_said() -> None:
+    assert read(CSV, f"{HEADER},Valid Until\na,1,{BASE32},30,c,m,2020-01-01\n").facts == (
+        "not read: column Valid Until",
+    )
+    assert read(CSV, f"{HEADER}\na,1,{BASE32},30,c,m\n").facts == ()
+
+
 @pytest.mark.parametrize("text", ["", f"alice,1,{BASE32},30,c,m\n"])
 def test_a_missing_header_is_an_error(text: str) -> None:
     with pytest.raises(BadInput, match="header is missing"):

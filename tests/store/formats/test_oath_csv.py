@@ -110,6 +110,14 @@ def test_a_header_names_columns_in_any_order_and_a_user() -> None:
     assert (seed.moving_factor, seed.digits, seed.notes) == (5, 8, ())
 
 
+def test_columns_that_are_not_read_are_said() -> None:
+    """One may say whose a token is, or until when it is good: the import would look as if that had come along."""
+    found = read(CSV, f"serial,seed,Assigned To,type,Expiry,\nA,{HEX},alice,totp,2020-01-01,\n")
+    assert (one_seed(found).user, found.facts) == ("", ("not read: columns Assigned To, Expiry",))
+    assert read(CSV, f"serial,seed,Colour\nA,{HEX},red\n").facts == ("not read: column Colour",)
+    assert read(CSV, f"serial,seed,user\nA,{HEX},alice\n").facts == read(CSV, f"A,{HEX},totp\n").facts == ()
+
+
 def test_utf16_from_windows_is_text() -> None:
     found = read(CSV, f"A,{HEX},totp,6,30\r\n\x1a\r\n".encode("utf-16"))
     assert one_seed(found).key == KEY
