@@ -5,12 +5,13 @@ from typing import Any
 
 import pytest
 
+from tests.builders import challenge, user
 from tests.validation.engine import CONSOLE, DESK, PORTAL, SSH, VPN, Engine
 from tests.validation.signing_key import BE, BS, UP, UV, SigningKey
 from validation.decisions import Accept, AskKey, AskNewKey, Challenge, Reason, Reject
 from validation.gate import Outcome
 from validation.messages import MessageKey, default_text, fill, tries_text
-from validation.model import Factor, Purpose, Throttle, TokenState
+from validation.model import Factor, Purpose, Stage, Throttle, TokenState
 from validation.policy import registrations
 from validation.requests import (
     Assertion,
@@ -21,6 +22,7 @@ from validation.requests import (
     RevokeToken,
     typed_alone,
 )
+from validation.touching import signed
 
 
 def text(key: MessageKey) -> str:
@@ -145,6 +147,21 @@ def test_what_was_signed_for_one_login_fits_no_other(engine: Engine, key: Signin
         assert reason(stolen) is Reason.STATE_UNKNOWN
     care = engine.log_in("alice", client=DESK, purpose=Purpose.CARE)
     assert reason(answer(engine, care, assertion=key.get(for_login))) is Reason.KEY_WRONG
+
+
+@pytest.mark.statement("W-013")
+def test_what_a_key_signs_is_made_of_state_user_place_and_purpose() -> None:
+    """Of each by itself: also where a State were the same."""
+    alice, asked = user(), challenge(stage=Stage.KEY)
+    others: list[dict[str, Any]] = [
+        {"state": "cd" * 16},
+        {"client": "sudo"},
+        {"purpose": Purpose.CARE},
+        {"stage": Stage.NEW_KEY},
+    ]
+    made = [(alice, asked), (user(name="bob"), asked), *((alice, replace(asked, **other)) for other in others)]
+    case: Any = None  # it is not looked at
+    assert len({signed(case, *one) for one in made}) == len(made)
 
 
 @pytest.mark.statement("W-007")
