@@ -355,6 +355,10 @@ class _Transaction:
         mine = [open_ for open_ in challenges.values() if open_.user_id == whose and open_.proved]
         for old in sorted(mine, key=lambda open_: -open_.expires_at)[c.CHALLENGES_OF_USER :]:
             del challenges[old.state]
+        here, sort = change.challenge.client, change.challenge.proved
+        theirs = [open_ for open_ in challenges.values() if (open_.client, open_.proved) == (here, sort)]
+        for old in sorted(theirs, key=lambda open_: -open_.expires_at)[c.CHALLENGES_OF_CLIENT :]:
+            del challenges[old.state]
 
     def _end_logins_of(self, change: c.EndLoginsOf) -> None:
         mine, pairing = change.user_id, change.pairing_only

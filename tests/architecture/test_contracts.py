@@ -279,6 +279,40 @@ def test_a_comparison_that_tells_no_secret_is_let_be(code: str) -> None:
     assert not list(secret_comparisons("innocent.py", ast.parse(code)))
 
 
+# A name does not always tell that a secret is compared, so these places are written down.
+CONSTANT_TIME = {
+    ("first_factor/crypt.py", "matches"),
+    ("gateways/web_login.py", "_is_ours"),
+    ("radius_client/client.py", "answer"),
+    ("radius_client/wire.py", "signed"),
+    ("radius_server/accounting.py", "_check_message_authenticator"),
+    ("radius_server/accounting.py", "_secret"),
+    ("store/audit.py", "_same"),
+    ("store/formats/pskc/opening.py", "_checked"),
+    ("validation/decide.py", "_passcode_failed"),
+    ("validation/onboarding.py", "ticket_refusal"),
+    ("validation/reusing.py", "opened_by"),
+    ("validation/tokens/kind.py", "consecutive"),
+    ("validation/tokens/kind.py", "first_equal"),
+    ("validation/tokens/kind.py", "likely_or_first"),
+    ("validation/tokens/recovery_code.py", "_compare"),
+    ("validation/tokens/webauthn.py", "check_assertion"),
+    ("validation/tokens/yubico_otp.py", "_position"),
+}
+
+
+def constant_time(file: str, tree: ast.Module) -> Iterator[tuple[str, str]]:
+    for node, function in nodes_with_function(tree):
+        if isinstance(node, ast.Call) and last_name(node) == "compare_digest":
+            yield file, function
+
+
+@pytest.mark.statement("R-047")
+def test_what_is_compared_in_constant_time_still_is() -> None:
+    found = {place for file, tree in product_files() for place in constant_time(file, tree)}
+    assert found >= CONSTANT_TIME
+
+
 def imports_of_random(file: str, tree: ast.Module) -> Iterator[Place]:
     for node, function in nodes_with_function(tree):
         if isinstance(node, ast.Import):
@@ -289,6 +323,7 @@ def imports_of_random(file: str, tree: ast.Module) -> Iterator[Place]:
             yield Place(file, function, ast.unparse(node))
 
 
+@pytest.mark.statement("O-050", "V-002")
 def test_no_weak_dice() -> None:
     found = [place for file, tree in product_files() for place in imports_of_random(file, tree)]
     assert not found, "\n".join(map(str, found))

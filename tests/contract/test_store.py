@@ -267,6 +267,7 @@ def test_a_user_comes_back_with_an_id_of_the_store(store: Store) -> None:
     assert user.id != 0
 
 
+@pytest.mark.statement("C-055")
 def test_no_two_users_have_one_name(store: Store, alice: User) -> None:
     check_conflict(store, InsertUser(builders.user(id=0)))
 

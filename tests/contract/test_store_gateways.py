@@ -74,6 +74,28 @@ def test_challenges_without_a_proved_password_make_no_room_in_those_with_one(sto
     assert all(see(store, state=state).challenge is not None for state in states), "as of a name that is nobody's"
 
 
+@pytest.mark.statement("R-097")
+@pytest.mark.parametrize("proved", [True, False])
+def test_a_client_has_so_many_open_challenges_of_either_sort_and_the_oldest_go(
+    store: Store, alice: User, proved: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of whomever they are. Those of the other sort, and of another client, stay."""
+    monkeypatch.setattr("validation.changes.CHALLENGES_OF_CLIENT", 3)
+    others = [
+        challenge(user_id=alice.id, client="vpn", proved=not proved, state="fe" * 16, expires_at=NOW + 1),
+        challenge(user_id=alice.id, client="other", proved=proved, state="ff" * 16, expires_at=NOW + 1),
+    ]
+    states = [f"{number:032x}" for number in range(6)]
+    opened = [
+        challenge(user_id=alice.id, client="vpn", proved=proved, state=state, expires_at=NOW + 60 + age)
+        for age, state in enumerate(states)
+    ]
+    for one in (*others, *opened):
+        apply(store, OpenChallenge(one, NOW))
+    assert [state for state in states if see(store, state=state).challenge is not None] == states[3:]
+    assert all(see(store, state=one.state).challenge is not None for one in others)
+
+
 # --- clients
 
 

@@ -295,15 +295,26 @@ def test_r28_a_fixed_address_for_one_user(case_with: CaseWith) -> None:
 def test_r24_rules_by_what_a_gateway_says_of_itself(case_with: CaseWith) -> None:
     """One secret, two portals behind it; the log says which it was. What it says chooses no secret."""
     case = case_with(Mode.CHALLENGE)
-    for nas, value in (("6395aaaa00001", "skip"), ("NAS-IP-Address=", "required"), ("Called-Station-Id=desk", "skip")):
-        done = case.site.command("policy", "set", "second_factor", value, "--nas", nas)
+    for key, value, nas in (
+        ("second_factor", "skip", "6395aaaa00001"),
+        ("second_factor", "skip", "NAS-IP-Address=192.0.2.7"),
+        ("second_factor", "skip", "Called-Station-Id=desk"),
+        ("tries", "1", "NAS-IP-Address="),
+    ):
+        done = case.site.command("policy", "set", key, value, "--nas", nas)
         assert done.returncode == 0, done.stderr
     portal = [(32, b"6395aaaa00001"), (4, bytes(4))]
     assert case.login(PASSWORD, extra=portal) == ACCEPT
     assert "nas=6395aaaa00001" in case.log_of("accept")
     assert case.login(PASSWORD, extra=[(32, b"6395aaaa00002"), (4, bytes(4))]) == CHALLENGE
     assert case.login(PASSWORD, extra=[(4, bytes(4)), (30, b"desk")]) == ACCEPT
-    assert case.login(PASSWORD, extra=[]) == CHALLENGE, "neither; known by its address alone"
+    by_address = [(4, bytes([192, 0, 2, 7]))]
+    assert [case.login(typed, extra=by_address) for typed in (PASSWORD, "wrong")] == [ACCEPT, REJECT]
+    assert "nas=192.0.2.7" in case.log_of("password-wrong")
+    for extra, code in (([(4, bytes(4))], CHALLENGE), ([], REJECT)):  # neither: it is known by its address alone
+        step = case.nas.login("alice", PASSWORD, extra=extra)
+        assert step.code == CHALLENGE
+        assert case.login("000000", state=step.state, extra=extra) == code, "one try where the attribute is missing"
 
 
 def test_r30_the_proxy_state_comes_back_in_accept_and_reject(case_with: CaseWith) -> None:

@@ -129,6 +129,7 @@ def test_a_policy_holds_on_every_server_from_its_next_decision_on(hosts: Hosts, 
         assert hosts.one.site.command("policy", "unset", "tries").returncode == 0
 
 
+@pytest.mark.statement("R-028")
 def test_a_new_client_is_served_and_a_removed_one_is_not_by_every_server(hosts: Hosts, alice: Token) -> None:
     site = hosts.one.site
     site.add_client("console", "127.0.0.7/32", mode=Mode.PASSCODE_ONLY)

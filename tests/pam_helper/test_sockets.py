@@ -42,7 +42,7 @@ def mode(path: Path) -> int:
     return stat.S_IMODE(path.lstat().st_mode)
 
 
-@pytest.mark.statement("P-019")
+@pytest.mark.statement("P-019", "C-030")
 @pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
 def test_the_configured_two_stand_in_folders_that_only_their_owner_writes(
     folder: Path, listen: Opened, umask: int

@@ -51,6 +51,7 @@ def test_a_password_arrives_whole(length: int) -> None:
         assert unhidden(server.requests[0]).rstrip(b"\0") == password
 
 
+@pytest.mark.statement("O-050", "V-002", "V-003")
 def test_identifier_authenticator_and_port_are_new_each_time() -> None:
     with upstream() as server:
         client = client_of(server)
@@ -110,6 +111,23 @@ def test_what_a_reply_says() -> None:
     assert not found.signed_first
     assert found.seconds >= 0
     assert "there" not in repr(found)
+
+
+@pytest.mark.statement("V-005")
+@pytest.mark.parametrize("length", [0, 1])
+@pytest.mark.parametrize("kind", [18, 24], ids=["Reply-Message", "State"])
+def test_an_attribute_that_is_shorter_than_its_own_head_harms_nobody(kind: int, length: int) -> None:
+    """Of a server that has the secret, in a challenge (CVE-2005-0108)."""
+
+    def hostile(request: bytes) -> bytes:
+        signed = reply(request, 11)
+        head, body = signed[:2] + (len(signed) + 2).to_bytes(2, "big"), signed[20:] + bytes([kind, length])
+        return head + hashlib.md5(head + request[4:20] + body + SECRET).digest() + body
+
+    with upstream(lambda request: [hostile(request), reply(request, 3)]) as server:
+        client = client_of(server)
+        assert client.login("alice", b"geheim").code is Code.ACCESS_REJECT
+    assert client.ignored == {"attribute-length": 1}
 
 
 def _older(request: bytes) -> bytes:

@@ -20,11 +20,11 @@ from tests.radius_server.live import (
     new_person,
 )
 from tests.site import SECRET, Site, eventually
-from tests.wire import PROXY_STATE, access_request
+from tests.wire import PROXY_STATE, Attributes, access_request
 from validation.model import Client, MessageAuthenticatorRule, Mode
 
 REQUIRED, AUTO, OFF = MessageAuthenticatorRule
-NAS_IP_ADDRESS = 4
+NAS_IP_ADDRESS, NAS_IDENTIFIER = 4, 32
 
 
 def named(name: str, network: str) -> Client:
@@ -186,8 +186,18 @@ def test_strangers_get_silence_and_one_line_in_the_log(live: Live, person: Perso
 
 
 @pytest.mark.statement("R-021")
-def test_nas_ip_address_does_not_choose_the_secret(nas_from: NasFrom, person: Person) -> None:
-    claim = [(NAS_IP_ADDRESS, ip_address("127.0.2.8").packed)]  # belongs to the client `wide`
+@pytest.mark.parametrize(
+    "claim",
+    [
+        [(NAS_IP_ADDRESS, ip_address("127.0.2.8").packed)],  # belongs to the client `wide`
+        [(NAS_IDENTIFIER, b"wide")],
+        [(NAS_IDENTIFIER, b"127.0.2.8")],
+    ],
+    ids=["NAS-IP-Address", "its name", "its address as NAS-Identifier"],
+)
+def test_what_a_nas_says_of_itself_does_not_choose_the_secret(
+    nas_from: NasFrom, person: Person, claim: Attributes
+) -> None:
     nas = nas_from(Source.NARROW, NARROW_SECRET)
     check_silence(nas, access_request(WIDE_SECRET, person.name, person.pin(), extra=claim).data)
     check_accepted(nas, person, extra=claim)

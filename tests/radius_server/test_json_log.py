@@ -38,6 +38,7 @@ def test_a_line_is_its_word_and_values() -> None:
     }
 
 
+@pytest.mark.statement("C-032")
 def test_a_hostile_name_stays_one_value() -> None:
     found = shown(line("reject", user=HOSTILE, client="vpn"))
     assert (found["event"], found["client"]) == ("reject", "vpn")

@@ -297,6 +297,16 @@ def test_unsigned_eap_gets_silence(live: Live, nas_from: NasFrom, person: Person
     assert live.logged(f"from={Source.UNSIGNED}", "reason=eap-without-message-authenticator")
 
 
+@pytest.mark.parametrize("source", [Source.UNSIGNED, "127.0.3.43"], ids=["off", "auto"])
+def test_an_unsigned_request_without_any_password_is_refused_where_none_must_sign(
+    nas_from: NasFrom, person: Person, source: str
+) -> None:
+    """RFC 3579 3.3 would have it dropped; its log line then could not name what the gateway does instead (R-043)."""
+    nas = nas_from(source)
+    assert nas.ask(access_request(nas.secret, person.name, None, message_authenticator="none")).code == REJECT
+    assert person.logins == [("reject", "request-unsupported")]
+
+
 def test_a_new_client_must_sign_unless_the_admin_says_otherwise(live: Live) -> None:
     site = live.site
     assert site.command("client", "add", "new", "192.0.2.99", "--secret-stdin", stdin=SECRET).returncode == 0

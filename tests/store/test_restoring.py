@@ -68,6 +68,7 @@ def refused(site: Site, *command: str) -> str:
 # --- backup
 
 
+@pytest.mark.statement("C-030")
 def test_a_backup_is_for_its_owner_alone_and_never_takes_a_files_place(site: Site, backup: Path) -> None:
     assert stat.S_IMODE(backup.stat().st_mode) == 0o600
     assert files(backup.parent) == {"site", "backup.db"}

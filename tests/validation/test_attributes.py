@@ -78,6 +78,7 @@ def test_the_address_of_one_user() -> None:
     )
 
 
+@pytest.mark.statement("R-018")
 @pytest.mark.parametrize(
     ("name", "text", "shown", "kind", "octets"),
     [

@@ -154,7 +154,7 @@ def test_a_state_is_128_bits_as_32_hex_characters() -> None:
     assert (len(state.encode()), state) == (32, state.lower())
 
 
-@pytest.mark.statement("R-091")
+@pytest.mark.statement("R-091", "O-056")
 def test_every_bit_of_a_state_comes_from_the_dice_and_from_no_other_secret() -> None:
     """Turning one random bit changes exactly one secret (or nothing: spare bits)."""
     base = moment()

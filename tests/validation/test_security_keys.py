@@ -5,12 +5,13 @@ from typing import Any
 
 import pytest
 
+from tests.builders import challenge, user
 from tests.validation.engine import CONSOLE, DESK, PORTAL, SSH, VPN, Engine
 from tests.validation.signing_key import BE, BS, UP, UV, SigningKey
 from validation.decisions import Accept, AskKey, AskNewKey, Challenge, Reason, Reject
 from validation.gate import Outcome
 from validation.messages import MessageKey, default_text, fill, tries_text
-from validation.model import Factor, Purpose, Throttle, TokenState
+from validation.model import Factor, Purpose, Stage, Throttle, TokenState
 from validation.policy import registrations
 from validation.requests import (
     Assertion,
@@ -21,6 +22,7 @@ from validation.requests import (
     RevokeToken,
     typed_alone,
 )
+from validation.touching import signed
 
 
 def text(key: MessageKey) -> str:
@@ -147,6 +149,21 @@ def test_what_was_signed_for_one_login_fits_no_other(engine: Engine, key: Signin
     assert reason(answer(engine, care, assertion=key.get(for_login))) is Reason.KEY_WRONG
 
 
+@pytest.mark.statement("W-013")
+def test_what_a_key_signs_is_made_of_state_user_place_and_purpose() -> None:
+    """Of each by itself: also where a State were the same."""
+    alice, asked = user(), challenge(stage=Stage.KEY)
+    others: list[dict[str, Any]] = [
+        {"state": "cd" * 16},
+        {"client": "sudo"},
+        {"purpose": Purpose.CARE},
+        {"stage": Stage.NEW_KEY},
+    ]
+    made = [(alice, asked), (user(name="bob"), asked), *((alice, replace(asked, **other)) for other in others)]
+    case: Any = None  # it is not looked at
+    assert len({signed(case, *one) for one in made}) == len(made)
+
+
 @pytest.mark.statement("W-007")
 def test_a_key_of_somebody_else_lets_nobody_in(engine: Engine, key: SigningKey) -> None:
     engine.add_user("bob")
@@ -169,7 +186,9 @@ def test_a_key_of_somebody_else_lets_nobody_in(engine: Engine, key: SigningKey) 
         pytest.param({"flags": UV}, Reason.KEY_WRONG, id="verified, not touched"),
         pytest.param({"rp_id": "web-7"}, Reason.KEY_WRONG, id="another RP id", marks=pytest.mark.statement("W-002")),
         pytest.param({"signature": b"x" * 70}, Reason.KEY_WRONG, id="no signature"),
-        pytest.param({"type": "webauthn.create"}, Reason.KEY_WRONG, id="another purpose"),
+        pytest.param(
+            {"type": "webauthn.create"}, Reason.KEY_WRONG, id="another purpose", marks=pytest.mark.statement("W-012")
+        ),
         pytest.param(
             {"origin": "pam://eviltwofold"}, Reason.KEY_WRONG, id="look-alike", marks=pytest.mark.statement("W-012")
         ),
@@ -177,7 +196,12 @@ def test_a_key_of_somebody_else_lets_nobody_in(engine: Engine, key: SigningKey) 
         pytest.param({"challenge": bytes(32)}, Reason.KEY_WRONG, id="another challenge"),
         pytest.param({"after": b"\0"}, Reason.KEY_WRONG, id="trailing octet"),
         pytest.param({"id": b"unknown"}, Reason.KEY_WRONG, id="unknown credential"),
-        pytest.param({"flags": UP | BS}, Reason.KEY_BACKUP, id="backed up, not eligible"),
+        pytest.param(
+            {"flags": UP | BS},
+            Reason.KEY_BACKUP,
+            id="backed up, not eligible",
+            marks=pytest.mark.statement("W-011"),
+        ),
         pytest.param({"flags": UP | BE}, Reason.KEY_BACKUP, id="eligible now", marks=pytest.mark.statement("W-011")),
     ],
 )
@@ -191,6 +215,17 @@ def test_an_assertion_that_says_anything_else_is_refused(
     assert outcome.text == text(MessageKey.KEY_REFUSED)
     assert engine.see(user="alice").tokens == before
     assert isinstance(touch(engine, key), Accept)
+
+
+@pytest.mark.statement("W-011")
+def test_a_key_that_could_be_backed_up_and_says_it_cannot_is_refused(engine: Engine, serial: str) -> None:
+    key = SigningKey(flags=UP | BE)
+    assert isinstance(register(engine, key), Accept)
+    engine.clock.now += 60
+    for flags in (UP, UP | BS):
+        assert reason(touch(engine, key, flags=flags)) is Reason.KEY_BACKUP
+    for flags in (UP | BE, UP | BE | BS):
+        assert isinstance(touch(engine, key, flags=flags), Accept)
 
 
 @pytest.mark.statement("W-004")
@@ -227,6 +262,7 @@ def test_a_sign_count_that_does_not_grow_is_told(engine: Engine, key: SigningKey
     assert isinstance(touch(engine, key, count=11), Accept)
 
 
+@pytest.mark.statement("W-009")
 def test_a_key_that_never_counts_works_each_time(engine: Engine, serial: str) -> None:
     key = SigningKey(step=0)
     assert isinstance(register(engine, key), Accept)

@@ -165,6 +165,7 @@ def fail_times(engine: Engine, serial: str, times: int, client: str) -> None:
         engine.clock.now = max(engine.clock.now, engine.throttle("alice", Factor.PASSCODE).blocked_until)
 
 
+@pytest.mark.statement("O-040")
 def test_a_token_is_disabled_at_the_hundredth_wrong_pin_after_a_proved_password(engine: Engine, serial: str) -> None:
     fail_times(engine, serial, 99, SSH)
     assert (engine.token(serial).state, engine.token(serial).failures) == (TokenState.ACTIVE, 99)

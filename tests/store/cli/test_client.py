@@ -33,6 +33,7 @@ def test_every_option_of_a_client(twofold: Twofold, site: Site) -> None:
     assert (client.mode, client.message_authenticator, client.status_server) == ("append", "auto", False)
 
 
+@pytest.mark.statement("R-024")
 def test_a_generated_secret_is_shown_once(twofold: Twofold, site: Site) -> None:
     said = twofold.done("client", "add", "vpn", "192.0.2.10", "--generate-secret").out
     (secret,) = re.findall(r"^Secret  (\S+)$", said, re.MULTILINE)

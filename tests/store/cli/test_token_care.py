@@ -202,6 +202,7 @@ def with_key(file: Path) -> dict[str, Seed]:
     return opened(file, Unlock(key=lambda: KEY))
 
 
+@pytest.mark.statement("C-030")
 def test_what_is_exported_is_encrypted_private_and_whole(
     twofold: Twofold, site: Site, case0001: str, key_file: str, tmp_path: Path
 ) -> None:

@@ -107,6 +107,7 @@ def test_the_key_is_told_the_fixed_list() -> None:
     )
 
 
+@pytest.mark.statement("W-006")
 def test_the_stored_algorithm_is_the_one_that_counts(key: SigningKey, token: Token) -> None:
     """A signature over another hash, as another algorithm of the same curve would make it."""
     honest = signed_by(key, token)
