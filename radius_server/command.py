@@ -39,7 +39,7 @@ _log = logging.getLogger("twofold.radius")
 SWITCH = 0.0001
 
 # What is read at the start alone.
-_FIXED = ("database", "chain", "issuer", "notify", "security_key")
+_FIXED = ("database", "url", "chain", "issuer", "notify", "security_key")
 
 
 @click.group()
@@ -187,12 +187,12 @@ def _say_where(server: "RadiusServer", config: Config, before: frozenset[Listen]
 async def _reloads(
     server: "RadiusServer",
     decides: "GateProcess",
-    config: Config,
+    started: Config,
     options: _Options,
     again: asyncio.Event,
     stop: asyncio.Event,
 ) -> None:
-    """Each time `again` is set, one after the other, until `stop` is."""
+    """Each time `again` is set, one after the other, until `stop` is. `started`: what was read at the start."""
     while True:
         await again.wait()
         if stop.is_set():
@@ -200,8 +200,7 @@ async def _reloads(
         again.clear()
         serving.tell_systemd(serving.reloading())
         try:
-            config = await _reload(server, config, options)
-            decides.log_as(options.log_format(config))
+            decides.log_as(options.log_format(await _reload(server, started, options)))
         except TwofoldError as error:
             _log.error(line("reload-refused", error=error, effect="the old configuration goes on"))
         except Exception as error:
@@ -210,7 +209,7 @@ async def _reloads(
         serving.tell_systemd(serving.READY)
 
 
-async def _reload(server: "RadiusServer", old: Config, options: _Options) -> Config:
+async def _reload(server: "RadiusServer", started: Config, options: _Options) -> Config:
     """What holds from now on. Raises BadInput, and then that is the old."""
     from first_factor import checker
 
@@ -220,7 +219,7 @@ async def _reload(server: "RadiusServer", old: Config, options: _Options) -> Con
     await server.reload(checking, options.settings(new))
     serving.set_log_format(options.formatter(new))
     _say_where(server, new, before)
-    waiting = [name for name in _FIXED if getattr(new, name) != getattr(old, name)]
+    waiting = [name for name in _FIXED if getattr(new, name) != getattr(started, name)]
     _log.info(line("reloaded", needs_restart=",".join(waiting)))
     return new
 

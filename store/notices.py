@@ -21,7 +21,7 @@ from validation.ports import Notices
 _log = logging.getLogger("twofold.notify")
 
 # What an administrator must be able to find in the log of a server, whether or not a program is told.
-ALARMS = frozenset({"password_maybe_stolen", "token_disabled", "source_held"})
+ALARMS = frozenset({"password_maybe_stolen", "token_disabled", "source_held", "security_key_copied"})
 
 TIME_LIMIT = 30.0  # seconds for one run of the program
 WAITING_MOST = 1000  # events; more than that are only in the audit trail

@@ -110,7 +110,7 @@ def _tell(found: list[Finding]) -> None:
             print_line(f"{'':4} {'':{width}} {finding.remedy}")
     count = sum(finding.severity is Severity.SERIOUS for finding in found)
     if count:
-        many = "finding lets" if count == 1 else "findings let"
-        click.echo(f"{count} {many} somebody in without a second factor, or keep logins from working.")
+        many, let, keep = ("finding", "lets", "keeps") if count == 1 else ("findings", "let", "keep")
+        click.echo(f"{count} {many} {let} somebody in without a second factor, or {keep} logins from working.")
     else:
         click.echo("Nothing lets anybody in without a second factor, and nothing is broken.")

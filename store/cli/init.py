@@ -23,9 +23,9 @@ def init(ctx: click.Context, owner_url: str) -> None:
     from store import opening
 
     path = configuration.config_path(ctx.find_root().obj)
-    if not path.parent.is_dir():
-        raise BadInput(f"the directory {path.parent} does not exist; create it, or choose another with --config")
     try:
+        if not path.parent.is_dir():
+            raise BadInput(f"the directory {path.parent} does not exist; create it, or choose another with --config")
         if opening.create_config(path, socket.gethostname()):
             click.echo(f"config   {path}")
         config = configuration.load(path)

@@ -3,14 +3,20 @@
 Stood in for: systemctl, and the folders /var and /etc. The button of the page has the key of RFC 4226.
 """
 
+import ast
 import re
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from store.notices import NoNotices
+from radius_server.counts import Counts
+from radius_server.log import Drops
+from radius_server.metrics import render
+from store.notices import ALARMS, NoNotices
 from store.opening import LoggedFaults, SystemMoments
+from tests.architecture.source import product_files
 from tests.builders import RFC_KEY
 from tests.docs.pages import Host, same, steps, text_of
 from tests.postgres import postgres
@@ -179,3 +185,80 @@ def test_an_upgrade(tmp_path: Path) -> None:
     for step in others:
         assert same(step.shown, made.type(step.command).splitlines())
     assert made.inside("/var/backups/twofold-before.db").stat().st_mode & 0o777 == 0o600
+
+
+# --- lists that are those of the source
+
+
+def first_column(table: str) -> list[str]:
+    return re.findall(
+        r"`(\w+)`", " ".join(line.split(" | ")[0] for line in table.splitlines() if line.startswith("| `"))
+    )
+
+
+def test_the_numbers_are_those_that_are_served() -> None:
+    served = re.findall(r"^# TYPE (\w+)", render(Counts(), Drops(), 0, {}), re.MULTILINE)
+    (table,) = re.findall(r"### Numbers\n.*?\n\n(\| name .*?)\n\n", text_of(PAGE, "Run"), BLOCKS)
+    assert sorted(first_column(table)) == sorted(served)
+
+
+def notices() -> set[str]:
+    """What events are called, wherever the source gives a `notice`: as a word, by a name or by a function."""
+    found: set[str] = set()
+    for _, tree in product_files():
+        words = {
+            node.targets[0].id: {str(node.value.value)}
+            for node in tree.body
+            if isinstance(node, ast.Assign)
+            and isinstance(node.targets[0], ast.Name)
+            and isinstance(node.value, ast.Constant)
+        }
+        words |= {
+            node.name: set(returned(node))
+            for node in tree.body
+            if isinstance(node, ast.FunctionDef) and node.name == "_locked"
+        }
+        for value in given(tree):
+            found |= said_by(value, words)
+    return found - {""}
+
+
+def said_by(value: ast.expr, words: dict[str, set[str]]) -> set[str]:
+    match value:
+        case ast.Constant(value=str(word)):
+            return {word}
+        case ast.Name(id=name) | ast.Call(func=ast.Name(id=name)):
+            return words.get(name, set())
+        case ast.IfExp(body=one, orelse=other):
+            return said_by(one, words) | said_by(other, words)
+        case _:
+            return set()
+
+
+def given(tree: ast.Module) -> Iterator[ast.expr]:
+    for node in ast.walk(tree):
+        match node:
+            case ast.keyword(arg="notice", value=value):
+                yield value
+            case ast.Assign(targets=[ast.Name(id="notice")], value=value):
+                yield value
+            case ast.Call(func=ast.Name(id="Touched"), args=[*_, value]):
+                yield value
+            case _:
+                pass
+
+
+def returned(function: ast.FunctionDef) -> Iterator[str]:
+    for node in ast.walk(function):
+        if isinstance(node, ast.Return) and node.value is not None:
+            yield from said_by(node.value, {})
+
+
+def test_the_events_are_those_that_are_told() -> None:
+    (table,) = re.findall(r"(\| `event` .*?)\n\n", text_of(PAGE, "Configuration"), BLOCKS)
+    rows = table.splitlines()[2:]
+    told = notices()
+    assert {"enrolled", "locked", "revoked", "security_key_copied", "recovery_used"} <= told
+    assert sorted(first_column("\n".join(rows))) == sorted(told)
+    warned = [line for line in rows if line.endswith("also a warning in the log |")]
+    assert sorted(first_column("\n".join(warned))) == sorted(ALARMS)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from store.cli.presets import PRESETS
 from tests.docs.pages import Host, steps
 from validation.attributes import canonical
 from validation.requests import AddUser
@@ -40,6 +41,23 @@ def replies_of(text: str) -> list[str]:
 def test_the_index_lists_every_page_once() -> None:
     listed = re.findall(r"^\| \[[^]]+\]\((\w+\.md)\) \|", text_of("README.md"), re.MULTILINE)
     assert sorted(listed) == PAGES
+
+
+def cells(line: str) -> list[str]:
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+def test_the_index_says_what_the_presets_set() -> None:
+    lines = [cells(line) for line in text_of("README.md").splitlines() if line.startswith("| [")]
+    presets = {line[1].strip("`"): line for line in lines if line[1]}
+    assert presets.keys() == PRESETS.keys()
+    for name, preset in PRESETS.items():
+        _, _, mode, rule, _, tried = presets[name]
+        assert f"`{preset.mode}`" in mode, name
+        assert f"`{preset.rule}`" in rule, name
+        page = next(line[0] for line in lines if line[1] == f"`{name}`")
+        (file,) = re.findall(r"\((\S+)\)", page)
+        assert (tried == "tried") is ("not tried." not in text_of(file).split("\n\n")[1]), name
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if page not in FOLLOWED])

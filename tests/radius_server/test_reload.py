@@ -165,10 +165,26 @@ def test_status_server_names_and_log_follow(site: Site, alice: Person) -> None:
         assert server.address == nas.server, "it was never closed"
 
 
+def store_section(site: Site, text: str) -> None:
+    site.config_file.write_text(f'[store]\n{text}\n[radius]\nlisten = ["127.0.0.1:0"]\n')
+
+
 def test_what_needs_a_restart_is_said(site: Site) -> None:
     with site.server() as server:
-        site.config_file.write_text('[store]\nchain = "other"\nissuer = "x"\n[radius]\nlisten = ["127.0.0.1:0"]\n')
+        store_section(site, 'chain = "other"\nissuer = "x"')
         assert "needs_restart=chain,issuer" in reload(server)
+        store_section(site, 'chain = "test"\nurl = "postgresql://twofold@db.example.org/twofold"')
+        assert reload(server).endswith("needs_restart=url")
+
+
+def test_it_is_said_until_the_server_is_started_anew(site: Site) -> None:
+    """By each reload, such as those of logrotate: what counts is what the server was started with."""
+    with site.server() as server:
+        store_section(site, 'chain = "other"')
+        assert reload(server).endswith("needs_restart=chain")
+        assert reload(server).endswith("needs_restart=chain")
+        store_section(site, 'chain = "test"')
+        assert reload(server).endswith(" reloaded")
 
 
 def test_options_stay_above_the_file(site: Site, alice: Person) -> None:

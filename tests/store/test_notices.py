@@ -148,6 +148,17 @@ def test_no_secret_is_in_an_event() -> None:
     assert pairing.serial in text
 
 
+def test_what_must_not_be_missed_is_in_the_log_too(caplog: pytest.LogCaptureFixture) -> None:
+    """Whether or not a program is told: a copied key is as bad as a stolen password."""
+    caplog.set_level(logging.WARNING, "twofold.notify")
+    alarms = ["password_maybe_stolen", "token_disabled", "source_held", "security_key_copied"]
+    for notice in (*alarms, "locked"):
+        notices.notices_for(()).tell(
+            Audit(NOW, "login", "reject", "", user="alice", client="vpn", serial="TF-A", notice=notice)
+        )
+    assert caplog.messages == [f"alarm {alarm}: user=alice client=vpn source=- token=TF-A" for alarm in alarms]
+
+
 # --- when
 
 

@@ -153,7 +153,7 @@ def test_each_finding_is_shown_with_what_to_do(twofold: Twofold, own_checks: lis
         "                   See docs/pam/sudo.md",
         "!    client vpn2   secret has 9 characters.",
         "                   Make a new one",
-        "1 finding lets somebody in without a second factor, or keep logins from working.",
+        "1 finding lets somebody in without a second factor, or keeps logins from working.",
     ]
 
 

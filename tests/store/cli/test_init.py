@@ -107,6 +107,13 @@ def test_a_missing_folder_is_named(tmp_path: Path, capsys: pytest.CaptureFixture
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_folder_that_cannot_be_looked_at_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whatever keeps one out: as the service's user that is most often the mode of a folder of root's."""
+    folder = tmp_path / ("x" * 300)
+    assert run(["--config", str(folder / "twofold.toml"), "init"]) == 2
+    assert capsys.readouterr().err == f"twofold: {folder} cannot be written: File name too long\n"
+
+
 @pytest.mark.parametrize("line", ['[store]\npath = "nowhere/t.db"', '[key]\nfile = "nowhere/key"'])
 def test_a_path_that_cannot_be_written_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str], line: str) -> None:
     """And when the folder is there, `init` goes on where it stopped."""

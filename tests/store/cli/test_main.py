@@ -118,6 +118,19 @@ def test_the_help_names_every_noun() -> None:
         assert re.search(rf"^  {noun}\s+{re.escape(text)}$", said, re.MULTILINE), noun
 
 
+def test_the_help_names_the_verbs_that_a_noun_has() -> None:
+    """All of them, or some and `…`."""
+    for noun, (place, text) in NOUNS.items():
+        module, _, attribute = place.partition(":")
+        command = getattr(importlib.import_module(module), attribute)
+        if not isinstance(command, click.Group):
+            continue
+        named = text.rpartition(": ")[2].rstrip(".").split(", ")
+        verbs = set(command.commands)
+        assert set(named) - {"…"} <= verbs, noun
+        assert "…" in named or set(named) == verbs, noun
+
+
 def test_the_version_is_the_packages() -> None:
     ((_, _, _, said),) = watched([["--version"]])
     assert said == f"twofold {version('twofold')}\n"
