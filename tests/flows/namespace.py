@@ -28,7 +28,7 @@ class Namespace:
         """`kind` as it is called in /proc; `options` of unshare(1)."""
         self._kind = kind
         self._keeper = subprocess.Popen(["unshare", *options, "cat"], stdin=subprocess.PIPE, stderr=subprocess.DEVNULL)
-        eventually(lambda: self._entered or self._keeper.poll() is not None, what=f"a namespace of kind {kind}")
+        eventually(lambda: not self.allowed or self._entered, what=f"a namespace of kind {kind}")
 
     @property
     def file(self) -> str:
@@ -36,7 +36,10 @@ class Namespace:
 
     @property
     def _entered(self) -> bool:
-        return os.readlink(f"/proc/self/ns/{self._kind}") != os.readlink(self.file)
+        try:
+            return os.readlink(f"/proc/self/ns/{self._kind}") != os.readlink(self.file)
+        except FileNotFoundError:  # it was refused just now, and has ended
+            return False
 
     @property
     def allowed(self) -> bool:

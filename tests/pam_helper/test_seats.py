@@ -144,6 +144,7 @@ kill $pid
 """
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount")
 @pytest.mark.peer("unshare", "mount")
 @pytest.mark.parametrize(
     ("active", "remote", "seat", "expected"),
