@@ -32,7 +32,7 @@ NOT_NOW = "Nobody can log in at the moment. Please try again in a minute."
 LONGEST_BACK = 4096
 
 _KEY = re.compile(r"[A-Za-z0-9_-]{43}")
-_SITE = re.compile(r"[A-Za-z0-9.:\[\]-]{1,253}")
+_SITE = re.compile(r"[A-Za-z0-9._:\[\]-]{1,253}")  # hosts of a local network are called build_server, too
 _log = logging.getLogger("twofold.web")
 
 

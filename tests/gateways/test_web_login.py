@@ -213,6 +213,15 @@ def test_an_ipv4_address_is_told_as_one_also_where_nginx_listens_for_both_famili
     assert Reply(request).values(CALLING_STATION_ID) == [ADDRESS.encode()]
 
 
+@pytest.mark.parametrize("site", ["wiki.example.org", "build_server.lan", "WIKI", "[2001:db8::1]", "192.0.2.1:8443"])
+def test_whatever_a_host_is_called_its_people_log_in(site: str) -> None:
+    with upstream() as server:
+        visitor = browser(server)
+        visitor.site = site
+        assert visitor.log_in().status == 303
+        assert visitor.user == "alice"
+
+
 @pytest.mark.parametrize("site", ["", "a b", "<script>", "a\nb", "x" * 254])
 def test_a_site_has_a_name(site: str) -> None:
     visitor = browser()
