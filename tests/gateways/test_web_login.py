@@ -191,6 +191,15 @@ def test_two_windows_of_one_browser_can_both_log_in() -> None:
             assert visitor.send(page, name="alice", password="geheim").status == 303
 
 
+def test_a_server_that_is_down_makes_one_page_slow_and_no_other() -> None:
+    with upstream(silence) as first, upstream() as second:
+        visitor = browser(first, second)
+        for _ in range(3):
+            assert visitor.log_in().status == 303
+            visitor.cookies.clear()
+        assert (len({*first.requests}), len(second.requests)) == (1, 3)
+
+
 def test_without_the_address_of_the_browser_nobody_logs_in() -> None:
     """Guesses would all come from nowhere."""
     with upstream() as server:
