@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from first_factor.lookups import Lookups
 from store.ldap_section import LdapServer, Protection
 from validation.messages import printable
 
@@ -171,9 +172,9 @@ class Directory:
 
 
 @contextmanager
-def connected(server: LdapServer, ca_file: Path | None, until: float) -> Iterator[Directory]:
+def connected(server: LdapServer, ca_file: Path | None, until: float, lookups: Lookups) -> Iterator[Directory]:
     """A connection for this block, closed at its end. Raises DirectoryFailed."""
-    with closing(Directory(_opened(server, until), until)) as directory:
+    with closing(Directory(_opened(server, until, lookups), until)) as directory:
         if server.protection is Protection.START_TLS:
             directory.start_tls()
         if server.protection is not Protection.THIS_HOST:
@@ -181,10 +182,10 @@ def connected(server: LdapServer, ca_file: Path | None, until: float) -> Iterato
         yield directory
 
 
-def _opened(server: LdapServer, until: float) -> Any:
+def _opened(server: LdapServer, until: float, lookups: Lookups) -> Any:
     """To the first of its addresses that takes the connection; none may use up the time of the others."""
     with _failures():
-        addresses = _addresses(server)
+        addresses = _addresses(server, until, lookups)
         for number, address in enumerate(addresses):
             share = (until - time.monotonic()) / (len(addresses) - number)
             if share <= 0:
@@ -197,11 +198,10 @@ def _opened(server: LdapServer, until: float) -> Any:
     raise DirectoryFailed("no answer in time")
 
 
-def _addresses(server: LdapServer) -> list[str]:
+def _addresses(server: LdapServer, until: float, lookups: Lookups) -> list[str]:
     if not server.port:
         return [f"ldapi://{server.host.replace('%', '%25')}"]
-    found = socket.getaddrinfo(server.host, server.port, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(str(each[4][0]) for each in found))
+    return lookups.addresses(server.host, until)
 
 
 def _connection(address: str, port: int, share: float, until: float) -> Any:

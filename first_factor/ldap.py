@@ -34,6 +34,7 @@ from first_factor.directory import (
     escaped,
 )
 from first_factor.dn import name_below, parts
+from first_factor.lookups import Lookups
 from first_factor.seldom import Seldom
 from first_factor.turns import Turns
 from store.ldap_section import GroupsSection, Ldap, LdapServer
@@ -47,7 +48,7 @@ from validation.requests import FirstFactor, FirstFactorResult
 _log = logging.getLogger("twofold.first_factor")
 
 LONGEST = 4096  # octets; each server would have to be trusted with more
-_OVERTIME = 1.0  # seconds for what has no deadline of its own, such as the look-up of a host's name
+_OVERTIME = 1.0  # seconds for a check to end by itself
 _UNCHECKED = "the directory cannot check a password: %s"
 _INAPPROPRIATE, _INVALID = 48, 49  # RFC 4511 A.1: the entry has no password; or it is another one
 _SERVERS_TROUBLE = frozenset({51, 52})  # busy, unavailable
@@ -70,6 +71,7 @@ class LdapPasswords:
         self._settings = settings
         self._groups = Groups(settings.groups) if settings.groups is not None else None
         self._turns: Turns[LdapServer] = Turns(settings.servers)
+        self._lookups = Lookups()
         self._bounded = Bounded(settings.threads, settings.time_limit + _OVERTIME)
         self._no_answer, self._undecided = Seldom(_log), Seldom(_log)
 
@@ -93,15 +95,11 @@ class LdapPasswords:
         return _Answer(FirstFactor.UNAVAILABLE)
 
     def _ask_in_turn(self, user: str, password: bytes, until: float) -> _Answer:
-        """The first server that answers. Each gets its share of the time that is left; where one before has used that
-        up (looking up a name has no deadline), the next was not asked, and is not the one that failed."""
+        """The first server that answers. Each gets its share of the time that is left."""
         secret = bind_password(self._settings)
         order = self._turns.order()
-        least = self._settings.time_limit / len(order) / 2
         for number, server in enumerate(order):
             now = time.monotonic()
-            if number and until - now < least:
-                break
             try:
                 answer = self._ask(server, secret, user, password, now + (until - now) / (len(order) - number))
             except DirectoryFailed as error:
@@ -123,7 +121,7 @@ class LdapPasswords:
             _log.info("directory %s answers again", server)
 
     def _ask(self, server: LdapServer, secret: bytes, user: str, password: bytes, until: float) -> _Answer:
-        with connected(server, self._settings.ca_file, until) as directory:
+        with connected(server, self._settings.ca_file, until, self._lookups) as directory:
             log_in(directory, self._settings, secret)
             entry = self._entry(directory, user)
             if entry is None:

@@ -52,9 +52,11 @@ def _judged(settings: Ldap) -> Iterator[Finding]:
 def _trouble(server: LdapServer, settings: Ldap, secret: bytes) -> str:
     from first_factor.directory import DirectoryFailed, connected
     from first_factor.ldap import log_in
+    from first_factor.lookups import Lookups
 
     try:
-        with connected(server, settings.ca_file, time.monotonic() + settings.time_limit) as directory:
+        until = time.monotonic() + settings.time_limit
+        with connected(server, settings.ca_file, until, Lookups()) as directory:
             log_in(directory, settings, secret)
             bases = [settings.base, *([settings.groups.base] if settings.groups is not None else [])]
             for base in bases:

@@ -17,7 +17,7 @@ from ipaddress import IPv6Address, ip_address
 from urllib.parse import unquote
 
 from gateways import web_pages
-from gateways.asking import ask
+from gateways.asking import Order, ask
 from gateways.settings import Settings
 from gateways.web_http import BadRequest, Request, Response
 from gateways.web_sessions import Question, Questions, Sessions, new_key
@@ -32,7 +32,7 @@ NOT_NOW = "Nobody can log in at the moment. Please try again in a minute."
 LONGEST_BACK = 4096
 
 _KEY = re.compile(r"[A-Za-z0-9_-]{43}")
-_SITE = re.compile(r"[A-Za-z0-9.:\[\]-]{1,253}")
+_SITE = re.compile(r"[A-Za-z0-9._:\[\]-]{1,253}")  # hosts of a local network are called build_server, too
 _log = logging.getLogger("twofold.web")
 
 
@@ -41,6 +41,7 @@ class Door:
 
     def __init__(self, settings: Settings, sessions: Sessions, questions: Questions) -> None:
         self._settings, self._sessions, self._questions = settings, sessions, questions
+        self._order = Order(settings.servers)
         self._secret = secrets.token_bytes(32)  # of this process: forms of an earlier one are too old
         self._places = threading.BoundedSemaphore(ASKING_AT_ONCE)
 
@@ -127,7 +128,7 @@ class Door:
             (Attribute.CALLED_STATION_ID, login.site.encode()),
         )
         try:
-            reply = ask(self._settings, login.user, typed, login.state or None, attributes)
+            reply = ask(self._settings, login.user, typed, login.state or None, attributes, self._order)
         except CannotAsk as error:
             return self._refused(request, login, REFUSED, str(error))
         except NoReply as error:

@@ -19,10 +19,9 @@ from validation.findings import Severity
 from validation.requests import FirstFactor
 
 PAGE = text_of("first-factor/ldap.md")
+MODULES = ("__init__.py", "ldap.py", "directory.py", "bounded.py", "lookups.py")
 SOURCES = (
-    "".join(
-        (ROOT / "first_factor" / name).read_text() for name in ("__init__.py", "ldap.py", "directory.py", "bounded.py")
-    )
+    "".join((ROOT / "first_factor" / name).read_text() for name in MODULES)
     + (ROOT / "store" / "sealing.py").read_text()
 )
 

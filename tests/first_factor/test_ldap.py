@@ -18,7 +18,6 @@ from first_factor import Checker, checker
 from first_factor.directory import escaped
 from first_factor.ldap import LONGEST, LdapPasswords
 from store.config import Config, parse
-from store.ldap_section import Ldap, LdapServer, Protection
 from tests.first_factor.directory import (
     ALICE,
     BOUND,
@@ -33,7 +32,6 @@ from tests.first_factor.directory import (
     split,
     tlv,
 )
-from tests.site import eventually
 from validation.decisions import Look
 from validation.requests import FirstFactor, FirstFactorResult
 
@@ -331,31 +329,50 @@ def test_the_next_server_is_asked_and_the_first_left_aside(made: Made, caplog: p
     assert caplog.text.count("is left aside") == 1
 
 
-def test_a_server_that_was_not_asked_is_not_the_one_that_failed(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A name server that says nothing uses up the whole time at the first server's name: no deadline ends that."""
-    lookup, may_end, well = socket.getaddrinfo, threading.Event(), made()
+@pytest.fixture
+def name_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """Says nothing until the event is set, and then that every name is here. With one of two name servers down the
+    system takes five seconds for each look-up."""
+    lookup, answers = socket.getaddrinfo, threading.Event()
 
-    def hanging(host: str, *others: Any, **more: Any) -> Any:
-        if host != "ldap.example.org":
-            return lookup(host, *others, **more)
-        may_end.wait(60)
-        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+    def slow(host: str, *others: Any, **more: Any) -> Any:
+        if host.endswith(".example.org"):
+            answers.wait(60)
+            host = "127.0.0.1"
+        return lookup(host, *others, **more)
 
-    monkeypatch.setattr(socket, "getaddrinfo", hanging)
-    checked = LdapPasswords(_first_unresolvable(well))
-    assert checked.check(look(), SECRET).status is UNAVAILABLE
-    may_end.set()
-    eventually(lambda: checked._bounded.hanging == 0)
-    may_end.clear()
-    assert checked.check(look(), SECRET).status is PROVED, "the other is asked first now"
-    may_end.set()
+    monkeypatch.setattr(socket, "getaddrinfo", slow)
+    yield answers
+    answers.set()
 
 
-def _first_unresolvable(second: Directory) -> Ldap:
-    config = configured(second.url, time_limit=2.0)
+def named(directory: Directory, *others: Directory) -> LdapPasswords:
+    """The first has a name, the others are addresses."""
+    config = configured(directory.url, *(other.url for other in others), time_limit=4.0)
     assert config.ldap is not None
-    name = LdapServer("ldap.example.org", 389, Protection.START_TLS)
-    return replace(config.ldap, servers=(name, *config.ldap.servers))
+    first, *rest = config.ldap.servers
+    return LdapPasswords(replace(config.ldap, servers=(replace(first, host="ldap.example.org"), *rest)))
+
+
+def test_a_name_that_is_not_found_in_time_costs_its_server_no_more_than_its_share(
+    made: Made, name_server: threading.Event, caplog: pytest.LogCaptureFixture
+) -> None:
+    first, second = made(), made()
+    checked = named(first, second)
+    assert [checked.check(look(), SECRET).status for _ in range(3)] == [PROVED] * 3
+    assert (first.heard, caplog.text.count("left aside")) == ([], 1)
+    assert "do the name servers answer?" in caplog.text
+
+
+def test_a_name_that_was_found_once_is_enough_while_name_servers_are_silent(
+    made: Made, name_server: threading.Event, caplog: pytest.LogCaptureFixture
+) -> None:
+    checked = named(made())
+    name_server.set()
+    assert checked.check(look(), SECRET).status is PROVED
+    name_server.clear()
+    assert [checked.check(look(), SECRET).status for _ in range(3)] == [PROVED] * 3
+    assert "left aside" not in caplog.text
 
 
 @pytest.mark.parametrize("code", [51, 52])

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateways.asking import ask
+from gateways.asking import ASIDE, Order, ask
 from gateways.settings import Settings
 from radius_client.client import CannotAsk, NoReply
 from radius_client.wire import Code
@@ -32,6 +32,32 @@ def test_each_is_handed_the_same_packet() -> None:
         ask(settings(first, second), "alice", "geheim")
         assert {*first.requests} == {*second.requests}
         assert len({*first.requests}) == 1
+
+
+def test_who_was_silent_is_asked_last_for_a_while() -> None:
+    """A program that goes on pays its time-out once."""
+    now = [100.0]
+    with upstream(silence) as first, upstream(accept) as second:
+        order = Order((first.address, second.address), lambda: now[0])
+        for _ in range(3):
+            ask(settings(first, second), "alice", "geheim", order=order)
+        assert (len({*first.requests}), len(second.requests)) == (1, 3)
+        now[0] += ASIDE
+        ask(settings(first, second), "alice", "geheim", order=order)
+        assert len({*first.requests}) == 2
+
+
+def test_who_answers_is_asked_in_his_turn_again() -> None:
+    answers = [silence, accept]
+    with upstream(lambda request: answers[0](request)) as first, upstream(silence) as second:
+        order = Order((first.address, second.address))
+        with pytest.raises(NoReply):
+            ask(settings(first, second), "alice", "geheim", order=order)
+        del answers[0]
+        ask(settings(first, second), "alice", "geheim", order=order)
+        asked = len(second.requests)
+        ask(settings(first, second), "alice", "geheim", order=order)
+        assert (order.now(), len(second.requests)) == ([first.address, second.address], asked)
 
 
 def test_if_all_are_silent_each_is_named() -> None:

@@ -191,6 +191,15 @@ def test_two_windows_of_one_browser_can_both_log_in() -> None:
             assert visitor.send(page, name="alice", password="geheim").status == 303
 
 
+def test_a_server_that_is_down_makes_one_page_slow_and_no_other() -> None:
+    with upstream(silence) as first, upstream() as second:
+        visitor = browser(first, second)
+        for _ in range(3):
+            assert visitor.log_in().status == 303
+            visitor.cookies.clear()
+        assert (len({*first.requests}), len(second.requests)) == (1, 3)
+
+
 def test_without_the_address_of_the_browser_nobody_logs_in() -> None:
     """Guesses would all come from nowhere."""
     with upstream() as server:
@@ -211,6 +220,15 @@ def test_an_ipv4_address_is_told_as_one_also_where_nginx_listens_for_both_famili
         assert visitor.log_in().status == 303
         (request,) = server.requests
     assert Reply(request).values(CALLING_STATION_ID) == [ADDRESS.encode()]
+
+
+@pytest.mark.parametrize("site", ["wiki.example.org", "build_server.lan", "WIKI", "[2001:db8::1]", "192.0.2.1:8443"])
+def test_whatever_a_host_is_called_its_people_log_in(site: str) -> None:
+    with upstream() as server:
+        visitor = browser(server)
+        visitor.site = site
+        assert visitor.log_in().status == 303
+        assert visitor.user == "alice"
 
 
 @pytest.mark.parametrize("site", ["", "a b", "<script>", "a\nb", "x" * 254])
