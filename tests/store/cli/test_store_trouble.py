@@ -2,10 +2,12 @@
 
 import subprocess
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from store.sealing import create_key_file
+from tests.flows.namespace import mount_namespace
 from tests.site import SECRET, TWOFOLD, Site
 from tests.store import raw
 from tests.store.cli.command import Twofold
@@ -132,3 +134,18 @@ def test_a_store_that_another_process_writes_to_is_waited_for_and_then_left_alon
         assert "database is locked" in line or "another process has been writing to the store for 5 s" in line
     assert raw.contents(site.config.database) == before
     assert site.command("user", "add", "bob").returncode == 0
+
+
+@pytest.mark.peer("mount", "unshare")
+@pytest.mark.parametrize("arguments", [["user", "list"], ["user", "add", "bob"], ["db", "check"], ["backup", "/tmp/b"]])
+def test_on_a_full_disk_it_is_said_that_it_is_full(site: Site, tmp_path: Path, arguments: list[str]) -> None:
+    """Where SQLite cannot make the file that its readers share, it says `disk I/O error` alone."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    with mount_namespace() as namespace:
+        namespace.run("mount", "-t", "tmpfs", "-o", "size=1m,mode=0700", "tmpfs", disk)
+        namespace.run("sh", "-c", f"cp -a {site.folder}/. {disk} && cat /dev/zero > {disk}/fill 2> /dev/null; true")
+        command = namespace.inside(*TWOFOLD, "--config", disk / "twofold.toml", *arguments)
+        done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (3, "")
+    assert done.stderr.endswith(f"The disk is full: make room on {disk}\n"), done.stderr
