@@ -50,6 +50,13 @@ class Ballast:
         about = os.statvfs(self.path.parent)
         return about.f_bavail * about.f_frsize
 
+    @property
+    def finds_no_room(self) -> bool:
+        """So little is free that SQLite may fail."""
+        with contextlib.suppress(OSError):
+            return self.room < _A_LITTLE
+        return False
+
     # --- the disk is full -----------------------------------------------------------------------------------------
 
     def give_up(self, is_full: bool) -> bool:

@@ -17,7 +17,7 @@ from typing import Any
 from weakref import WeakSet
 
 from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.pool import Pool, QueuePool
 
 from store.ballast import Ballast
@@ -107,6 +107,13 @@ class SqliteFile(Connections):
     def _makes_room(self, error: DBAPIError) -> bool:
         code = _code(error)
         return code in _MAYBE_FULL and self._ballast.give_up(is_full=code == sqlite3.SQLITE_FULL)
+
+    def _unavailable(self, error: SQLAlchemyError) -> StoreUnavailable:
+        """Where SQLite finds no room for `-shm` it speaks of an error of the disk."""
+        said = super()._unavailable(error)
+        if isinstance(error, DBAPIError) and _code(error) in _MAYBE_FULL and self._ballast.finds_no_room:
+            return StoreUnavailable(f"{said}. The disk is full: make room on {self.path.parent}")
+        return said
 
     def _on_error(self, connection: Connection, error: DBAPIError) -> None:
         """SQLite opens what it may not write for reading, and keeps it so as long as the process has a connection open.

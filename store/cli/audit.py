@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from store.pruning import Part
 
 
+_MOST = 1_000_000_000  # rows; a number that no database takes for one would be a traceback
+
+
 @click.group()
 def audit() -> None:
     """The audit trail: every decision and every command."""
@@ -40,7 +43,7 @@ def audit() -> None:
 @audit.command("list")
 @click.option("--user", metavar="U", help="Only rows about this user.")
 @click.option("--since", metavar="T", help="Only rows from this local time on, for example 2026-03-01T12:00.")
-@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the newest N rows.")
+@click.option("--limit", type=click.IntRange(1, _MOST), metavar="N", help="Only the newest N rows.")
 @json_option
 @click.pass_context
 def list_(ctx: click.Context, user: str | None, since: str | None, limit: int | None, as_json: bool) -> None:
@@ -257,7 +260,8 @@ def _read_anchor(path: Path) -> "dict[str, Head]":
 
 
 def _write_anchor(path: Path, heads: "list[Head]") -> None:
-    """Replace the file at once or not at all."""
+    """Replace the file at once or not at all; where a link leads to it, there: that may be another medium."""
+    path = path.resolve()
     text = "\n".join([_FORMAT, *(f"{head.seq} {head.mac.hex()} {head.chain}" for head in heads)]) + "\n"
     try:
         descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)

@@ -8,6 +8,7 @@ import click
 from store.cli.shared import actor, load_config, local_time, opened, owner_option, print_line, warn
 
 if TYPE_CHECKING:
+    from store.listings import Row
     from store.restoring import Restored
 
 _UNDONE_SHOWN = 200
@@ -79,7 +80,12 @@ def _tell_undone(done: "Restored") -> None:
         return
     click.echo("Undone, to be made again where it must be:")
     for row in done.undone[:_UNDONE_SHOWN]:
-        whom = " ".join(str(row[name]) for name in ("user", "serial", "client") if row[name])
-        print_line(f"  {local_time(row['at'])}  {row['event']} {whom} by {row['actor'] or '-'}")
+        print_line(f"  {local_time(row['at'])}  {_what(row)} by {row['actor'] or '-'}")
     if len(done.undone) > _UNDONE_SHOWN:
         click.echo(f"  and {len(done.undone) - _UNDONE_SHOWN:,} more: twofold audit list on the old store")
+
+
+def _what(row: "Row") -> str:
+    """Enough to do it again: a policy is in the details alone."""
+    whom = [str(row[name]) for name in ("user", "serial", "client") if row[name]]
+    return " ".join([row["event"], *whom, *(f"{name}={value}" for name, value in row["detail"].items())])

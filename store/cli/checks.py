@@ -13,6 +13,7 @@ from pathlib import Path
 from store import listings, opening, rotating
 from store.ballast import LEAST_FREE, Ballast
 from store.config import Config
+from store.locking import lock_files
 from store.migrations import HEAD
 from validation.errors import TwofoldError
 from validation.explaining import lint
@@ -50,6 +51,7 @@ def checks(
     if config.url:
         yield _on_a_server(config, len(users))
     else:
+        yield from _unwritable(config)
         yield _room(config, len(users))
         yield from _ballast(config)
     yield from _clock(newest, in_step)
@@ -84,6 +86,18 @@ def _room(config: Config, users: int) -> Finding:
     if free < _LEAST_FREE:
         return advice("store", f"{text}: on a full disk nobody gets in.", f"Make room on {config.database.parent}")
     return fine("store", text)
+
+
+def _unwritable(config: Config) -> Iterator[Finding]:
+    """What a login writes to. A kernel makes a file system read-only when its disk has faults."""
+    name = config.database.name
+    beside = (config.database.with_name(name + "-wal"), config.database.with_name(name + "-shm"))
+    for path in (config.database.parent, config.database, *beside, *lock_files(config.database)):
+        if not os.access(path, os.W_OK, effective_ids=True) and path.exists():  # SQLite may have removed it
+            text = f"{path} cannot be written to: no login can be recorded, so nobody gets in."
+            remedy = "Mount its file system for writing, if that is read-only; else give it back to the store's owner"
+            yield serious("store", text, remedy)
+            return
 
 
 def _ballast(config: Config) -> Iterator[Finding]:

@@ -97,14 +97,16 @@ def add(ctx: click.Context, /, name: str, network: str, preset: str | None, **gi
     named = {field: value for field, value in _fields(given).items() if value is not None}
     values = {"mode": usual.mode, "message_authenticator": usual.rule} | named
     administer(ctx, AddClient(actor=actor(), name=name, network=_network(network), secret=secret, **values))
-    for language, key, text in usual.texts:
-        scope = Scope(client=name)
-        administer(ctx, SetText(actor=actor(), key=str(key), language=language, text=text, scope=scope))
-    click.echo(f"Client {name} added; servers know it within a second.")
-    if usual.note:
-        click.echo(f"{preset}: {usual.note}")
-    if given["generate_secret"]:
-        click.echo(f"Secret  {secret.decode()}")
+    try:
+        for language, key, text in usual.texts:
+            scope = Scope(client=name)
+            administer(ctx, SetText(actor=actor(), key=str(key), language=language, text=text, scope=scope))
+        click.echo(f"Client {name} added; servers know it within a second.")
+        if usual.note:
+            click.echo(f"{preset}: {usual.note}")
+    finally:  # the client is there, whatever became of its texts
+        if given["generate_secret"]:
+            click.echo(f"Secret  {secret.decode()}")
 
 
 @client.command("set")

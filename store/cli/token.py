@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -108,6 +109,7 @@ def enroll(
         key=key_from_text(read_secret(f"Key for {name} in Base32")) if key_stdin else None,
         allow_short_key=allow_short_key,
     )
+    words = _words(ctx, name) if sheet is not None else None  # before the token: nothing may fail behind it
     with _secret_file(path, "--qr") as file, _secret_file(sheet, "--sheet") as page:
         done = administer(ctx, command)
         made = Token(
@@ -124,8 +126,8 @@ def enroll(
         uri = KINDS[kind].uri(made, name, issuer)
         if file is not None and path is not None:
             _save_picture(uri, file, path, made.serial)
-        if page is not None and sheet is not None:
-            _save_sheet(ctx, made, name, uri, page, sheet)
+        if page is not None and sheet is not None and words is not None:
+            _save_sheet(made, words, uri, page, sheet)
     if as_json:
         print_json(_enrolled(made, name, label, uri))
     else:
@@ -212,9 +214,17 @@ def _save_picture(uri: str, file: BinaryIO, path: Path, serial: str) -> None:
         file.flush()
 
 
-def _save_sheet(ctx: click.Context, made: Token, name: str, uri: str, file: BinaryIO, path: Path) -> None:
-    from store.cli.sheet import Sheet
+@dataclass(frozen=True, slots=True)
+class _Words:
+    """What stands on a sheet beside the key."""
 
+    title: str
+    instructions: str
+    warning: str
+    language: str
+
+
+def _words(ctx: click.Context, name: str) -> _Words:
     with opened(ctx) as store:
         book = store.book()
         (seen,) = store.look([Wanted(user=name)])
@@ -225,7 +235,13 @@ def _save_sheet(ctx: click.Context, made: Token, name: str, uri: str, file: Bina
         return book.text(key, language, whom) or default_text(key, language)
 
     title = f"{load_config(ctx).issuer}: {name}"
-    page = Sheet(title, uri, grouped(made.key), text(MessageKey.SHEET), text(MessageKey.SHEET_WARNING), language)
+    return _Words(title, text(MessageKey.SHEET), text(MessageKey.SHEET_WARNING), language)
+
+
+def _save_sheet(made: Token, words: _Words, uri: str, file: BinaryIO, path: Path) -> None:
+    from store.cli.sheet import Sheet
+
+    page = Sheet(words.title, uri, grouped(made.key), words.instructions, words.warning, words.language)
     with _or_say_what_is_left("sheet", path, made.serial):
         file.write(page.render(path.suffix))
         file.flush()

@@ -8,7 +8,7 @@ said.
 from store.formats import fields
 from store.formats.fields import Bad, Entry, contents, items_of, unread
 from store.formats.keys import key_from_base32
-from store.formats.lines import Row, rows_of
+from store.formats.lines import Row, behind, rows_of
 from store.formats.oath_row import named_entry
 from store.formats.reading import Contents, Seed, Unlock
 from validation.errors import BadInput
@@ -31,7 +31,8 @@ class EntraCsv:
         if not set(names) >= _NEEDED:
             raise BadInput(f"line 1: the header is missing; it names {', '.join(sorted(_NEEDED))} and upn")
         entries = [_entry(names, row) for row in rows[1:]]
-        strange = (said for said, name in zip(rows[0].fields, names, strict=True) if name not in _READ)
+        strange = [said for said, name in zip(rows[0].fields, names, strict=True) if name not in _READ]
+        strange += [name for row in rows[1:] for name in behind(row, len(names))]
         return contents(self.name, items_of(entries, _seed), unread(strange))
 
 

@@ -72,3 +72,8 @@ def _fields(number: int, line: str, separator: str) -> tuple[str, ...]:
     except csv.Error:
         raise BadInput(f"line {number} cannot be taken apart into fields; is a quotation mark missing?") from None
     return tuple(each.strip() for each in row)
+
+
+def behind(row: Row, columns: int) -> Iterator[str]:
+    """What fields that stand behind so many columns may be called: what is in them is not to be repeated."""
+    yield from (f"number {number}" for number, text in enumerate(row.fields, 1) if text and number > columns)

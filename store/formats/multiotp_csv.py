@@ -3,9 +3,9 @@
 A format of its own: the seed stands fourth, behind the manufacturer. mOTP rows are named and left alone.
 """
 
-from store.formats.fields import Entry, contents, items_of
+from store.formats.fields import Entry, contents, items_of, unread
 from store.formats.keys import Encoding, is_hex
-from store.formats.lines import Row, rows_of
+from store.formats.lines import Row, behind, rows_of
 from store.formats.oath_row import KNOWN_KINDS, named_entry, seed_of
 from store.formats.reading import Contents, Seed, Skipped, Unlock
 
@@ -22,8 +22,10 @@ class MultiotpCsv:
         return any(_is_token(row) for row in rows_of(octets))
 
     def read(self, octets: bytes, unlock: Unlock) -> Contents:
-        entries = [named_entry(row.line, dict(zip(ORDER, row.fields, strict=False))) for row in rows_of(octets)]
-        return contents(self.name, items_of(entries, _seed))
+        rows = list(rows_of(octets))
+        entries = [named_entry(row.line, dict(zip(ORDER, row.fields, strict=False))) for row in rows]
+        strange = (name for row in rows for name in behind(row, len(ORDER)))
+        return contents(self.name, items_of(entries, _seed), unread(strange))
 
 
 def _seed(entry: Entry) -> Seed | Skipped:

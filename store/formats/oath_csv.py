@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from store.formats.fields import Bad, Entry, contents, items_of, unread
 from store.formats.keys import decided, is_base32, is_hex
-from store.formats.lines import Row, rows_of
+from store.formats.lines import Row, behind, rows_of
 from store.formats.oath_row import KNOWN_KINDS, named_entry, seed_of
 from store.formats.reading import Contents, Seed, Skipped, Unlock
 
@@ -54,8 +54,13 @@ class OathCsv:
 
 
 def _unread(rows: list[Row]) -> Iterator[str]:
+    order: tuple[str, ...] = ORDER
     for row in rows:
-        yield from (name for name, column in zip(row.fields, header_of(row) or (), strict=False) if not column)
+        if header := header_of(row):
+            order = header
+            yield from (name for name, column in zip(row.fields, header, strict=True) if not column)
+        else:
+            yield from behind(row, len(order))
 
 
 def header_of(row: Row) -> tuple[str, ...] | None:

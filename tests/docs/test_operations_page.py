@@ -4,6 +4,7 @@ Stood in for: systemctl, and the folders /var and /etc. The button of the page h
 """
 
 import ast
+import json
 import re
 import time
 from collections.abc import Iterator
@@ -120,8 +121,10 @@ def name_keys(made: Host, section: str) -> None:
 @pytest.mark.peer("sqlite3")
 @pytest.mark.statement("C-015")
 def test_a_lost_key(tmp_path: Path) -> None:
-    """Names and hashes of passwords come along."""
+    """Names and hashes of passwords come along; who was kept out before is not let in by it."""
     made = in_var(tmp_path / "host")
+    for verb, name in (("disable", "mallory"), ("lock", "eve")):
+        made.type(f"printf x | twofold user add {name} --password-stdin; twofold user {verb} {name}")
     made.type("printf %s correct-horse-battery | twofold user set alice --password-stdin")
     (before,) = made.database.look([Wanted(user="alice")])
     made.database.close()
@@ -134,6 +137,7 @@ def test_a_lost_key(tmp_path: Path) -> None:
     assert after.user is not None
     assert after.user.password_hash == before.user.password_hash is not None
     assert after.tokens == ()
+    assert [row["name"] for row in json.loads(made.type("twofold user list --json"))] == ["alice"]
 
 
 @pytest.mark.peer("sqlite3")

@@ -38,6 +38,11 @@ def test_the_newest_version_file_is_the_one_the_program_works_on() -> None:
     assert max(files) == migrations.HEAD, "versions are compared as text, so they must sort"
 
 
+def test_the_first_page_shows_what_init_says_today() -> None:
+    page = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
+    assert re.findall(r"none -> (\d+)|schema=(\d+)", page) == [(migrations.HEAD, ""), ("", migrations.HEAD)]
+
+
 @pytest.mark.filterwarnings("ignore:.*expression-based index")  # of SQLite it cannot read them; the next test does
 def test_the_migrated_schema_has_every_table_column_and_index_of_the_code(site: Site) -> None:
     with site.database.connections.reading() as connection:

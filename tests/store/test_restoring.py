@@ -131,13 +131,18 @@ def test_s07_without_the_key_with_another_and_with_one_that_others_may_read(
 
 def test_a_store_that_is_there_is_left_alone_or_put_aside_with_what_is_undone(site: Site, backup: Path) -> None:
     assert "--replace puts it aside and keeps it" in refused(site, "restore", str(backup))
-    for command in (("user", "add", "bob"), ("user", "lock", "alice")):
+    policy = ("policy", "set", "tries", "5", "--group", "staff")
+    for command in (("user", "add", "bob"), ("user", "lock", "alice"), policy):
         assert site.command(*command).returncode == 0
     site.database.close()
     done = site.command("restore", str(backup), "--replace")
     assert done.returncode == 0, done.stderr
     undone = done.stdout.partition("Undone, to be made again where it must be:\n")[2].splitlines()
-    assert [line.split("UTC")[1].split(" by ")[0].strip() for line in undone] == ["user-add bob", "user-lock alice"]
+    assert [line.split("UTC")[1].split(" by ")[0].strip() for line in undone] == [
+        "user-add bob",
+        "user-lock alice",
+        "policy-set key=tries scope=group staff value=5",
+    ]
     (kept,) = site.folder.glob("twofold.db.until-*")
     assert str(kept) in done.stdout
     with raw.opened(kept) as connection:

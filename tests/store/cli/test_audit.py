@@ -454,6 +454,19 @@ def test_the_anchor_moves_forward(twofold: Twofold, site: Site, anchored: Path) 
     assert os.listdir(anchored.parent) == ["anchor"]
 
 
+def test_an_anchor_behind_a_link_moves_forward_where_it_is(
+    twofold: Twofold, site: Site, anchored: Path, tmp_path: Path
+) -> None:
+    """On a medium that is mounted for the run, say: in place of the link it would lie beside the store from then on."""
+    link = tmp_path / "link"
+    link.symlink_to(anchored)
+    site.add_user("carol", None)
+    twofold.done("audit", "verify", "--anchor", str(link))
+    assert link.is_symlink()
+    assert head_in(anchored).seq == ROWS + 1
+    assert os.listdir(anchored.parent) == ["anchor"]
+
+
 def test_the_anchor_stays_where_it_is_without_being_named(twofold: Twofold, site: Site, anchored: Path) -> None:
     before = anchored.read_bytes()
     site.add_user("carol", None)
@@ -621,6 +634,7 @@ def test_the_list_can_be_narrowed(twofold: Twofold) -> None:
         (["--since", "0001-01-01"], "--since"),
         (["--limit", "0"], "--limit"),
         (["--limit", "many"], "--limit"),
+        (["--limit", str(2**64)], "--limit"),
     ],
 )
 def test_a_bad_value_is_named(twofold: Twofold, arguments: list[str], words: str) -> None:

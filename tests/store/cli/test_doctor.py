@@ -3,6 +3,7 @@
 import json
 import os
 import sqlite3
+import subprocess
 import time
 from collections import namedtuple
 from pathlib import Path
@@ -14,7 +15,8 @@ from store.ballast import LEAST_FREE
 from store.cli import doctor
 from store.cli.checks import checks, synchronised
 from store.cli.main import NOUNS
-from tests.site import Site
+from tests.flows.namespace import mount_namespace
+from tests.site import TWOFOLD, Site
 from tests.store.cli.command import Twofold
 from validation.findings import Finding, Severity
 from validation.requests import GiveBypass, SetRule
@@ -63,6 +65,22 @@ def test_a_folder_that_others_can_write_is_serious(site: Site) -> None:
     site.folder.chmod(0o777)
     assert found(site) == [("!!", "files")]
     assert of_topic(site, "files").remedy == f"chmod go-w {site.folder}"
+
+
+@pytest.mark.peer("mount", "unshare")
+@pytest.mark.parametrize("what", ["folder", "file"])
+def test_a_store_that_cannot_be_written_to_is_serious(site: Site, what: str) -> None:
+    """While a server has it open it can be read, and so all else is well; but nobody is let in."""
+    place = site.folder if what == "folder" else site.config.database
+    site.add_user("alice")
+    with mount_namespace() as namespace:
+        namespace.run("mount", "--bind", place, place)
+        namespace.run("mount", "-o", "remount,bind,ro", place)
+        command = namespace.inside(*TWOFOLD, "--config", site.config_file, "doctor", "--json")
+        done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 1, done.stderr
+    said = [one["text"] for one in json.loads(done.stdout) if (one["severity"], one["topic"]) == ("!!", "store")]
+    assert said == [f"{place} cannot be written to: no login can be recorded, so nobody gets in."]
 
 
 def test_a_client_that_is_damaged_and_so_not_served_is_serious(site: Site) -> None:
@@ -215,12 +233,28 @@ def test_every_part_that_a_login_passes_brings_its_checks() -> None:
 def test_roots_look_leaves_the_store_to_its_owner(site: Site) -> None:
     """SQLite makes files beside the database; those of root would keep the server out."""
     nobody = 65_534
-    for path in [site.folder, *site.folder.iterdir()]:
-        os.chown(path, nobody, nobody)
-    for folder in site.folder.parents:
-        if folder.name.startswith(("pytest-", "popen-")) or folder == site.folder.parent:
-            folder.chmod(0o755)
+    give_away(site, nobody)
     said = list(doctor.findings(str(site.config_file), site.folder))
     assert [one.severity for one in said if one.topic == "store"] == [Severity.OK], said
     assert {path.stat().st_uid for path in site.folder.iterdir()} == {nobody}
     assert (os.geteuid(), os.getegid()) == (0, 0)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can take the rights of somebody else")
+def test_a_lock_file_that_its_owner_cannot_open_is_serious(site: Site) -> None:
+    """Root's, say, in a store of the service's user."""
+    site.add_user("alice")
+    give_away(site, 65_534)
+    lock = site.folder / "twofold.db.lock"
+    os.chown(lock, 0, 0)
+    found = [one.text for one in doctor.findings(str(site.config_file), site.folder) if one.topic == "store"]
+    assert f"{lock} cannot be written to: no login can be recorded, so nobody gets in." in found
+
+
+def give_away(site: Site, owner: int) -> None:
+    """The store to somebody who may enter the folders above it."""
+    for path in [site.folder, *site.folder.iterdir()]:
+        os.chown(path, owner, owner)
+    for folder in site.folder.parents:
+        if folder.name.startswith(("pytest-", "popen-")) or folder == site.folder.parent:
+            folder.chmod(0o755)

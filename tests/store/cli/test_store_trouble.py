@@ -1,11 +1,14 @@
 """A store that is missing, of another version, sealed with another key or locked: exit status 3, and nothing done."""
 
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
 from store.sealing import create_key_file
+from tests.flows.namespace import mount_namespace
 from tests.site import SECRET, TWOFOLD, Site
 from tests.store import raw
 from tests.store.cli.command import Twofold
@@ -132,3 +135,62 @@ def test_a_store_that_another_process_writes_to_is_waited_for_and_then_left_alon
         assert "database is locked" in line or "another process has been writing to the store for 5 s" in line
     assert raw.contents(site.config.database) == before
     assert site.command("user", "add", "bob").returncode == 0
+
+
+@pytest.mark.peer("mount", "unshare")
+@pytest.mark.parametrize("arguments", [["user", "list"], ["user", "add", "bob"], ["db", "check"], ["backup", "/tmp/b"]])
+def test_on_a_full_disk_it_is_said_that_it_is_full(site: Site, tmp_path: Path, arguments: list[str]) -> None:
+    """Where SQLite cannot make the file that its readers share, it says `disk I/O error` alone."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    with mount_namespace() as namespace:
+        namespace.run("mount", "-t", "tmpfs", "-o", "size=1m,mode=0700", "tmpfs", disk)
+        namespace.run("sh", "-c", f"cp -a {site.folder}/. {disk} && cat /dev/zero > {disk}/fill 2> /dev/null; true")
+        command = namespace.inside(*TWOFOLD, "--config", disk / "twofold.toml", *arguments)
+        done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (3, "")
+    assert done.stderr.endswith(f"The disk is full: make room on {disk}\n"), done.stderr
+
+
+# --- A store that goes away in the middle of a command
+
+
+@contextmanager
+def key_that_opens(site: Site, times: int) -> Iterator[None]:
+    """The master key comes from a program that gives it so often, and then no more."""
+    left, program = site.folder / "left", site.folder / "program"
+    left.write_text(str(times))
+    program.write_text(
+        f'#!/bin/sh\nn=$(cat {left}); [ "$n" -gt 0 ] || exit 1; echo $((n - 1)) > {left}; cat {site.key_file}\n'
+    )
+    program.chmod(0o700)
+    before = site.config_file.read_text()
+    site.config_file.write_text(f'{before}[key]\ncommand = ["{program}"]\n')
+    try:
+        yield
+    finally:
+        site.config_file.write_text(before)
+
+
+def test_no_token_is_made_whose_sheet_cannot_be(twofold: Twofold, site: Site, tmp_path: Path) -> None:
+    """Its key would be on no sheet, and nowhere else."""
+    sheet = tmp_path / "alice.html"
+    with key_that_opens(site, times=1):
+        result = twofold("token", "enroll", "alice", "--sheet", str(sheet))
+    assert (result.status, result.out) == (3, "")
+    assert [token["serial"] for token in twofold.done("token", "list", "--json").json] == ["TF-1"]
+    assert not sheet.exists()
+    with key_that_opens(site, times=2):
+        twofold.done("token", "enroll", "alice", "--sheet", str(sheet))
+
+
+def test_a_secret_that_was_made_is_shown_though_the_texts_of_the_preset_cannot_be_set(
+    twofold: Twofold, site: Site
+) -> None:
+    with key_that_opens(site, times=1):
+        result = twofold("client", "add", "gate", "192.0.2.9", "--preset", "cisco", "--generate-secret")
+    assert result.status == 3
+    assert "ended with status 1" in result.sentence
+    assert [f"Secret  {client.secret.decode()}\n" for client in site.gate.clients() if client.name == "gate"] == [
+        result.out
+    ]

@@ -62,6 +62,7 @@ def test_columns_that_are_not_read_are_said() -> None:
     assert read(CSV, f"{HEADER},Valid Until\na,1,{BASE32},30,c,m,2020-01-01\n").facts == (
         "not read: column Valid Until",
     )
+    assert read(CSV, f"{HEADER}\na,1,{BASE32},30,c,m,x\n").facts == ("not read: column number 7",)
     assert read(CSV, f"{HEADER}\na,1,{BASE32},30,c,m\n").facts == ()
 
 

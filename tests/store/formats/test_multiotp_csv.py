@@ -34,3 +34,8 @@ def test_what_is_written_is_read_back(key: bytes, counter: int, digits: int) -> 
     assert choose(text.encode(), "x").name == "multiotp-csv"
     seed = one_seed(read(CSV, text))
     assert (seed.key, seed.moving_factor, seed.digits) == (key, counter, digits)
+
+
+def test_what_stands_behind_the_last_column_is_said_to_be_left() -> None:
+    assert read(CSV, f"A1;ACME;HOTP;{HEX};6;7;alice;\n").facts == ("not read: column number 7",)
+    assert read(CSV, FILE).facts == ()

@@ -115,6 +115,8 @@ def test_columns_that_are_not_read_are_said() -> None:
     found = read(CSV, f"serial,seed,Assigned To,type,Expiry,\nA,{HEX},alice,totp,2020-01-01,\n")
     assert (one_seed(found).user, found.facts) == ("", ("not read: columns Assigned To, Expiry",))
     assert read(CSV, f"serial,seed,Colour\nA,{HEX},red\n").facts == ("not read: column Colour",)
+    assert read(CSV, f"A,{HEX},totp,6,30,sha1,alice\nB,{HEX},totp,6,30,,bob\n").facts == ("not read: column number 7",)
+    assert read(CSV, f"serial,seed\nA,{HEX},alice,,\n").facts == ("not read: column number 3",)
     assert read(CSV, f"serial,seed,user\nA,{HEX},alice\n").facts == read(CSV, f"A,{HEX},totp\n").facts == ()
 
 
