@@ -22,7 +22,7 @@ from store.cli.shared import (
 )
 from validation.errors import Refused
 from validation.requests import Channel, LoginRequest, SetRule, UnsetRule, Wanted
-from validation.settings import KEYS, Rule, Settings, duration_text
+from validation.settings import KEYS, Rule, Scope, Settings, duration_text
 
 if TYPE_CHECKING:
     from validation.explaining import Explanation
@@ -51,7 +51,7 @@ def set_(
     """Set KEY to VALUE; without options for everybody. Servers follow at the next login."""
     whom = scope(group, client, service, network, nas)
     administer(ctx, SetRule(actor=actor(), key=name, value=value, scope=whom))
-    click.echo(f"{name} is {value} for {whom}.")
+    click.echo(f"{name} is {value} {_for(whom)}.")
 
 
 @policy.command()
@@ -70,7 +70,12 @@ def unset(
     """Take a rule away; name the same options it was set with."""
     whom = scope(group, client, service, network, nas)
     administer(ctx, UnsetRule(actor=actor(), key=name, scope=whom))
-    click.echo(f"{name} is no longer set for {whom}.")
+    click.echo(f"{name} is no longer set {_for(whom)}.")
+
+
+def _for(whom: Scope) -> str:
+    shown = str(whom)
+    return shown if shown.startswith("from ") else f"for {shown}"
 
 
 @policy.command()

@@ -29,6 +29,20 @@ def test_explain_knows_every_door(twofold: Twofold, alice: str) -> None:
     assert "policy 1: service screen" in said
 
 
+@pytest.mark.parametrize(
+    ("options", "whom"),
+    [
+        ([], "for everybody"),
+        (["--group", "staff"], "for group staff"),
+        (["--from", "10.20.0.0/16"], "from 10.20.0.0/16"),
+        (["--client", "vpn", "--from", "10.20.0.0/16"], "for client vpn, from 10.20.0.0/16"),
+    ],
+)
+def test_what_is_set_is_said_as_a_sentence(twofold: Twofold, alice: str, options: list[str], whom: str) -> None:
+    assert twofold.done("policy", "set", "tries", "2", *options).out == f"tries is 2 {whom}.\n"
+    assert twofold.done("policy", "unset", "tries", *options).out == f"tries is no longer set {whom}.\n"
+
+
 def test_explain_names_what_it_cannot_make_sense_of(twofold: Twofold, alice: str) -> None:
     refused = {
         ("--user", "bob"): (1, "there is no user 'bob'"),
