@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from argon2 import PasswordHasher, Type, extract_parameters
 from argon2.exceptions import InvalidHashError, VerificationError, VerifyMismatchError
+from argon2.low_level import error_to_str
 
 from first_factor import crypt
 from first_factor.memory import give_back_large_blocks
@@ -101,7 +102,7 @@ def _matches(password_hash: str, password: bytes) -> bool | None:
         found = (
             crypt.matches(password_hash, password) if crypt.is_one(password_hash) else _argon2(password_hash, password)
         )
-    except crypt.NoLibrary as error:
+    except (crypt.NoLibrary, _NotNow) as error:
         _log.error("a stored password hash cannot be checked: %s", error)
         return None
     if found is None:
@@ -109,10 +110,22 @@ def _matches(password_hash: str, password: bytes) -> bool | None:
     return found
 
 
+class _NotNow(Exception):
+    """The host lacks what it takes; the hash may be in order."""
+
+
+_LACKS = frozenset(map(error_to_str, (-22, -33)))  # ARGON2_MEMORY_ALLOCATION_ERROR, ARGON2_THREAD_FAIL
+
+
 def _argon2(password_hash: str, password: bytes) -> bool | None:
+    """None if the hash is damaged. Raises _NotNow."""
     try:
         return _HASHER.verify(password_hash, password)
     except VerifyMismatchError:
         return False
-    except (InvalidHashError, VerificationError):
+    except InvalidHashError:
+        return None
+    except VerificationError as error:
+        if str(error) in _LACKS:
+            raise _NotNow(error) from None
         return None

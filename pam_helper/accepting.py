@@ -17,7 +17,7 @@ from pam_helper.owner import has_rights_of_this_process
 
 KEPT = 2  # that wait: while one serves, the other is left, so in quiet times no thread is started
 _WAITING, _SERVING = "twofold-accept", "twofold-pam"
-_NO_DESCRIPTORS = 0.05  # seconds until those in use may have come back
+_SHORT = 0.05  # seconds until descriptors or memory that are in use may have come back
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +67,12 @@ class Waiters:
     def _start_one(self) -> None:
         """With the guard. Raises RuntimeError if no thread is to be had, or no descriptor for what it waits with."""
         either = self._either()
-        thread = threading.Thread(target=self._wait, args=(either,), name=_WAITING, daemon=True)
         try:
+            thread = threading.Thread(target=self._wait, args=(either,), name=_WAITING, daemon=True)
             thread.start()
-        except RuntimeError:
+        except (RuntimeError, MemoryError) as error:
             either.close()
-            raise
+            raise RuntimeError("no thread can be started") from error
         self._waiting.add(thread)
 
     def _either(self) -> select.epoll:
@@ -93,14 +93,22 @@ class Waiters:
         me = threading.current_thread()
         try:
             with either:
-                while not self._stopping:
-                    either.poll()
-                    if (guest := self._guest()) is not None and not self._received(guest, me):
-                        break
+                while not self._stopping and self._stays(either, me):
+                    pass
         finally:  # else who is not there any more would count as waiting
             with self._guard:
                 self._waiting.discard(me)
                 self._serving.discard(me)
+
+    def _stays(self, either: select.epoll, me: threading.Thread) -> bool:
+        """Whether this thread waits on, after whoever comes next."""
+        try:
+            either.poll()
+            guest = self._guest()
+        except MemoryError:  # nobody would wait here any more; there may be some again
+            time.sleep(_SHORT)
+            return True
+        return guest is None or self._received(guest, me)
 
     def _guest(self) -> Guest | None:
         try:
@@ -108,7 +116,7 @@ class Waiters:
         except BlockingIOError:  # woken to stop, or somebody else was quicker, or the caller has gone
             return None
         except OSError:
-            time.sleep(_NO_DESCRIPTORS)
+            time.sleep(_SHORT)
             return None
         return self._let_in(connection)
 

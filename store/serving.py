@@ -1,7 +1,7 @@
 """What the long-running commands have in common: their log, and how they talk to systemd.
 
-Rules: no core file is ever left, it would hold secrets. systemd is told only what is true: ready when requests are
-answered, alive while those that serve them are.
+Rules: no core file is ever left, it would hold secrets. Nobody waits for ever for a thread to begin. systemd is told
+only what is true: ready when requests are answered, alive while those that serve them are.
 """
 
 import contextlib
@@ -10,6 +10,7 @@ import os
 import resource
 import socket
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping
 
@@ -22,15 +23,46 @@ STOPPING = "STOPPING=1"
 ALIVE = "WATCHDOG=1"
 
 UPKEEP_EVERY = 10.0  # seconds
+BEGINS_WITHIN = 10  # seconds, for a thread
 
 
 def set_up_process(debug: bool = False, formatter: logging.Formatter | None = None) -> None:
     """Log to standard error, as text unless told otherwise, and never leave a core file."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    let_threads_begin_or_fail()
     _log_only_what_is_shown()
     logging.basicConfig(stream=sys.stderr, level=logging.DEBUG if debug else logging.INFO, format=TEXT)
     logging.getLogger("asyncio").setLevel(logging.WARNING)
     set_log_format(formatter)
+
+
+class _Begun(threading.Event):
+    """What `Thread.start` waits for. A thread that finds no memory ends before it has said that it runs, and Python
+    waits for it for ever (python/cpython#140746), often with a lock for which all others wait then."""
+
+    def wait(self, timeout: float | None = None) -> bool:
+        if timeout is not None:
+            return super().wait(timeout)
+        # In parts, since a process that is stopped loses one of them alone.
+        if any(super(_Begun, self).wait(1.0) for _ in range(BEGINS_WITHIN)):
+            return True
+        raise RuntimeError("a thread was started and did not begin")
+
+
+def let_threads_begin_or_fail() -> None:
+    """Those of libraries, too: `start` raises RuntimeError, as it does where no thread is to be had."""
+    usual = threading.Thread.start
+
+    def start(self: threading.Thread) -> None:
+        if self.ident is None:  # else it is refused
+            setattr(self, "_started", _Begun())  # noqa: B010 - no type knows it
+        try:
+            usual(self)
+        except RuntimeError:
+            getattr(threading, "_limbo", {}).pop(self, None)  # nor may it begin later, or keep what it was given
+            raise
+
+    setattr(threading.Thread, "start", start)  # noqa: B010 - mypy forbids it otherwise
 
 
 def _log_only_what_is_shown() -> None:

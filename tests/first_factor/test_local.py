@@ -129,3 +129,27 @@ def test_what_hashes_took_is_given_back() -> None:
     """The C library would keep 19 MiB for each thread, and for some more than once."""
     done = subprocess.run([sys.executable, "-c", _HASH_AND_LOOK], capture_output=True, text=True, check=True)
     assert int(done.stdout) < 10 * 1024
+
+
+def test_without_memory_there_is_no_answer_and_nobody_is_told_that_a_hash_is_damaged() -> None:
+    program = """
+import logging, resource
+from argon2 import PasswordHasher
+from first_factor.local import LocalPasswords
+from validation.decisions import Look
+
+logging.basicConfig()
+large = PasswordHasher(time_cost=1, memory_cost=200 * 1024, parallelism=1)  # as a hash from elsewhere may be
+passwords, look = LocalPasswords(at_once=1), Look("local", large.hash("geheim"), 1)
+passwords.check(look, "geheim")
+(used,) = [int(line.split()[1]) << 10 for line in open("/proc/self/status") if line.startswith("VmSize")]
+_, most = resource.getrlimit(resource.RLIMIT_AS)
+resource.setrlimit(resource.RLIMIT_AS, (used + (4 << 20), most))
+print(passwords.check(look, "geheim").status.name)
+resource.setrlimit(resource.RLIMIT_AS, (most, most))
+print(passwords.check(look, "geheim").status.name)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.split() == ["UNAVAILABLE", "PROVED"]
+    assert "cannot be checked: Memory allocation error" in done.stderr
+    assert "damaged" not in done.stderr

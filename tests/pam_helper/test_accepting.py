@@ -13,6 +13,7 @@ import pytest
 from pam_helper import accepting
 from pam_helper.accepting import KEPT, Guest, Waiters
 from pam_helper.owner import has_rights_of_this_process, rights_of_owner
+from store import serving
 from tests.pam_helper.host import needs_root, until
 from tests.site import PATIENCE
 
@@ -117,14 +118,38 @@ def test_without_another_thread_a_caller_is_turned_away_and_the_next_is_served(h
     assert house.call() == b"!"
 
 
-def test_out_of_descriptors_it_goes_on_when_there_are_some_again(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_thread_that_finds_no_memory_to_begin_with_costs_its_caller_alone(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python waits for it for ever, and whoever comes next would wait with it."""
+
+    class Poor(threading.Thread):
+        def _bootstrap(self) -> None:
+            raise MemoryError
+
+    monkeypatch.setattr(threading.Thread, "start", threading.Thread.start)
+    monkeypatch.setattr(serving, "BEGINS_WITHIN", 1)
+    serving.let_threads_begin_or_fail()
+    monkeypatch.setattr(threading, "Thread", Poor)
+    assert house.call() == b""
+    monkeypatch.undo()
+    assert house.turned_away == ["no thread can be started"]
+    assert house.call() == b"!"
+    assert len(named("twofold-accept")) == 1, "none stands there that does not run"
+
+
+@pytest.mark.parametrize("trouble", [OSError(errno.EMFILE, "Too many open files"), MemoryError()])
+def test_out_of_descriptors_or_memory_it_goes_on_when_there_are_some_again(
+    house: House, monkeypatch: pytest.MonkeyPatch, trouble: Exception
+) -> None:
     failed = threading.Event()
 
     class Listener:
         def accept(self) -> tuple[socket.socket, object]:
             if not failed.is_set():
                 failed.set()
-                raise OSError(24, "Too many open files")
+                raise trouble
             return real.accept()
 
         def fileno(self) -> int:

@@ -127,6 +127,35 @@ def test_a_server_of_another_program_leaves_no_core_either() -> None:
     assert done.stdout == "(0, 0)\n"
 
 
+def test_a_program_that_was_set_up_waits_for_no_thread_that_cannot_begin() -> None:
+    """Python does for ever, where a new thread finds no memory (python/cpython#140746)."""
+    program = """
+import threading
+from store import serving
+
+class Poor(threading.Thread):
+    def _bootstrap(self):
+        raise MemoryError
+
+serving.BEGINS_WITHIN = 1
+serving.set_up_process()
+usual = threading.Thread(target=print, args=("usual",))
+usual.start()
+usual.join()
+for thread in (usual, Poor()):
+    try:
+        thread.start()
+    except RuntimeError as error:
+        print(error, threading.enumerate() == [threading.main_thread()])
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert done.stdout.splitlines() == [
+        "usual",
+        "threads can only be started once True",
+        "a thread was started and did not begin True",
+    ]
+
+
 # --- A site on which everything has happened that leaves traces
 
 
