@@ -14,6 +14,7 @@ import pytest
 
 from store import config as configuration
 from store import opening
+from tests.faults.failing import SOURCE
 
 pytestmark = pytest.mark.peer("cc")
 
@@ -76,3 +77,42 @@ def test_an_init_killed_while_it_writes_a_file_leaves_no_half_and_the_next_one_f
     assert opening.create_config(file, "test") is (there == [])
     opening.create(configuration.load(file), "test")
     assert opening.read_trail(configuration.load(file)).problems == ()
+
+
+RECORDS = """
+import errno, sys
+from pathlib import Path
+from radius_server.record_file import RecordFile
+from tests.faults.failing import Fault, Switch
+path, switch = Path(sys.argv[1]), Switch()
+file = RecordFile(path)
+file.append(b"first\\n")
+with switch.armed(path.parent, Fault(1000, errno.EIO, False)) as seen:
+    file.append(b"second\\n")
+for nth in range(1, seen.changes + 1):
+    with switch.armed(path.parent, Fault(nth, errno.EIO, False)):
+        try:
+            file.append(b"lost\\n")
+        except OSError:
+            continue
+    print("answered though change", nth, "failed")
+print(seen.changes, "changes")
+"""
+
+
+@pytest.mark.statement("R-141")
+def test_a_record_counts_when_it_is_on_the_disk_and_leaves_nothing_when_it_is_not(tmp_path: Path) -> None:
+    """Written, and synced; with either failing there is no answer and no half line."""
+    library, file = tmp_path / "failing_io.so", tmp_path / "books" / "books.jsonl"
+    file.parent.mkdir()
+    subprocess.run(["cc", "-shared", "-fPIC", "-O2", "-o", library, SOURCE, "-ldl"], check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", RECORDS, str(file)],
+        cwd=Path(__file__).parents[2],
+        env=os.environ | {"LD_PRELOAD": str(library)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.stdout, done.stderr) == ("2 changes\n", "")
+    assert file.read_bytes() == b"first\nsecond\n"

@@ -15,7 +15,8 @@ from tests.flows.crowd import wrong_pins
 from tests.site import SECRET, Site, eventually, pin
 from tests.wire import ACCEPT, CHALLENGE, PROXY_STATE, REJECT, Nas, Reply, access_request, status_server
 from validation.model import FirstFactorKind, Token
-from validation.requests import AddUser, ChangeUserState, UserAct
+from validation.requests import AddUser, ChangeUserState, SetRule, UserAct
+from validation.settings import Scope
 
 
 class House:
@@ -77,9 +78,13 @@ def test_its_accept_is_no_accept_without_the_pin(tmp_path: Path) -> None:
         assert len(house.other.requests) == 1, "the PIN is nothing for the other server"
 
 
+@pytest.mark.statement("R-064")
 @pytest.mark.parametrize("answers", [challenge, lambda request: [reply(request, signature="none")]])
 def test_what_is_no_answer_is_silence_and_counts_nothing(tmp_path: Path, answers: Answers) -> None:
     with house_with(tmp_path, answers) as (house, nas):
+        house.site.gate.administer(
+            SetRule(actor="test", key="reject_delay", value="0", scope=Scope())
+        )  # would be first
         token = house.newcomer("alice")
         nas.send(access_request(SECRET, "alice", "geheim").data)
         eventually(lambda: ("reject", "first-factor-unavailable") in house.site.logins(), what="a row in the trail")

@@ -1,5 +1,7 @@
 """Copies of requests against a running server (RFC 5080 2.2.2)."""
 
+from contextlib import ExitStack
+
 import pytest
 from sqlalchemy import select
 
@@ -70,6 +72,40 @@ def test_a_packet_with_a_wrong_signature_leaves_nothing_behind(live: Live, perso
             answered = connection.execute(select(answers.c.packet, users.c.name).join(users)).all()
         assert person.name not in {row.name for row in answered}
         assert nas.ask(right).code == ACCEPT
+
+
+@pytest.mark.statement("R-110", "R-113")
+def test_one_identifier_from_another_port_or_address_or_to_another_socket_is_another_request(live: Live) -> None:
+    """Each is in work for the second that its refusal is held back, and takes the place of no other."""
+    both = ("--listen", "127.0.0.1:0")
+    with live.site.server(*both, *both) as server, ExitStack() as stack:
+        eventually(lambda: len(server.addresses) == 2)
+        nas, port = (stack.enter_context(server.nas(source="127.0.4.113")) for _ in range(2))
+        address = stack.enter_context(Nas(server.address, SECRET))
+        address.sock.bind(("127.0.4.114", nas.sock.getsockname()[1]))
+        first, second, third, fourth = (
+            access_request(SECRET, f"nobody{number}", "123456", identifier=113) for number in range(4)
+        )
+        for one, request in ((nas, first), (port, second), (address, third)):
+            one.send(request.data)
+        nas.sock.sendto(fourth.data, server.addresses[1])
+        assert [received(one, request).code for one, request in ((port, second), (address, third))] == [REJECT] * 2
+        nas.sock.settimeout(30.0)
+        heard = {sender: Reply(data) for data, sender in (nas.sock.recvfrom(4096) for _ in range(2))}
+        assert heard[server.addresses[0]].check(first).code == REJECT
+        assert heard[server.addresses[1]].check(fourth).code == REJECT
+
+
+@pytest.mark.statement("R-110", "R-113")
+def test_requests_that_differ_in_their_authenticator_alone_are_two(nas_from: NasFrom) -> None:
+    """Without a password and a signature, which would differ with it. `ask` holds each reply against its own."""
+    nas = nas_from(Source.UNSIGNED)
+    for number in range(2):
+        authenticator = bytes([number]) * 16
+        asked = access_request(
+            nas.secret, "nobody110", None, identifier=7, authenticator=authenticator, message_authenticator="none"
+        )
+        assert nas.ask(asked).code == REJECT
 
 
 def received(nas: Nas, request: Request) -> Reply:

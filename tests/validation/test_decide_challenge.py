@@ -1,13 +1,17 @@
 """State and challenges (RFC 2865 5.24), through the gate on a fake store with a clock that is set by hand."""
 
+from dataclasses import replace
+from ipaddress import ip_network
+
 import pytest
 
 from tests.builders import NOW, rejected
-from tests.validation.engine import PORTAL, SSH, VPN, Engine
+from tests.validation.engine import ACTOR, CONSOLE, PORTAL, SSH, VPN, Engine
 from validation.changes import Audit
 from validation.decisions import Accept, Challenge, Reason, Reject
-from validation.model import Factor
-from validation.requests import ChangeUserState, SetUser, UserAct
+from validation.gate import Outcome
+from validation.model import Factor, Mode
+from validation.requests import AddClient, ChangeUserState, Channel, SetUser, UserAct
 from validation.settings import DEFAULTS
 
 
@@ -80,6 +84,25 @@ def test_a_state_is_good_for_its_user_and_client_alone(engine: Engine, serial: s
     assert [engine.throttle(name, Factor.PASSCODE).failures for name in ("alice", "bob")] == [0, 0]
     assert [engine.token(s).moving_factor for s in (serial, bobs)] == [0, 0]
     assert isinstance(engine.answer("alice", state, engine.pin(serial)), Accept)
+
+
+@pytest.mark.statement("R-093")
+def test_a_state_of_a_console_is_foreign_to_a_gateway_of_the_same_name(engine: Engine, serial: str) -> None:
+    """And the other way round."""
+    network = ip_network("192.0.2.77/32")
+    engine.gate.administer(AddClient(actor=ACTOR, name=CONSOLE, network=network, secret=b"s" * 24, mode=Mode.CHALLENGE))
+
+    def over_radius(passcode: str | None = None, state: str | None = None) -> Outcome:
+        request = engine.request("alice", CONSOLE, passcode, state)
+        (outcome,) = engine.gate.login([replace(request, channel=Channel.for_mode(Mode.CHALLENGE))])
+        return outcome
+
+    here, there = engine.challenge("alice", CONSOLE), over_radius()
+    assert isinstance(there, Challenge)
+    right = engine.pin(serial)
+    assert reason_of(over_radius(right, here)) is Reason.STATE_FOREIGN
+    assert reason_of(engine.answer("alice", there.state, right, CONSOLE)) is Reason.STATE_FOREIGN
+    assert isinstance(over_radius(right, there.state), Accept)
 
 
 # --- R-094: how often
