@@ -98,6 +98,14 @@ def in_var(folder: Path) -> Host:
     return made
 
 
+def test_the_trail_is_anchored(tmp_path: Path) -> None:
+    made = host(tmp_path / "host")
+    made.inside("/var/lib").mkdir()
+    made.follow(text_of(PAGE, "The audit trail"))
+    assert "chain verified" in made.type("twofold audit verify --anchor /var/lib/twofold-anchor/anchor")
+    made.database.close()
+
+
 @pytest.mark.statement("C-014")
 def test_the_master_key_is_rotated(tmp_path: Path) -> None:
     made = in_var(tmp_path / "host")
@@ -145,9 +153,10 @@ def test_old_rows_of_the_trail_go(tmp_path: Path) -> None:
     age(made, 500)
     size = made.config.database.stat().st_size
     made.type("twofold user add bob")
+    made.inside("/var/backups/twofold").mkdir()
     made.follow(text_of(PAGE, "Old rows of the trail"))
     assert made.config.database.stat().st_size < size, "VACUUM gives the room back"
-    (exported,) = made.inside("/var/backups").iterdir()
+    (exported,) = made.inside("/var/backups/twofold").iterdir()
     assert len(exported.read_text().splitlines()) > 1200
     assert made.type(f"sha256sum {exported}").split()[0] in made.type("twofold audit list")
     assert "whole" in made.type("twofold db check")
@@ -179,12 +188,13 @@ def test_an_upgrade(tmp_path: Path) -> None:
     """`make install` itself is run by peers/test_install.py; here it does what it does to a store."""
     made = host(tmp_path / "host")
     made.stand_in("make", 'test "$1" = install && exec twofold init')
+    made.inside("/var/backups/twofold").mkdir()
     (backup, *others) = steps(text_of(PAGE, "Upgrade"))
     made.type(backup.command)
     made_old(made, "0004")
     for step in others:
         assert same(step.shown, made.type(step.command).splitlines())
-    assert made.inside("/var/backups/twofold-before.db").stat().st_mode & 0o777 == 0o600
+    assert made.inside("/var/backups/twofold/before.db").stat().st_mode & 0o777 == 0o600
 
 
 # --- lists that are those of the source

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.architecture.source import ROOT
+from tests.docs.pages import steps, text_of
 from tests.peers.installing import (
     Kept,
     PrivateSystem,
@@ -248,6 +249,24 @@ def test_what_root_does_leaves_no_file_of_root_in_the_store(system: PrivateSyste
     assert system.run("find", "/var/lib/twofold", "!", "-user", "twofold") == ""
     stranger = system.try_(*NOBODY, TWOFOLD, "user", "list")
     assert stranger.returncode != 0
+
+
+@needs_system
+def test_what_operations_md_types_is_allowed_to_the_services_user(tmp_path: Path, installed: Kept) -> None:
+    """The command runs as that user, who may not write and read everywhere, as root may who types."""
+    with private_system(tmp_path, installed) as system:
+        system.run("mount", "-t", "tmpfs", "tmpfs", "/var/backups")
+        system.run("ln", "-s", "/bin/true", "/usr/local/bin/systemctl")
+        said: list[str] = []
+        for heading in ("Backup", "The audit trail", "Old rows of the trail", "Rotate the master key", "Restore"):
+            for step in steps(text_of("operations.md", heading)):
+                if not step.command.startswith(("sqlite3", "twofold token", "twofold key rotate")):
+                    said.append(system.run("sh", "-c", step.command))
+        assert any(line.startswith("restored ") for line in said)
+        assert (
+            system.run("find", "/var/backups/twofold", "-mindepth", "1", "-printf", "%f %u %m")
+            == "store.db twofold 600"
+        )
 
 
 @needs_system
