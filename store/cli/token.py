@@ -308,7 +308,7 @@ def _document(row: dict[str, Any]) -> dict[str, Any]:
     if row["kind"] == "webauthn":
         document |= {"sign_count": row["moving_factor"]}
     elif row["kind"] == "totp":
-        document |= {"next_step": row["moving_factor"], "drift": row["drift"], "window": "±1 step"}
+        document |= {"next_step": row["moving_factor"], "drift": row["drift"]}
     else:
         document |= {"counter": row["moving_factor"], "look_ahead": row["look_ahead"]}
     document |= {"starts_at": iso_time(row["starts_at"]), "expires_at": iso_time(row["expires_at"])}
