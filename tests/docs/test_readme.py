@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from store.migrations import HEAD
 from tests.docs.pages import Host, text_of
+from tests.docs.test_commands import documents
 from tests.site import pin
 from tests.wire import ACCEPT, CHALLENGE, MESSAGE_AUTHENTICATOR, REPLY_MESSAGE, STATE, Reply, access_request
 from validation.requests import Wanted
@@ -87,6 +89,13 @@ def check_redeemed(host: Host, reply: Reply) -> None:
     *pages, _, done = shown("twofold ticket redeem")
     assert plain(said)[: len(pages)] == pages
     assert done.startswith("Done.")
+
+
+def test_the_schema_that_is_shown_is_this_versions() -> None:
+    shown = {path: re.findall(r"schema\W+(?:none -> )?(\d{4})", path.read_text()) for path in documents()}
+    found = {path.name: numbers for path, numbers in shown.items() if numbers}
+    assert {"README.md"} <= found.keys()
+    assert {number for numbers in found.values() for number in numbers} == {HEAD}, found
 
 
 # --- replies
