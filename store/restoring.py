@@ -76,7 +76,7 @@ def restore(wanted: Restore, actor: str) -> Restored:
         undone, pruned = place.undone(heads)
         with closing(SqliteFile(copy)) as connections, place.alone():
             store = Database(connections, keys, wanted.config.chain)
-            warnings = _guarded(wanted, store, backup_at, place.now, actor)
+            warnings = (*_guarded(wanted, store, backup_at, place.now, actor), *_of_the_key(keys, ring))
             kept = place.take(copy, connections)
     return Restored(backup_at, warnings, kept, undone, pruned)
 
@@ -137,6 +137,15 @@ def _guarded(
         facts={"backup": when, "file": str(wanted.file)},
     )
     return Gate(store, SystemMoments(now), LoggedFaults(), NoNotices()).administer(command).warnings
+
+
+def _of_the_key(keys: Keys, ring: KeyRing) -> Iterator[str]:
+    """A backup from before a rotation brings the old key back, which the configuration is to be rid of some day."""
+    if keys.sealer.key_id != ring.newest.key.id:
+        yield (
+            f"the backup is sealed with key {keys.sealer.key_id.hex()}, which [key] names as the old one, and nobody "
+            "gets in without it: twofold key rotate"
+        )
 
 
 # --- where it goes ----------------------------------------------------------------------------------------------

@@ -136,6 +136,9 @@ def _keys(config: Config) -> Iterator[Finding]:
     if found.old_key_id:
         left = found.counts.get(found.old_key_id, 0)
         yield advice("key", f"{left:,} values are still sealed with the old master key.", "twofold key rotate")
+    elif found.key_id != found.held[0].key.id.hex():
+        text = "the store is sealed with the old master key, and nobody gets in without it."
+        yield advice("key", text, "twofold key rotate")
 
 
 def _counted(users: int) -> str:

@@ -89,6 +89,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _open_what_is_closed() -> None:
     """A standard stream that was closed is None to Python, and the next file that is opened stands in its place."""
+    if None not in (sys.stdin, sys.stdout, sys.stderr):
+        return
     descriptor = os.open(os.devnull, os.O_RDWR)
     while descriptor <= 2:
         descriptor = os.open(os.devnull, os.O_RDWR)

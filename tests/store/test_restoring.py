@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from store import opening
+from store.cli.checks import checks
+from store.sealing import create_key_file
 from tests.killing import COMMAND, FILES, Killer
 from tests.postgres import Stores
 from tests.site import Site
@@ -290,3 +292,23 @@ def state_of(site: Site) -> str:
     if events[-1] == "restore" and "late" not in names:
         return "new"
     return "old" if "late" in names else f"neither: {events}"
+
+
+def test_a_backup_from_before_a_rotation_is_to_be_rotated_again(site: Site, backup: Path) -> None:
+    """Nobody gets in any more once the old key is taken out of the configuration, as after a rotation."""
+    site.database.close()
+    create_key_file(site.folder / "new.key")
+    there = site.config_file.read_text()
+    site.config_file.write_text(f'{there}[key]\nfile = "new.key"\nold_file = "master.key"\n')
+    assert site.command("key", "rotate").returncode == 0
+    assert key_findings(site) == []
+    done = site.command("restore", str(backup), "--replace")
+    assert done.returncode == 0, done.stderr
+    assert "which [key] names as the old one, and nobody gets in without it: twofold key rotate" in done.stderr
+    assert key_findings(site) == ["the store is sealed with the old master key, and nobody gets in without it."]
+    assert site.command("key", "rotate").returncode == 0
+    assert key_findings(site) == []
+
+
+def key_findings(site: Site) -> list[str]:
+    return [one.text for one in checks(site.config, in_step=lambda: True) if one.topic == "key"]
