@@ -107,6 +107,36 @@ def test_passwords_are_checked_where_a_thread_may_not_stand_back(monkeypatch: py
     assert LocalPasswords(1).check(stored("geheim"), "geheim").status is FirstFactor.PROVED
 
 
+COSTS = "$argon2id$v=19$m=19456,t=2,p=1$"
+
+
+@pytest.mark.statement("V-011")
+@pytest.mark.parametrize(
+    "stored",
+    [
+        "x" * 10_000,
+        "$argon2id$" + "x" * 10_000,
+        f"{COSTS}{'A' * 5000}${'A' * 5000}",
+        "$6$" + "x" * 10_000,
+        "$y$" * 3000,
+    ],
+    ids=lambda stored: stored[:10],
+)
+def test_a_stored_hash_of_10_kilobytes_proves_nothing_and_harms_nobody(stored: str) -> None:
+    """Not even where it is what hashing the password gives, with something behind it (CVE-2014-2015)."""
+    for tampered in (stored, hash_password("geheim") + stored):
+        assert passwords().check(Look("local", tampered, 1), "geheim").status is not FirstFactor.PROVED
+    assert check("geheim", "geheim") is FirstFactor.PROVED
+
+
+@pytest.mark.statement("V-038")
+def test_a_password_of_64_kilobytes_is_looked_at_like_any_other_also_of_nobody() -> None:
+    """libpam's own module hung at one, for users who exist (CVE-2015-3238)."""
+    long = "x" * 65_536
+    assert check("geheim", long) is FirstFactor.WRONG
+    assert passwords().check(Look("local", None, -1), long).status is FirstFactor.WRONG
+
+
 _HASH_AND_LOOK = """
 import re
 from concurrent.futures import ThreadPoolExecutor

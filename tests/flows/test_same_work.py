@@ -126,7 +126,7 @@ def check_same_work(work: Work, usual: Work) -> None:
     assert "throttles" in usual.read
 
 
-@pytest.mark.statement("C-034", "R-066")
+@pytest.mark.statement("C-034", "R-066", "V-039")
 @pytest.mark.parametrize("mode", [Mode.CHALLENGE, Mode.APPEND])
 def test_an_unknown_user_costs_one_hash_and_the_reads_of_a_known_one(house: House, mode: Mode) -> None:
     """And writes no more, from the second time within a minute on: a flood is counted."""

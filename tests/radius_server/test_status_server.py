@@ -30,7 +30,7 @@ def test_under_another_secret_there_is_silence(nas_from: NasFrom) -> None:
 @pytest.mark.statement("R-131")
 @pytest.mark.parametrize("exchange", radius_rfc5997.SECTION_6, ids=lambda e: e.section)
 def test_there_is_one_access_accept(nas_from: NasFrom, exchange: radius_rfc5997.Exchange) -> None:
-    """At the authentication port, the only one we have. The reply has nothing but its Message-Authenticator."""
+    """At the authentication port. The reply has nothing but its Message-Authenticator."""
     nas = nas_from(Source.RFC, radius_rfc5997.SECRET)
     reply = nas.ask(Request(exchange.request, nas.secret))
     assert (reply.code, len(reply.attributes)) == (ACCEPT, 1)

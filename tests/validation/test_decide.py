@@ -360,6 +360,7 @@ def test_a_request_that_makes_no_sense_counts_nothing_and_says_why_in_the_trail(
 # --- answers alike
 
 
+PIN_ALONE = request(Mode.PASSCODE_ONLY, passcode=PIN, first_factor=NOT_CHECKED)
 ALIKE: dict[str, tuple[Snapshot, LoginRequest]] = {
     "unknown user": (snapshot(**GONE), request(first_factor=WRONG)),
     "wrong password": (snapshot(), request(first_factor=WRONG)),
@@ -368,9 +369,14 @@ ALIKE: dict[str, tuple[Snapshot, LoginRequest]] = {
     "disabled": (snapshot(user=user(disabled=True)), request()),
     "waiting": (snapshot(throttles={Factor.PASSWORD: WAITING}), request()),
     "state unknown": (snapshot(), request(state="cd" * 16, passcode=PIN)),
+    "wrong PIN alone": (snapshot(), replace(PIN_ALONE, passcode=WRONG_PIN)),
+    "right PIN alone, token out of its time": (snapshot(tokens=(totp_token(expires_at=NOW),)), PIN_ALONE),
+    "right PIN alone, token disabled": (snapshot(tokens=(totp_token(state=TokenState.DISABLED),)), PIN_ALONE),
+    "PIN alone, no token": (snapshot(tokens=()), PIN_ALONE),
 }
 
 
+@pytest.mark.statement("R-066", "V-012")
 @pytest.mark.parametrize("who", ALIKE)
 def test_refusals_differ_in_what_the_log_may_know_alone(who: str) -> None:
     """Reason and count are for the log. What a face sends, text and delay, is the same for all: even where the admin

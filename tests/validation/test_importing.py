@@ -203,7 +203,7 @@ def test_what_a_user_brought_himself_and_what_is_revoked_is_not_taken_back(engin
 # --- in its time
 
 
-@pytest.mark.statement("O-104")
+@pytest.mark.statement("O-104", "V-012")
 @pytest.mark.parametrize(
     ("starts", "ends", "works"),
     [
