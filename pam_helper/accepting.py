@@ -46,6 +46,15 @@ class Waiters:
         with self._guard:
             self._start_one()
 
+    def somebody_waits(self, within: float) -> bool:
+        """Whether a caller would be heard; nothing is waited for longer than `within` seconds."""
+        if not self._guard.acquire(timeout=within):
+            return False
+        try:
+            return any(thread.is_alive() for thread in self._waiting)
+        finally:
+            self._guard.release()
+
     def stop(self) -> None:
         """When it returns, nobody is let in any more. Those who are served are served on."""
         with self._guard:

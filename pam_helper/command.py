@@ -6,7 +6,9 @@ import os
 import select
 import signal
 import socket
+import threading
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,6 +16,9 @@ from store import config as configuration
 from store import serving
 from store.config import Config
 from validation.errors import StoreUnavailable
+
+if TYPE_CHECKING:
+    from pam_helper.service import Helper
 
 _log = logging.getLogger("twofold.pam")
 _STOP_WITHIN = 1.5  # seconds that open conversations may still take
@@ -70,12 +75,24 @@ def _serve(config: Config, chosen: tuple[str, ...]) -> None:
     for listener in listeners:
         _log.info("listening on=%s store=%s", listener.getsockname(), config.store_name)
     serving.tell_systemd(serving.READY)
+    stopping = threading.Event()
+    threading.Thread(target=_watchdog, args=(helper, stopping), name="twofold-watchdog", daemon=True).start()
     upkeep = serving.upkeep(config)
     while not select.select([told], [], [], serving.UPKEEP_EVERY)[0]:
         _with_rights_of_owner(config, upkeep)
+    stopping.set()
     serving.tell_systemd(serving.STOPPING)
     helper.stop(_STOP_WITHIN)
     _log.info("stopped")
+
+
+def _watchdog(helper: "Helper", stopping: threading.Event) -> None:
+    """Tell systemd that we live, as long as callers are let in. In a thread of its own: what upkeep does on a slow disk
+    is no reason to cut off those who are being asked something."""
+    seconds = serving.watchdog_seconds()
+    while seconds is not None and not stopping.wait(seconds / 4):
+        if helper.lives(seconds / 8):
+            serving.tell_systemd(serving.ALIVE)
 
 
 def _with_rights_of_owner(config: Config, upkeep: Callable[[], None]) -> None:

@@ -98,6 +98,13 @@ class Helper:
         for each in self._waiters:
             each.start()
 
+    def lives(self, within: float) -> bool:
+        """Whether somebody who comes would be let in; each part of the answer is waited for so many seconds at most."""
+        if not self._guard.acquire(timeout=within):
+            return False
+        self._guard.release()
+        return all(each.somebody_waits(within) for each in self._waiters)
+
     def stop(self, within: float) -> None:
         """No new conversations; those that are open may end by themselves for so many seconds."""
         self._tasks.stop()

@@ -164,6 +164,19 @@ def test_out_of_descriptors_or_memory_it_goes_on_when_there_are_some_again(
     assert failed.is_set()
 
 
+def test_it_tells_whether_a_caller_would_be_heard_and_does_not_wait_for_that_itself(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert house.call() == b"!"
+    assert house.waiters.somebody_waits(PATIENCE)
+    with house.waiters._guard:  # somebody holds it for ever
+        assert not house.waiters.somebody_waits(0.01)
+    with monkeypatch.context() as patch:
+        patch.setattr(house.waiters, "_waiting", set())
+        assert not house.waiters.somebody_waits(PATIENCE), "the last one that waited has ended"
+    assert house.waiters.somebody_waits(PATIENCE)
+
+
 def test_when_it_has_stopped_nobody_is_let_in_and_who_is_served_is_served_on(house: House) -> None:
     assert house.call() == b"!"
     house.waiters.stop()

@@ -196,14 +196,34 @@ def test_a_core_file_is_never_left(site: Site, folder: Path) -> None:
         assert resource.prlimit(server.process.pid, resource.RLIMIT_CORE) == (0, 0)
 
 
-def test_systemd_is_told_when_it_is_ready_and_when_it_stops(site: Site, folder: Path) -> None:
+@contextlib.contextmanager
+def under_systemd(site: Site, folder: Path, **more: str) -> "Iterator[tuple[socket.socket, subprocess.Popen[bytes]]]":
+    """Where the helper tells how it is, and the helper."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notified:
         notified.bind(str(folder / "notify"))
         notified.settimeout(WITHIN)
         command = [*TWOFOLD, "--config", str(site.config_file), "pam", "serve", "--socket", str(folder / "s")]
-        environment = os.environ | {"NOTIFY_SOCKET": str(folder / "notify")}
+        environment = os.environ | {"NOTIFY_SOCKET": str(folder / "notify")} | more
         with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as process:
-            assert notified.recv(100) == b"READY=1"
-            connect(folder / "s").close()
-            process.terminate()
-            assert notified.recv(100) == b"STOPPING=1"
+            try:
+                yield notified, process
+            finally:
+                process.kill()
+
+
+def test_systemd_is_told_when_it_is_ready_and_when_it_stops(site: Site, folder: Path) -> None:
+    with under_systemd(site, folder) as (notified, process):
+        assert notified.recv(100) == b"READY=1"
+        connect(folder / "s").close()
+        process.terminate()
+        assert notified.recv(100) == b"STOPPING=1"
+
+
+def test_the_watchdog_hears_that_callers_are_let_in(site: Site, folder: Path) -> None:
+    with under_systemd(site, folder, WATCHDOG_USEC="2000000") as (notified, process):
+        heard = [notified.recv(100) for _ in range(4)]
+        assert heard == [b"READY=1", b"WATCHDOG=1", b"WATCHDOG=1", b"WATCHDOG=1"]
+        process.terminate()
+        while (heard_last := notified.recv(100)) == b"WATCHDOG=1":
+            pass
+        assert heard_last == b"STOPPING=1"

@@ -90,6 +90,11 @@ def test_the_radius_server_says_that_it_is_ready_and_lives_and_reads_its_configu
     assert stop > DRAIN_ON_STOP + 2, "what is in work would be cut off"
 
 
+def test_the_helper_says_that_it_is_ready_and_lives() -> None:
+    lines = (ROOT / "contrib/systemd/twofold-pam.service").read_text().splitlines()
+    assert {"Type=notify", "WatchdogSec=30"} <= set(lines)
+
+
 def test_the_helper_has_keys_and_terminals_of_all_devices() -> None:
     lines = (ROOT / "contrib/systemd/twofold-pam.service").read_text().splitlines()
     allowed = [line.partition("=")[2] for line in lines if line.startswith("DeviceAllow=")]
