@@ -11,7 +11,7 @@ from store import migrations
 from tests.desk import PROVED
 from tests.flows.test_storage_trouble import transaction_held
 from tests.flows.worker import told
-from tests.pam_helper.host import Host, frame, kinds, open_folder
+from tests.pam_helper.host import Host, frame, kinds, needs_root, open_folder
 from tests.postgres import on_both
 from tests.site import PASSWORD, Site, pin
 from tests.store import raw
@@ -36,6 +36,7 @@ ADMIN = "anna@host-1"
 # --- S01: another process writes for three seconds
 
 
+@needs_root
 def test_s01_console_logins_wait_for_a_locked_store_and_are_answered_right(tmp_path: Path) -> None:
     """S01, over PAM: three people have typed their PINs while the store is locked for 3 s; one of them is wrong. Over
     RADIUS, and for longer than anybody waits, it is tried in test_storage_trouble.py and peers/pam/test_full_disk.py.

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from store import listings
-from tests.site import PASSWORD, SECRET, ServerProcess, Site, pin
+from tests.site import PASSWORD, SECRET, ServerProcess, Site, eventually, pin
 from tests.vectors import radius_rfc2865
 from tests.wire import ACCEPT, Nas, access_request, status_server
 from validation.model import MessageAuthenticatorRule, Mode, Token
@@ -97,7 +97,13 @@ class Live:
         return new_person(self.site, name or f"person{next(self._numbers)}", password, groups, digits)
 
     def logged(self, *words: str) -> list[str]:
-        """The lines of the log that hold all of `words`."""
+        """The lines of the log that hold all of `words`. There is one: it may be on its way to us, when what it tells
+        of is known already."""
+        eventually(lambda: self.lines(*words), what=f"a line of the log with {' '.join(words)}")
+        return self.lines(*words)
+
+    def lines(self, *words: str) -> list[str]:
+        """As `logged`, of what has come so far."""
         return [line for line in self.server.log.splitlines() if all(word in line for word in words)]
 
 

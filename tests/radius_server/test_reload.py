@@ -157,7 +157,7 @@ def test_status_server_names_and_log_follow(site: Site, alice: Person) -> None:
         reload(server)
         nas.send(status_server(SECRET).data)
         assert nas.ask(access_request(SECRET, "CORP\\alice", alice.pin())).code == ACCEPT
-        assert "reason=status-server-off" in server.log
+        eventually(lambda: "reason=status-server-off" in server.log)
         configure(site, f'{listen}\nlog = "json"')
         server.process.send_signal(signal.SIGHUP)
         eventually(lambda: '"event": "reloaded"' in server.log)

@@ -323,4 +323,4 @@ def test_a_nas_that_says_which_one_it_is_is_not_warned_about(live: Live, nas_fro
     nas = nas_from("127.0.4.129")
     for ahead, name in enumerate(NAMED.values()):
         check_accepted(nas, person, ahead, extra=[name])
-    assert live.logged("nas-not-named", "from=127.0.4.129 ") == []
+    assert live.lines("nas-not-named", "from=127.0.4.129 ") == []

@@ -7,7 +7,7 @@ import pytest
 from tests.radius_server.conftest import NasFrom
 from tests.radius_server.live import Live, Person, Source, check_accepted, check_silence, new_person
 from tests.radius_server.test_server import arrived
-from tests.site import SECRET, Site
+from tests.site import SECRET, Site, eventually
 from tests.vectors import radius_rfc5997
 from tests.wire import ACCEPT, Request, access_request, status_server
 from validation.model import Mode
@@ -61,7 +61,7 @@ def test_off_in_the_configuration_gets_silence_for_all(tmp_path: Path) -> None:
         nas.send(status_server(SECRET).data)
         check_accepted(nas, person)
         check_accepted(nas, person, 1)
-        assert "reason=status-server-off" in server.log
+        eventually(lambda: "reason=status-server-off" in server.log)
 
 
 @pytest.mark.statement("R-135")
