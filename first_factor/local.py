@@ -5,7 +5,6 @@ no hash to check (unknown, locked or password-less user) a dummy of the same cos
 An empty password never matches. The password is checked whole, whatever its length.
 """
 
-import contextlib
 import logging
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +15,7 @@ from argon2.low_level import error_to_str
 
 from first_factor import crypt
 from first_factor.memory import give_back_large_blocks
+from store.serving import stand_back
 from validation.decisions import Look
 from validation.errors import BadInput
 from validation.requests import FirstFactor, FirstFactorResult
@@ -25,9 +25,7 @@ _log = logging.getLogger("twofold.first_factor")
 # OWASP Password Storage: argon2id with m=19 MiB, t=2, p=1; about 22 ms.
 _MOST_MEMORY, _MOST_TIME, _MOST_LANES = 256 * 1024, 16, 16  # KiB, passes, lanes of a hash from elsewhere
 _LEAST_OCTETS = 16
-# Under a flood of logins the hashes would else keep the server from reading what its socket holds, and answers to
-# challenges would be lost there. Much more, and the flood would keep passwords from being checked.
-_NICE = 2
+_BEHIND = 5  # more than a gate: `serving.stand_back`
 _HASHER = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
 
 
@@ -60,17 +58,11 @@ def _is_argon2(text: str) -> bool:
     return found.type is Type.ID and cheap and found.hash_len >= _LEAST_OCTETS
 
 
-def _stand_back() -> None:
-    """Behind the threads that read requests and decide: on Linux niceness is the calling thread's alone (nice(2))."""
-    with contextlib.suppress(OSError):  # forbidden where the program is locked in, and no reason to check no password
-        os.nice(_NICE)
-
-
 class LocalPasswords:
     def __init__(self, at_once: int | None = None) -> None:
         give_back_large_blocks()
         # Threads of their own: who waits must not hash himself.
-        self._hashing = ThreadPoolExecutor(at_once or os.cpu_count() or 1, "argon2", _stand_back)
+        self._hashing = ThreadPoolExecutor(at_once or os.cpu_count() or 1, "argon2", stand_back, (_BEHIND,))
         self._dummy = _HASHER.hash(os.urandom(16).hex())
 
     def check(self, look: Look, password: str) -> FirstFactorResult:

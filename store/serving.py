@@ -78,6 +78,16 @@ def set_log_format(formatter: logging.Formatter | None) -> None:
         handler.setFormatter(formatter or logging.Formatter(TEXT))
 
 
+def stand_back(by: int) -> None:
+    """The calling thread, behind others of its service: on Linux niceness is a thread's own (nice(2)).
+
+    Under a flood whoever reads packets must come first, then whoever decides, then whoever hashes passwords: a socket
+    that is not read runs over, and answers to challenges are lost in it.
+    """
+    with contextlib.suppress(OSError):  # forbidden where the program is locked in; then all are alike
+        os.nice(by)
+
+
 def tell_systemd(state: str) -> None:
     """sd_notify(3). Does nothing where no systemd has asked for it."""
     address = os.environ.get("NOTIFY_SOCKET")

@@ -1,6 +1,7 @@
 """The process: where it listens, how it ends, how it follows the store, and that nobody holds up anybody."""
 
 import contextlib
+import os
 import signal
 import socket
 import time
@@ -194,6 +195,13 @@ def test_each_of_10_240_requests_gets_one_reply(site: Site, server: ServerProces
             requests = numbered(SECRET, [(f"nobody{batch}-{n}", "123456") for n in range(256)])
             assert [reply.code for reply in ask_all(nas, requests, 30.0)] == [REJECT] * 256
         assert arrived(nas) == 0
+
+
+def test_whoever_reads_packets_comes_before_whoever_decides(server: ServerProcess) -> None:
+    """Else a flood makes the socket run over, and answers to challenges are lost in it."""
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    assert os.getpriority(os.PRIO_PROCESS, server.process.pid) == own
+    assert os.getpriority(os.PRIO_PROCESS, server.gate_pid) == min(19, own + 3)
 
 
 # --- Following the store
