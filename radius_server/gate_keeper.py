@@ -24,9 +24,11 @@ from pathlib import Path
 from typing import NoReturn
 
 from radius_server.log import line, log
+from store.serving import stand_back
 from validation.errors import StoreUnavailable
 
 _NUMBER = struct.Struct("!i")  # of a gate that is to be started, minus that of one to be killed; of how one ended
+_BEHIND = 3  # a gate, behind the thread that reads packets
 _LAST = 60.0  # seconds that a gate may go on when the server has ended
 _GONE = "the process that starts those that decide logins has ended"
 
@@ -182,6 +184,7 @@ def _born(number: int, control: socket.socket, lines: list[int], serve: Serve) -
     if pid == 0:
         control.close()
         with socket.socket(fileno=descriptor) as sock:
+            stand_back(_BEHIND)
             _live("twofold-gate", lambda: serve(sock))
     os.close(descriptor)
     try:

@@ -17,15 +17,12 @@ from store.opening import open_gate
 from validation.errors import BadInput, StoreUnavailable
 from validation.gate import Gate
 
-_BEHIND = 3  # the thread that reads packets
-
 # No PIN is used up for a login that nobody waits for any more.
 _TOO_LATE = frames.TooLate("the store took so long that what came after is not decided any more")
 
 
 def serve(sock: socket.socket, config: Config) -> None:
     """Until the other side of `sock` ends. Raises Spoiled."""
-    serving.stand_back(_BEHIND)
     with contextlib.suppress(ConnectionError):  # it ended, and hears no answer
         try:
             gate = open_gate(config)
