@@ -10,7 +10,8 @@ import socket
 import threading
 import time
 from dataclasses import dataclass, field
-from ipaddress import ip_address
+
+from store.ldap_section import is_address
 
 PATIENCE = 0.5  # seconds that a look-up may take where addresses are known, or half of what is left
 _NO_SUCH_NAME = frozenset({socket.EAI_NONAME, socket.EAI_NODATA})
@@ -37,7 +38,7 @@ class Lookups:
 
     def addresses(self, host: str, until: float) -> list[str]:
         """Those of `host`, by the monotonic time `until`. Raises OSError."""
-        if _is_address(host):
+        if is_address(host):
             return [host]
         lookup, found = self._begun(host)
         left = max(0.0, until - time.monotonic())
@@ -80,11 +81,3 @@ class Lookups:
             elif lookup.there_is_none:
                 self._found.pop(host, None)
         lookup.ended.set()
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ip_address(host)
-    except ValueError:
-        return False
-    return True

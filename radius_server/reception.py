@@ -41,8 +41,6 @@ IDS_AT_ONCE = 256
 PROBES_A_SECOND = 100.0
 PROBES_AT_ONCE = 500.0
 
-_ACCESS_REQUEST, _STATE = bytes([Code.ACCESS_REQUEST]), bytes([Attribute.STATE])
-
 # Modes in which an answer to a challenge is told by its State attribute.
 STATE_IN_ATTRIBUTE = frozenset(Mode) - {Mode.OPENVPN}
 CHECKED_HERE = frozenset(mode for mode in Mode if Channel.for_mode(mode).proves_password)
@@ -108,9 +106,6 @@ class Reception:
         if client is None:
             self._drop(now, "unknown-client", source, hint="twofold client add NAME ADDRESS")
             return
-        if refusal := self._no_room_at_a_glance(data, client, way, now):
-            self._drop(now, refusal, source, client.name)
-            return
         try:
             packet = parse(data)  # 2
             if packet.code not in SERVED[way.door.role]:
@@ -161,18 +156,6 @@ class Reception:
         if packet.code == Code.ACCOUNTING_REQUEST and not self.house.accounting:
             return "accounting-off"
         return ""
-
-    def _no_room_at_a_glance(self, data: bytes, client: Client, way: Way, now: float) -> str | None:
-        """As `_no_room`, of most new logins without taking them apart: where the octet is nowhere that State begins
-        with, there is none. Else, and for a copy of what was answered, None."""
-        if data[:1] != _ACCESS_REQUEST or _STATE in data or client.mode not in STATE_IN_ATTRIBUTE:
-            return None
-        refusal = self._replies.work.refusal(Load(_lane(client, needs_password_check=True), client.name))
-        if refusal is None:
-            return None
-        whole = data[: int.from_bytes(data[2:4], "big")]
-        answered = self._replies.duplicates.kept((*way.flow, *data[1:2]), hashlib.sha256(whole).digest(), now)
-        return refusal if answered is None else None
 
     def _no_room(self, packet: Packet, client: Client) -> str | None:
         """Where a new login has no room none is looked at: dropping must cost less than what it makes room for."""

@@ -150,11 +150,11 @@ def _server(url: str, unencrypted: bool) -> LdapServer:
         return _socket(url)
     host = parts.hostname or ""
     bare = parts.path in ("", "/") and not parts.query and not parts.fragment and "@" not in parts.netloc
-    if parts.scheme not in _PORTS or not bare or not (_HOST.fullmatch(host) or _is_address(host)) or port == 0:
+    if parts.scheme not in _PORTS or not bare or not (_HOST.fullmatch(host) or is_address(host)) or port == 0:
         raise _no_server(url)
     protection = Protection.TLS if parts.scheme == "ldaps" else Protection.START_TLS
     if unencrypted and protection is Protection.START_TLS:
-        if not _is_address(host) or not ip_address(host).is_loopback:
+        if not is_address(host) or not ip_address(host).is_loopback:
             raise Wrong(
                 "servers",
                 f"{url!r} is not an address of this host, and unencrypted is set: passwords would cross the network in "
@@ -171,7 +171,7 @@ def _socket(url: str) -> LdapServer:
     return LdapServer(path, 0, Protection.THIS_HOST)
 
 
-def _is_address(host: str) -> bool:
+def is_address(host: str) -> bool:
     try:
         ip_address(host)
     except ValueError:
