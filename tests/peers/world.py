@@ -127,7 +127,8 @@ class World:
         return done
 
     def start(self, *command: str | Path, user: str | None = None, log: str = "started.log") -> Running:
-        """A daemon. What it writes goes to the file `log` in `World.path`; `read` shows it."""
+        """A daemon. What it writes goes to the file `log` in `World.path`, there from now on; `read` shows it."""
+        self.run("touch", self.path / log, user=user)
         script = 'exec "$@" >>"$0" 2>&1 </dev/null'
         process = subprocess.Popen(
             self.inside("sh", "-c", script, self.path / log, *command, user=user),

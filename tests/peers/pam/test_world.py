@@ -81,6 +81,13 @@ def test_files_are_written_and_read_inside(world: World) -> None:
     assert not (world.path / "a folder").exists()
 
 
+def test_the_log_of_a_daemon_can_be_read_as_soon_as_it_is_started(world: World) -> None:
+    for number in range(20):
+        daemon = world.start("sleep", "1000", log=f"new-{number}.log")
+        assert world.outside(world.path / f"new-{number}.log").read_text() == ""
+        daemon.stop()
+
+
 def test_a_user_has_his_own_rights_alone(world: World) -> None:
     assert world.run("id", "-un", user="bob").stdout == "bob\n"
     assert world.run("cat", "/etc/shadow", user="bob", check=False).returncode != 0
