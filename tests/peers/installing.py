@@ -21,6 +21,9 @@ from tests.site import eventually
 SECURITY = ("/usr/lib/*/security", "/usr/lib64/security", "/usr/lib/security")
 CHANGED = ("/etc", "/opt", "/usr/local", "/var/lib")  # and where PAM modules are
 
+# What root has who logged in: a `twofold` of whoever runs the tests must not come before the installed one.
+ROOTS = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LANG": "C.UTF-8"}
+
 
 def pam_directory() -> Path:
     """Where this system's PAM modules are."""
@@ -89,7 +92,7 @@ class PrivateSystem:
 
     def try_(self, *command: str, stdin: str = "") -> "subprocess.CompletedProcess[str]":
         return subprocess.run(
-            self.space.inside(*command), input=stdin, capture_output=True, text=True, timeout=60, cwd="/"
+            self.space.inside(*command), input=stdin, capture_output=True, text=True, timeout=60, cwd="/", env=ROOTS
         )
 
     def run(self, *command: str, stdin: str = "") -> str:
