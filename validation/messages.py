@@ -5,6 +5,7 @@ here; admins may set others (`settings.Text`). `fill` replaces placeholders and 
 outside passes `printable` before it reaches a log, a table or a reply.
 """
 
+import re
 import unicodedata
 from enum import StrEnum
 
@@ -254,8 +255,14 @@ def default_text(key: MessageKey, language: str) -> str:
     return DEFAULTS.get(language, DEFAULTS["en"])[key]
 
 
+_PLACEHOLDER = re.compile(r"\{([a-z]+)\}")
+
+
 def check_text(key: MessageKey, text: str) -> None:
-    """Refuse a text that could not be shown. Raises BadInput. Line breaks are allowed, other controls are not."""
+    """Refuse a text that could not be shown, or whose placeholders nothing fills. Raises BadInput.
+
+    Line breaks are allowed, other controls are not.
+    """
     if len(text.encode()) > most_octets(key):
         raise BadInput(f"{key}: {len(text.encode())} octets; at most {most_octets(key)} fit into a RADIUS reply")
     if text and not text.strip():  # a challenge with nothing to read breaks clients (pam_radius)
@@ -265,6 +272,10 @@ def check_text(key: MessageKey, text: str) -> None:
     for name in PLACEHOLDERS.get(key, frozenset()) - _MAY_BE_LEFT_OUT.get(key, frozenset()):
         if text and "{" + name + "}" not in text:
             raise BadInput(f"{key}: the text must hold {{{name}}}")
+    known = PLACEHOLDERS.get(key, frozenset())
+    if foreign := [name for name in _PLACEHOLDER.findall(text) if name not in known]:
+        there = ", ".join(f"{{{name}}}" for name in sorted(known)) or "none"
+        raise BadInput(f"{key}: people would read {{{foreign[0]}}} as it stands; placeholders of this text: {there}")
 
 
 def fill(template: str, values: dict[str, str | int]) -> str:

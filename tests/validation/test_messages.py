@@ -103,6 +103,24 @@ def test_a_key_may_be_shown_without_its_address() -> None:
         check_text(MessageKey.KEY_ON_SCREEN, "{qr} {key}")
 
 
+@pytest.mark.parametrize(
+    ("key", "text", "known"),
+    [
+        (MessageKey.REFUSED, "No, {user}.", "none"),
+        (MessageKey.GRACE, "{days} days, {hours} hours", "{days}"),
+        (MessageKey.KEY, "{key} {ticket}", "{key}, {uri}"),
+    ],
+)
+def test_a_placeholder_that_nothing_fills_is_refused(key: MessageKey, text: str, known: str) -> None:
+    with pytest.raises(BadInput, match=re.escape(f"as it stands; placeholders of this text: {known}") + "$"):
+        check_text(key, text)
+
+
+@pytest.mark.parametrize("text", ["Press {S}: ", "a { b } c", "{}", "{1}", "See http://host/{?x}"])
+def test_braces_that_are_no_placeholder_are_a_text_like_others(text: str) -> None:
+    check_text(MessageKey.WELCOME, text)
+
+
 def test_a_text_is_measured_in_octets() -> None:
     check_text(MessageKey.HARDWARE_ONLY, "ж" * 2000)
     for key, most in ((MessageKey.HARDWARE_ONLY, 4000), (MessageKey.WELCOME, 3900), (MessageKey.KEY, 1500)):
