@@ -9,6 +9,7 @@ import re
 import socket
 import stat
 import tomllib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
@@ -249,12 +250,15 @@ def load(path: Path) -> Config:
 
 def parse(text: str, path: Path) -> Config:
     try:
-        file = msgspec.convert(tomllib.loads(text), _File)
+        document = tomllib.loads(text)
+        file = msgspec.convert(document, _File)
     except tomllib.TOMLDecodeError as error:
         end = f"at line {len(text.splitlines()) or 1}, the end"
         raise BadInput(f"{path}: {str(error).replace('at end of document', end)}") from None
     except msgspec.ValidationError as error:
         raise BadInput(_explain(error, text, path)) from None
+    for where in _with_zero_octets(document):
+        raise BadInput(f"{_place(where, text, path)}: {where} must not hold a zero octet, which no name can have")
     folder = path.absolute().parent
     return Config(
         file=path,
@@ -401,6 +405,18 @@ def _metrics(section: RadiusSection, text: str, path: Path) -> Listen | None:
 
 _AT = re.compile(r"^(?P<what>.*?)(?: - at `\$\.?(?P<where>[^`]*)`)?$", re.DOTALL)
 _UNKNOWN = re.compile(r"Object contains unknown field `(?P<name>.*)`")
+
+
+def _with_zero_octets(value: object, where: str = "") -> Iterator[str]:
+    """Where in the document a text stands that the system would take for its beginning alone."""
+    if isinstance(value, str) and "\0" in value:
+        yield where
+    elif isinstance(value, dict):
+        for name, inner in value.items():
+            yield from _with_zero_octets(inner, f"{where}.{name}".strip("."))
+    elif isinstance(value, list):
+        for number, inner in enumerate(value):
+            yield from _with_zero_octets(inner, f"{where}[{number}]")
 
 
 def _explain(error: msgspec.ValidationError, text: str, path: Path) -> str:

@@ -100,6 +100,8 @@ def test_relative_paths_are_relative_to_the_file(tmp_path: Path, monkeypatch: py
         ("[first_factor.system]\nservice = ''", "line 2: first_factor.system.service is not right"),
         ("[first_factor.system]\ntime_limit = 0", "line 2: first_factor.system.time_limit is not right"),
         ("[first_factor.system]\nthreads = 17", "line 2: first_factor.system.threads is not right"),
+        ('[store]\npath = "a\\u0000b"', "line 2: store.path must not hold a zero octet"),
+        ('[key]\n\ncommand = ["a", "\\u0000"]', "line 3: key.command[1] must not hold a zero octet"),
         ("[store\npath = 1", "at line 1"),
         ("[store]\npath = 'a'\npath = 'b'", "at line 3"),
     ],
