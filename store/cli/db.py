@@ -59,11 +59,17 @@ def status(ctx: click.Context, as_json: bool) -> None:
         return
     print_line(f"store     {name} ({found.database})")
     print_line(f"schema    {found.schema}")
-    print_line("rows      " + ", ".join(f"{count:,} {what}" for what, count in found.counts.items()))
+    print_line("rows      " + ", ".join(_count(count, what) for what, count in found.counts.items()))
     if abs(skew) >= 1:
         print_line(f"clock     {skew:+.0f} s from this host's")
     for row in found.chains:
-        print_line(f"host      {row['chain']}: {row['rows']:,} audit rows, the newest of {local_time(row['at'])}")
+        kept = _count(row["rows"], "audit rows")
+        print_line(f"host      {row['chain']}: {kept}, the newest of {local_time(row['at'])}")
+
+
+def _count(count: int, of_many: str) -> str:
+    """ "1 client", "1,000 clients"."""
+    return f"{count:,} {of_many.removesuffix('s') if count == 1 else of_many}"
 
 
 @db.command()
@@ -80,10 +86,11 @@ def check(ctx: click.Context, as_json: bool) -> int:
         return 1 if found else 0
     for line in found:
         print_line(line)
-    click.echo(
-        f"{len(found)} things are wrong" if found else "whole: every row can be read, and the audit trail is verified"
-    )
-    return 1 if found else 0
+    if found:
+        click.echo(f"{len(found)} {'thing is' if len(found) == 1 else 'things are'} wrong")
+        return 1
+    click.echo("whole: every row can be read, and the audit trail is verified")
+    return 0
 
 
 @db.command()

@@ -175,7 +175,7 @@ def test_a_host_that_is_gone_keeps_its_newest_row_and_is_told_of_again(
         assert "pruned  test 1 to " in verified
     assert [detail["rows"] for detail in told(site) if detail["chain"] == "north"] == ["0"]
     status = done(site, "db", "status")
-    assert "host      north: 1 audit rows" in status
+    assert "host      north: 1 audit row," in status
 
 
 @on_both
