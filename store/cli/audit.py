@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from store.cli.files import why_not
 from store.cli.shared import (
     actor,
     iso_time,
@@ -275,4 +276,4 @@ def _write_anchor(path: Path, heads: "list[Head]") -> None:
             os.unlink(temporary)
             raise
     except OSError as error:
-        raise BadInput(f"--anchor: {path} cannot be written: {error.strerror}") from None
+        raise BadInput(f"--anchor: {path} cannot be written: {why_not(error)}") from None

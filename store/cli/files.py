@@ -7,6 +7,7 @@ is wrong is a BadInput that begins with the file's name, and never shows what th
 import base64
 import binascii
 import os
+import pwd
 import re
 import stat
 import sys
@@ -20,12 +21,28 @@ _MOST_KEY_OCTETS = 1024
 _PIECE = 1 << 20
 
 
+def why_not(error: OSError) -> str:
+    """What the system says; and to whom, because a command that root types runs as the account of the store."""
+    said = error.strerror or str(error)
+    return f"{said} for the account {account()}" if isinstance(error, PermissionError) else said
+
+
+def account() -> str:
+    """Whom this process runs as."""
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())
+
+
 def read_file(path: Path, most: int) -> bytes:
     """All octets of a regular file. Raises BadInput."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe must not hold us up
-    except (OSError, ValueError) as error:  # ValueError: a zero octet in the name
-        raise BadInput(f"{path}: cannot be read: {getattr(error, 'strerror', None) or 'no such name'}") from None
+    except ValueError:  # a zero octet in the name
+        raise BadInput(f"{path}: cannot be read: no such name") from None
+    except OSError as error:
+        raise BadInput(f"{path}: cannot be read: {why_not(error)}") from None
     try:
         status = os.fstat(descriptor)
         if stat.S_ISDIR(status.st_mode):
@@ -34,7 +51,7 @@ def read_file(path: Path, most: int) -> bytes:
             raise BadInput(f"{path}: is no regular file; save what it gives into one")
         return _whole(descriptor, path, most)
     except OSError as error:
-        raise BadInput(f"{path}: cannot be read: {error.strerror}") from None
+        raise BadInput(f"{path}: cannot be read: {why_not(error)}") from None
     finally:
         os.close(descriptor)
 

@@ -5,6 +5,7 @@ import socket
 import click
 
 from store import config as configuration
+from store.cli.files import why_not
 from store.cli.shared import actor, owner_option, warn
 from store.config import Config
 from validation.decisions import Done
@@ -31,7 +32,7 @@ def init(ctx: click.Context, owner_url: str) -> None:
         config = configuration.load(path)
         made = opening.create(config, actor(), owner_url).made
     except OSError as error:
-        raise BadInput(f"{error.filename} cannot be written: {error.strerror}") from None
+        raise BadInput(f"{error.filename} cannot be written: {why_not(error)}") from None
     made += _ballast(config)
     for line in made:
         click.echo(line)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from store.cli.files import why_not
 from store.cli.shared import actor, json_option, load_config, print_json, print_line
 from validation.errors import Refused
 
@@ -38,7 +39,7 @@ def new(file: Path) -> None:
     except FileExistsError:
         raise Refused(f"{file} exists, and is left as it is; name another file") from None
     except OSError as error:
-        raise Refused(f"{file} cannot be written: {error.strerror}") from None
+        raise Refused(f"{file} cannot be written: {why_not(error)}") from None
     click.echo(f"{file}: key {made.id.hex()}")
 
 

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 
 import click
 
+from store.cli.files import why_not
 from validation.errors import BadInput, StoreUnavailable, TwofoldError
 from validation.messages import without_controls
 
@@ -127,7 +128,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         if error.filename is None:
             raise
-        click.echo(f"twofold: {without_controls(f'{error.filename}: {error.strerror}')}", err=True)
+        click.echo(f"twofold: {without_controls(f'{error.filename}: {why_not(error)}')}", err=True)
         return _EXIT_USAGE
     return status if isinstance(status, int) else 0
 

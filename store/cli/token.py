@@ -11,6 +11,7 @@ import click
 from click.core import ParameterSource
 
 from store.cli import boxes, token_care
+from store.cli.files import why_not
 from store.cli.shared import (
     actor,
     administer,
@@ -193,7 +194,7 @@ def _secret_file(path: Path | None, option: str) -> Iterator[BinaryIO | None]:
     except FileExistsError:
         raise BadInput(f"{option}: {path} exists already; choose another name") from None
     except OSError as error:
-        raise BadInput(f"{option}: {path} cannot be written: {error.strerror}") from None
+        raise BadInput(f"{option}: {path} cannot be written: {why_not(error)}") from None
     file = os.fdopen(descriptor, "wb")
     try:
         yield file

@@ -16,7 +16,7 @@ from typing import Any
 
 import click
 
-from store.cli.files import key_in
+from store.cli.files import key_in, why_not
 from store.cli.progress import counted
 from store.cli.shared import (
     actor,
@@ -190,7 +190,7 @@ def _new_file(path: Path) -> Iterator[int]:
     except FileExistsError:
         raise BadInput(f"{path} exists already; choose another name") from None
     except OSError as error:
-        raise BadInput(f"{path} cannot be written: {error.strerror}") from None
+        raise BadInput(f"{path} cannot be written: {why_not(error)}") from None
     try:
         yield descriptor
     except BaseException:

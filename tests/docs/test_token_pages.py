@@ -145,7 +145,7 @@ TROUBLE: dict[str, tuple[str | bytes | None, tuple[str, ...]]] = {
     "user … is not known": (row(user="nobody"), ()),
     "user … would have": (row(user="full"), ()),
 }
-NOT_FOR_ROOT = "cannot be read: Permission denied"
+NOT_FOR_ROOT = "cannot be read: Permission denied for the account twofold"
 
 
 def messages() -> list[str]:

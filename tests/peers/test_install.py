@@ -264,6 +264,14 @@ def test_what_root_does_leaves_no_file_of_root_in_the_store(system: PrivateSyste
 
 
 @needs_system
+def test_a_file_that_root_alone_may_read_is_refused_with_the_name_of_who_may_not(system: PrivateSystem) -> None:
+    system.run("sh", "-c", "umask 077 && mkdir -p /run/roots && echo 123456 > /run/roots/tokens.csv")
+    done = system.try_(TWOFOLD, "--config", "/etc/twofold/twofold.toml", "token", "import", "/run/roots/tokens.csv")
+    said = "/run/roots/tokens.csv: cannot be read: Permission denied for the account twofold\n"
+    assert (done.returncode, done.stderr) == (2, f"twofold: {said}")
+
+
+@needs_system
 def test_what_operations_md_types_is_allowed_to_the_services_user(tmp_path: Path, installed: Kept) -> None:
     """The command runs as that user, who may not write and read everywhere, as root may who types."""
     with private_system(tmp_path, installed) as system:

@@ -1,11 +1,14 @@
 """`--key-file`: raw octets, hexadecimal or Base64, a last newline ignored."""
 
 import base64
+import errno
+import os
+import pwd
 from pathlib import Path
 
 import pytest
 
-from store.cli.files import key_in
+from store.cli.files import key_in, why_not
 from validation.errors import BadInput
 
 KEY = bytes(range(200, 232))
@@ -34,6 +37,12 @@ def test_what_is_no_key(tmp_path: Path, octets: bytes) -> None:
     (tmp_path / "key").write_bytes(octets)
     with pytest.raises(BadInput, match=r"--key-file .*: "):
         key_in(tmp_path / "key")
+
+
+def test_who_is_not_let_at_a_file_is_named() -> None:
+    me = pwd.getpwuid(os.geteuid()).pw_name
+    assert why_not(PermissionError(errno.EACCES, "Permission denied")) == f"Permission denied for the account {me}"
+    assert why_not(FileNotFoundError(errno.ENOENT, "No such file or directory")) == "No such file or directory"
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
