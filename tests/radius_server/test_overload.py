@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.flows.storm import PATIENCE, TRIES, Person, Storm, crowd, people
+from tests.flows.storm import PATIENCE, TRIES, Person, Storm, crowd, people, percentiles
 from tests.radius_server.conftest import NasFrom
 from tests.radius_server.live import Live, Source
 from tests.radius_server.test_server import arrived
@@ -80,3 +80,9 @@ def test_a_flood_from_one_gateway_does_not_keep_another_from_its_password_checks
         crowded.send(access_request(SECRET, f"nobody{number}", "geheim123456", identifier=number).data)
     assert nas.login(person.name, PASSWORD).code == CHALLENGE
     assert arrived(crowded) < 100
+
+
+def test_no_share_of_a_measurement_is_more_than_the_most_that_was_measured() -> None:
+    """Of a few values that lie far apart, too."""
+    assert percentiles([0.010, 0.020, 0.060]) == "p50 20 ms, p99 59 ms, most 60 ms"
+    assert percentiles([0.010]) == "none"
