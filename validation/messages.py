@@ -269,10 +269,10 @@ def check_text(key: MessageKey, text: str) -> None:
         raise BadInput(f"{key}: the text is blank; an empty text brings the default back")
     if any(unicodedata.category(char) in _UNPRINTABLE and char != "\n" for char in text):
         raise BadInput(f"{key}: control and invisible characters are not allowed, line breaks are")
-    for name in PLACEHOLDERS.get(key, frozenset()) - _MAY_BE_LEFT_OUT.get(key, frozenset()):
+    known = PLACEHOLDERS.get(key, frozenset())
+    for name in known - _MAY_BE_LEFT_OUT.get(key, frozenset()):
         if text and "{" + name + "}" not in text:
             raise BadInput(f"{key}: the text must hold {{{name}}}")
-    known = PLACEHOLDERS.get(key, frozenset())
     if foreign := [name for name in _PLACEHOLDER.findall(text) if name not in known]:
         there = ", ".join(f"{{{name}}}" for name in sorted(known)) or "none"
         raise BadInput(f"{key}: people would read {{{foreign[0]}}} as it stands; placeholders of this text: {there}")

@@ -7,6 +7,7 @@ import click
 from store.cli.shared import (
     actor,
     administer,
+    how_many,
     iso_time,
     json_option,
     load_config,
@@ -59,17 +60,13 @@ def status(ctx: click.Context, as_json: bool) -> None:
         return
     print_line(f"store     {name} ({found.database})")
     print_line(f"schema    {found.schema}")
-    print_line("rows      " + ", ".join(_count(count, what) for what, count in found.counts.items()))
+    counted = [how_many(count, what.removesuffix("s")) for what, count in found.counts.items()]
+    print_line("rows      " + ", ".join(counted))
     if abs(skew) >= 1:
         print_line(f"clock     {skew:+.0f} s from this host's")
     for row in found.chains:
-        kept = _count(row["rows"], "audit rows")
+        kept = how_many(row["rows"], "audit row")
         print_line(f"host      {row['chain']}: {kept}, the newest of {local_time(row['at'])}")
-
-
-def _count(count: int, of_many: str) -> str:
-    """ "1 client", "1,000 clients"."""
-    return f"{count:,} {of_many.removesuffix('s') if count == 1 else of_many}"
 
 
 @db.command()
@@ -87,7 +84,7 @@ def check(ctx: click.Context, as_json: bool) -> int:
     for line in found:
         print_line(line)
     if found:
-        click.echo(f"{len(found)} {'thing is' if len(found) == 1 else 'things are'} wrong")
+        click.echo(f"{how_many(len(found), 'thing')} {'is' if len(found) == 1 else 'are'} wrong")
         return 1
     click.echo("whole: every row can be read, and the audit trail is verified")
     return 0

@@ -24,15 +24,15 @@ _PIECE = 1 << 20
 def why_not(error: OSError) -> str:
     """What the system says; and to whom, because a command that root types runs as the account of the store."""
     said = error.strerror or str(error)
-    return f"{said} for the account {account()}" if isinstance(error, PermissionError) else said
+    return f"{said} for the account {account_name(os.geteuid())}" if isinstance(error, PermissionError) else said
 
 
-def account() -> str:
-    """Whom this process runs as."""
+def account_name(uid: int) -> str:
+    """As the host calls whoever has that number."""
     try:
-        return pwd.getpwuid(os.geteuid()).pw_name
+        return pwd.getpwuid(uid).pw_name
     except KeyError:
-        return str(os.geteuid())
+        return f"uid {uid}"
 
 
 def read_file(path: Path, most: int) -> bytes:

@@ -7,7 +7,6 @@ the database until a command really opens the store.
 
 import json
 import os
-import pwd
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from store import config as configuration
+from store.cli.files import account_name
 from validation.decisions import Done
 from validation.errors import BadInput
 from validation.messages import printable
@@ -79,19 +79,12 @@ def warn(done: Done) -> None:
 
 def actor() -> str:
     """Who is at the keyboard: the login user, and whom sudo made him."""
-    name = _user_name(os.getuid())
+    name = account_name(os.getuid())
     login = _login_uid()
     # The login uid first: the environment is whatever the caller says.
-    behind = _user_name(login) if login is not None else os.environ.get("SUDO_USER", "")
+    behind = account_name(login) if login is not None else os.environ.get("SUDO_USER", "")
     told = f"{behind} as {name}" if behind and behind != name else name
     return os.fsencode(told).decode("utf-8", "replace")  # the trail takes no octets that are no text
-
-
-def _user_name(uid: int) -> str:
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return f"uid {uid}"
 
 
 def _login_uid() -> int | None:
@@ -211,8 +204,8 @@ def print_line(text: str) -> None:
 
 
 def how_many(count: int, what: str) -> str:
-    """ "1 token", "2 tokens"."""
-    return f"{count} {what}{'' if count == 1 else 's'}"
+    """ "1 token", "2,000 tokens"."""
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def print_table(columns: Sequence[str], lines: Iterable[Sequence[object]]) -> None:
